@@ -1,0 +1,42 @@
+package audit
+
+import "time"
+
+// Access is one Decision or Patient record together with what became of the
+// exchange. Settled false means that no Outcome record is known: the outcome is
+// unknown, which is reported and never repaired.
+type Access struct {
+	Record
+	Settled bool
+}
+
+// Query narrows a list of accesses. Empty fields do not narrow; a query without
+// Patient, NHSNumber and Person lists everything. Newest first.
+type Query struct {
+	Site      string
+	Patient   string
+	NHSNumber string
+	Person    string
+	From, To  time.Time // From inclusive, To exclusive
+	Effect    string    // allow, challenge, deny
+	Limit     int       // at most this many rows; 0 means 100
+	// Before continues a list: only rows older than this place.
+	Before Place
+}
+
+// Place is where a row stands in a list that is ordered by time.
+type Place struct {
+	Time   time.Time
+	Source string
+	Seq    uint64
+}
+
+// Rate is what happened within one interval.
+type Rate struct {
+	Start    time.Time
+	Requests uint64
+	Denials  uint64
+	Limited  uint64
+	Failures uint64 // exchanges whose outcome is 8 or 12
+	P50, P99 time.Duration
+}

@@ -1,0 +1,38 @@
+//go:build deps
+
+package deps
+
+import (
+	_ "github.com/ClickHouse/clickhouse-go/v2"
+	_ "github.com/caddyserver/certmagic"
+	_ "github.com/coreos/go-oidc/v3/oidc"
+	_ "github.com/ebitengine/purego"
+	_ "github.com/go-jose/go-jose/v4"
+	_ "github.com/goccy/go-yaml"
+	_ "github.com/google/go-cmp/cmp"
+	_ "github.com/jba/templatecheck"
+	_ "github.com/letsencrypt/pebble/v2/ca"
+	_ "github.com/letsencrypt/pebble/v2/db"
+	_ "github.com/letsencrypt/pebble/v2/va"
+	_ "github.com/letsencrypt/pebble/v2/wfe"
+	_ "github.com/mholt/acmez/v3"
+	_ "github.com/open-policy-agent/opa/v1/rego"
+	_ "github.com/open-policy-agent/opa/v1/tester"
+	_ "github.com/open-policy-agent/opa/v1/bundle"
+	_ "github.com/prometheus/client_golang/prometheus/promhttp"
+	_ "github.com/prometheus/client_golang/prometheus"
+	_ "github.com/rogpeppe/go-internal/testscript"
+	_ "github.com/spf13/cobra"
+	_ "github.com/zitadel/oidc/v3/pkg/op"
+	_ "golang.org/x/mod/sumdb/note"
+	_ "golang.org/x/mod/sumdb/tlog"
+	_ "golang.org/x/net/html"
+	_ "golang.org/x/oauth2"
+	_ "golang.org/x/sync/errgroup"
+	_ "golang.org/x/sys/unix"
+	_ "golang.org/x/time/rate"
+	_ "golang.org/x/tools/txtar"
+	_ "modernc.org/sqlite"
+	_ "go.uber.org/zap"
+	_ "github.com/klauspost/compress/zstd"
+)

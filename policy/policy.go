@@ -1,0 +1,135 @@
+// Package policy holds the question that the gateway asks for every exchange
+// and the answer it gets: pure values, no I/O and no clock.
+//
+// It never decides anything itself: policy/rego does, from rules. Values are
+// safe for concurrent use as long as nobody changes them after handing them on.
+package policy
+
+import "time"
+
+// Action is what somebody does to a record. The words are those of the
+// accesses file format and map onto FHIR R4 interactions.
+type Action string
+
+// The actions a map may yield. The empty Action is unknown and never allowed.
+const (
+	Read   Action = "read"
+	Search Action = "search"
+	List   Action = "list"
+	Create Action = "create"
+	Update Action = "update"
+	Delete Action = "delete"
+	Print  Action = "print"
+	Export Action = "export"
+)
+
+// Writes reports whether the action changes the record. A write is never
+// retried and never answered with a redirect.
+func (a Action) Writes() bool { return a == Create || a == Update || a == Delete }
+
+// Area is the functional part of the record that an action touches.
+type Area string
+
+// The areas of the default policy. The empty Area is unknown and never allowed.
+const (
+	Demographics   Area = "demographics"
+	Encounters     Area = "encounters"
+	Notes          Area = "notes"
+	Results        Area = "results"
+	Prescribing    Area = "prescribing"
+	Theatres       Area = "theatres"
+	Documents      Area = "documents"
+	Administration Area = "administration"
+	// Audit and Safety are Matron's own pages.
+	Audit  Area = "audit"
+	Safety Area = "safety"
+	Live   Area = "live"
+)
+
+// Subject is who asks: a person (or machine) whose identity has been proved.
+// The zero Subject is nobody. Roles and activities are those in force when the
+// session began; they are copied into every record because they change later.
+type Subject struct {
+	Issuer       string    // OpenID Connect iss, exactly as configured
+	Sub          string    // OpenID Connect sub, unique within Issuer
+	Person       string    // stable person id within the hospital
+	Name         string    // display name
+	Roles        []string  // role codes known to the policy, e.g. "nurse", "R8001"
+	Activities   []string  // NHS activity codes, e.g. "B0360"
+	Organisation string    // ODS code
+	RoleID       string    // CIS2 person_roleid: this person in this role at this organisation
+	ACR          string    // authentication context class, as asserted
+	AMR          []string  // authentication methods, as asserted
+	Assurance    int       // authentication assurance level 1 to 3; 0 unknown
+	AuthTime     time.Time // when the identity was proved; zero if not asserted
+	Session      string    // one-way hash of the session id, or "" for bearer tokens
+	Token        string    // jti of a bearer token, or its last 32 characters hashed; "" for sessions
+	Machine      bool      // an API client acting for itself, not a person
+}
+
+// Known reports whether the subject names somebody.
+func (s Subject) Known() bool { return s.Sub != "" && s.Issuer != "" }
+
+// Request is one question. Every field is sent to the rules, present even when
+// empty, so that a rule never meets an undefined reference.
+type Request struct {
+	Subject   Subject
+	Site      string   // ODS code of the organisation whose record this is
+	App       string   // application name from the configuration
+	Rule      string   // id of the map rule that classified the exchange
+	Action    Action   // "" unknown
+	Area      Area     // "" unknown
+	Resource  string   // FHIR type, screen or form
+	Patients  []string // patient ids the request names, as the application knows them
+	Certainty string   // audit.Certainty of the attribution
+	Purpose   string   // HL7 v3 PurposeOfUse code, "" when not stated
+	Method    string   // HTTP method
+	Time      time.Time
+}
+
+// Effect is the kind of answer.
+type Effect uint8
+
+// The effects. The zero value refuses.
+const (
+	Deny Effect = iota
+	Challenge
+	Allow
+)
+
+// String returns "deny", "challenge" or "allow"; anything else is "deny".
+func (e Effect) String() string {
+	switch e {
+	case Allow:
+		return "allow"
+	case Challenge:
+		return "challenge"
+	case Deny:
+	}
+	return "deny"
+}
+
+// Reason says in one sentence why a request was refused and what would make it
+// right. Text and Remedy are shown to staff and hold no patient data.
+type Reason struct {
+	Code   string // stable, kebab-case, e.g. "role-not-permitted"
+	Text   string // one sentence
+	Remedy string // one sentence: what to do now
+}
+
+// Decision is the answer. The zero Decision refuses.
+type Decision struct {
+	Effect      Effect
+	Reasons     []Reason // empty when allowed
+	Rules       []string // ids of the rules that decided, file:line where known
+	Revision    string   // revision of the policy bundle
+	Obligations []string // what the gateway must do besides, e.g. "notify"
+}
+
+// Allowed reports whether the request may go on.
+func (d Decision) Allowed() bool { return d.Effect == Allow }
+
+// Refuse builds a deny from one reason.
+func Refuse(revision string, r Reason) Decision {
+	return Decision{Effect: Deny, Reasons: []Reason{r}, Revision: revision}
+}

@@ -1,0 +1,118 @@
+package proxy
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/policy"
+)
+
+// Map says what an exchange does to which patient in one application.
+// Implementations are immutable and safe for concurrent use; a reload makes a
+// new Map. proxy/appmap has the declarative one.
+type Map interface {
+	// Classify reads a request. body returns the request body, read whole and
+	// bounded, and leaves it readable for the upstream; a map calls it only
+	// where it needs to, since a body that is not asked for is streamed.
+	// A request that no rule matches yields an Access with an empty Rule, never
+	// an error; an error means that the request is malformed (400).
+	Classify(r *http.Request, body func() ([]byte, error)) (Access, error)
+
+	// Settle reads a response that was held back because Access.Hold said so
+	// and names the patients in it. An error means that the response cannot be
+	// understood: nothing of it may be released.
+	Settle(a Access, res *http.Response, body []byte) (Settlement, error)
+}
+
+// Access is what one exchange does, as far as the request shows. The zero value
+// is an unmapped request.
+type Access struct {
+	Rule      string // id of the map rule; "" means that no rule matched
+	Action    policy.Action
+	Area      policy.Area
+	Screen    string
+	Resource  string
+	ID        string // resource id
+	Version   string // resource version
+	Patients  []Patient
+	Certainty audit.Certainty
+	Source    audit.PatientSource
+	Kind      LimitKind
+	Hold      bool // patients are named only in the response: hold it and Settle
+	Static    bool // scripts, styles, images: no patient data, still decided and recorded
+	KeepAlive bool // not activity of a person: does not extend the session
+	// Deliberate is "true", "false" (worklists, prefetch) or "" when unknown.
+	Deliberate string
+	Deny       DenyForm
+	// Block refuses whatever the policy says; the map's reason is in Rule.
+	Block bool
+}
+
+// Patient is one patient as the application knows them.
+type Patient struct {
+	ID        string
+	NHSNumber string // ten digits, "" when not named
+}
+
+// Settlement is what the response of a held exchange shows.
+type Settlement struct {
+	Patients  []Patient
+	Certainty audit.Certainty
+	Results   uint64 // entries in a search result
+}
+
+// DenyForm is the form of a refusal that the application's clients understand.
+type DenyForm string
+
+// The forms. The zero value lets the gateway choose: a page for browser
+// navigation, application/problem+json for everything else.
+const (
+	DenyAuto             DenyForm = ""
+	DenyProblem          DenyForm = "problem"
+	DenyOperationOutcome DenyForm = "operation-outcome"
+)
+
+// LimitKind is the kind of action that a rate limit counts.
+type LimitKind string
+
+// The kinds. Interactive care is slowed and never refused; the others are
+// refused with 429 (hazard GW-03).
+const (
+	Interactive   LimitKind = "interactive"
+	SearchKind    LimitKind = "search"
+	Bulk          LimitKind = "bulk"
+	MachineClient LimitKind = "machine"
+)
+
+// Identifier proves who sent a request. proxy/signin has the OpenID Connect one.
+type Identifier interface {
+	// Identify returns the subject of the session cookie or bearer token of r.
+	// Its error wraps ErrNoSession, ErrSessionExpired, ErrToken or
+	// ErrIdentityUnavailable. It does not count as activity.
+	Identify(r *http.Request) (policy.Subject, error)
+	// Touch counts the request as activity of the session, so that its idle
+	// limit starts anew.
+	Touch(ctx context.Context, s policy.Subject)
+}
+
+// Decider answers whether a request may go on. It never fails: an evaluation
+// error is a deny with a reason. policy/rego has the one made of rules.
+type Decider interface {
+	Decide(ctx context.Context, q policy.Request) policy.Decision
+}
+
+// Limiter counts actions per person and kind. proxy/limit has the one made of
+// token buckets.
+type Limiter interface {
+	// Take takes one action. ok false means refuse and say when to come back
+	// (wait); ok true with wait above zero means slow the request down by wait.
+	Take(s policy.Subject, kind LimitKind) (wait time.Duration, ok bool)
+}
+
+// Voucher makes the short-lived signed token that tells the application who is
+// asking (RFC 7519; at most 60 seconds).
+type Voucher interface {
+	Vouch(s policy.Subject, requestID string, r *http.Request) (string, error)
+}
