@@ -40,7 +40,9 @@ const (
 	Theatres       Area = "theatres"
 	Documents      Area = "documents"
 	Administration Area = "administration"
-	// Audit and Safety are Matron's own pages.
+	// Home, Audit, Safety and Live are Matron's own pages. Home shows nobody
+	// anything that the other three would not.
+	Home   Area = "home"
 	Audit  Area = "audit"
 	Safety Area = "safety"
 	Live   Area = "live"
