@@ -1,0 +1,84 @@
+package config
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const good = `site: RBA
+source: gw1
+data_dir: data
+external_url: https://epr.example.org
+listen: {address: ":8443"}
+tls: {mode: local}
+sign_in:
+  issuer: https://id.example.org
+  client_id: matron
+  client_secret_file: client.secret
+applications:
+- name: fhir
+  prefix: /fhir
+  upstream: http://127.0.0.1:8080/fhir
+  map: fhir-r4
+`
+
+func TestMinimal(t *testing.T) {
+	c, err := Parse("/etc/matron/matron.yaml", []byte(good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pair := range [][2]string{
+		{c.DataDir, "/etc/matron/data"},
+		{c.SignIn.ClientSecretFile, "/etc/matron/client.secret"},
+		{c.TLS.Names[0], "epr.example.org"},
+		{c.Applications[0].Mode, "enforce"},
+		{c.Applications[0].Site, "RBA"},
+		{c.Applications[0].Map, "fhir-r4"},
+	} {
+		if diff := cmp.Diff(pair[1], pair[0]); diff != "" {
+			t.Error(diff)
+		}
+	}
+	if !c.ClickHouse.Embedded {
+		t.Error("without an address the engine is embedded")
+	}
+}
+
+func TestEveryMistakeHasAPlaceAndARemedy(t *testing.T) {
+	for _, c := range []struct{ name, from, to, want string }{
+		{"site", "site: RBA", "site: rba", `matron.yaml:1:1: site: "rba" must be an ODS code, for example RBA`},
+		{"missing", "source: gw1\n", "", `matron.yaml:1:1: source: is missing: give a short lower-case name, for example gw1`},
+		{"typing error", "data_dir:", "datadir:", `matron.yaml:3:1: datadir: unknown setting. Did you mean data_dir?`},
+		{"plain http", "external_url: https://", "external_url: http://", `external_url: "http://epr.example.org" must be an address that begins with https://`},
+		{"mode", "mode: local", "mode: locl", `matron.yaml:6:7: tls.mode: "locl" must be one of files, local, acme. Did you mean local?`},
+		{"foreign issuer in clear", "issuer: https:", "issuer: http:", `sign_in.issuer: must be https, since it is not on this machine`},
+		{"own prefix", "prefix: /fhir", "prefix: /.matron", `/.matron belongs to the gateway itself: choose another path`},
+		{"prefix", "prefix: /fhir", "prefix: fhir/", `matron.yaml:13:3: applications[0].prefix: "fhir/" must be a path`},
+		{"application mode", "map: fhir-r4", "map: fhir-r4\n  mode: bypas", `applications[0].mode: "bypas" must be one of enforce, observe.`},
+		{"admin off loopback", "source: gw1", "source: gw1\nadmin: {address: \"0.0.0.0:9\"}", `must be on loopback`},
+		{"clickhouse in clear", "source: gw1", "source: gw1\nclickhouse: {address: [\"10.0.0.1:9000\"], user: u, password_file: p}", `so that clickhouse.tls must be true`},
+		{"limits of nothing", "source: gw1", "source: gw1\nlimits: {search: {burst: 0, per_second: 1}}", `limits.search: per_second must be above 0`},
+		{"idle above absolute", "client_id: matron", "client_id: matron\n  idle: 13h", `sign_in.idle: must not be longer than sign_in.absolute (12h0m0s)`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			src := strings.Replace(good, c.from, c.to, 1)
+			if src == good {
+				t.Fatal("the row changes nothing")
+			}
+			_, err := Parse("matron.yaml", []byte(src))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v\nwant %s", err, c.want)
+			}
+		})
+	}
+}
+
+func TestEveryMistakeAtOnce(t *testing.T) {
+	src := strings.NewReplacer("site: RBA", "site: rba", "map: fhir-r4", "mapp: x", "mode: local", "mode: x").Replace(good)
+	_, err := Parse("matron.yaml", []byte(src))
+	if n := strings.Count(err.Error(), "\n") + 1; n != 4 {
+		t.Errorf("%d lines, want 4 (the missing map counts):\n%s", n, err)
+	}
+}

@@ -1,0 +1,135 @@
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/matron-epr/matron/proxy/strictyaml"
+)
+
+// maxBytes bounds the configuration file.
+const maxBytes = 1 << 20
+
+// Load reads, checks and completes the file at path. The error holds every
+// mistake as strictyaml.Problems. Relative paths in the file are taken from the
+// folder it stands in. hash identifies the file's content in the record.
+func Load(path string) (c Config, hash string, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return Config{}, "", fmt.Errorf("read configuration: %w", err)
+	}
+	if info.Size() > maxBytes {
+		return Config{}, "", fmt.Errorf("read configuration: %s is larger than %d bytes", path, maxBytes)
+	}
+	src, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, "", fmt.Errorf("read configuration: %w", err)
+	}
+	c, err = Parse(path, src)
+	sum := sha256.Sum256(src)
+	return c, hex.EncodeToString(sum[:]), err
+}
+
+// Parse is Load for text that is already in memory.
+func Parse(path string, src []byte) (Config, error) {
+	c := Defaults()
+	doc := strictyaml.Decode(path, src, &c)
+	c.complete(filepath.Dir(path))
+	for _, p := range c.Validate() {
+		doc.Report(p.Path, p.Text)
+	}
+	if err := doc.Err(); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+// Defaults returns every setting that has one.
+func Defaults() Config {
+	return Config{
+		Listen: Listen{MaxHeaderBytes: 64 << 10, DrainTimeout: 30 * time.Second},
+		Admin:  Admin{Address: "127.0.0.1:9443"},
+		SignIn: SignIn{
+			Scopes:   []string{"profile"},
+			Idle:     15 * time.Minute,
+			Absolute: 12 * time.Hour,
+			Claims: Claims{
+				Person: "sub", Name: "name", Roles: "roles", Activities: "activities", Organisation: "org",
+				RoleID: "selected_roleid", Assurance: "authentication_assurance_level",
+			},
+		},
+		Policy: Policy{Timeout: 250 * time.Millisecond},
+		Limits: Limits{
+			Interactive: Rate{PerSecond: 20, Burst: 120},
+			Search:      Rate{PerSecond: 2, Burst: 30},
+			Bulk:        Rate{PerSecond: 0.1, Burst: 3},
+			Machine:     Rate{PerSecond: 50, Burst: 200},
+		},
+		ClickHouse: ClickHouse{Protocol: "native", Database: "matron"},
+		Detection:  Detection{Every: time.Minute},
+		Branding:   Branding{ServiceName: "Matron"},
+		Log:        Log{Level: "info", Format: "text"},
+	}
+}
+
+// complete fills in what follows from other settings.
+func (c *Config) complete(dir string) {
+	for _, p := range c.paths() {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+	if len(c.ClickHouse.Address) == 0 {
+		c.ClickHouse.Embedded = true
+	}
+	for i := range c.Applications {
+		c.Applications[i].complete(c.Site, dir)
+	}
+	if len(c.TLS.Names) == 0 {
+		if host := hostOf(c.ExternalURL); host != "" {
+			c.TLS.Names = []string{host}
+		}
+	}
+}
+
+func (a *Application) complete(site, dir string) {
+	if a.Mode == "" {
+		a.Mode = "enforce"
+	}
+	if a.Site == "" {
+		a.Site = site
+	}
+	if a.Timeout == 0 {
+		a.Timeout = 30 * time.Second
+	}
+	if a.MaxBody == 0 {
+		a.MaxBody = 32 << 20
+	}
+	if a.MaxHeld == 0 {
+		a.MaxHeld = 16 << 20
+	}
+	if isPath(a.Map) && !filepath.IsAbs(a.Map) {
+		a.Map = filepath.Join(dir, a.Map)
+	}
+	if a.CAFile != "" && !filepath.IsAbs(a.CAFile) {
+		a.CAFile = filepath.Join(dir, a.CAFile)
+	}
+}
+
+// paths lists every setting that is a path.
+func (c *Config) paths() []*string {
+	return []*string{
+		&c.DataDir, &c.TLS.CertificateFile, &c.TLS.KeyFile, &c.TLS.ACME.CAFile, &c.TLS.ACME.EABKeyFile,
+		&c.SignIn.ClientSecretFile, &c.SignIn.CAFile, &c.Policy.Dir, &c.ClickHouse.Library,
+		&c.ClickHouse.PasswordFile, &c.ClickHouse.CAFile, &c.Detection.Staff, &c.Detection.Patients, &c.Detection.Care,
+	}
+}
+
+// isPath tells the path of a map file from the name of a built-in map.
+func isPath(m string) bool {
+	return filepath.Ext(m) != "" || filepath.Base(m) != m
+}

@@ -1,0 +1,235 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/matron-epr/matron/proxy/strictyaml"
+)
+
+// Problem is one mistake that only the meaning of the settings shows.
+type Problem struct {
+	Path string // setting, for example applications[0].prefix
+	Text string // what is wrong and what to do
+}
+
+// Validate returns every mistake. It is pure: it opens no file and no
+// connection.
+func (c Config) Validate() []Problem {
+	var ps problems
+	ps.matches("site", c.Site, `^[A-Z0-9]{3,10}$`, "an ODS code, for example RBA")
+	ps.matches("source", c.Source, `^[a-z0-9][a-z0-9-]{0,31}$`, "a short lower-case name, for example gw1")
+	ps.required("data_dir", c.DataDir)
+	ps.address("external_url", c.ExternalURL, "https")
+	ps.listener("listen.address", c.Listen.Address)
+	for i, network := range c.Listen.TrustedProxies {
+		if _, err := netip.ParsePrefix(network); err != nil {
+			ps.add(fmt.Sprintf("listen.trusted_proxies[%d]", i), "%q is not a network: write for example 10.1.2.0/24", network)
+		}
+	}
+	ps.within("listen.max_header_bytes", c.Listen.MaxHeaderBytes, 4<<10, 1<<20)
+	ps.loopback("admin.address", c.Admin.Address)
+	c.TLS.validate(&ps)
+	c.SignIn.validate(&ps)
+	ps.positive("policy.timeout", c.Policy.Timeout)
+	c.Limits.validate(&ps)
+	c.validateApplications(&ps)
+	c.ClickHouse.validate(&ps)
+	ps.positive("detection.every", c.Detection.Every)
+	ps.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	ps.oneOf("log.format", c.Log.Format, "text", "json")
+	return ps
+}
+
+func (t TLS) validate(ps *problems) {
+	ps.oneOf("tls.mode", t.Mode, "files", "local", "acme")
+	switch t.Mode {
+	case "files":
+		ps.required("tls.certificate_file", t.CertificateFile)
+		ps.required("tls.key_file", t.KeyFile)
+	case "acme":
+		ps.address("tls.acme.directory", t.ACME.Directory, "https")
+		if (t.ACME.EABKeyID == "") != (t.ACME.EABKeyFile == "") {
+			ps.add("tls.acme", "eab_key_id and eab_key_file belong together: give both or neither")
+		}
+	}
+}
+
+func (s SignIn) validate(ps *problems) {
+	ps.address("sign_in.issuer", s.Issuer, "https", "http")
+	if u, err := url.Parse(s.Issuer); err == nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
+		ps.add("sign_in.issuer", "must be https, since it is not on this machine")
+	}
+	ps.required("sign_in.client_id", s.ClientID)
+	ps.required("sign_in.client_secret_file", s.ClientSecretFile)
+	ps.positive("sign_in.idle", s.Idle)
+	ps.positive("sign_in.absolute", s.Absolute)
+	if s.Idle > s.Absolute {
+		ps.add("sign_in.idle", "must not be longer than sign_in.absolute (%s)", s.Absolute)
+	}
+}
+
+func (l Limits) validate(ps *problems) {
+	for name, r := range map[string]Rate{"interactive": l.Interactive, "search": l.Search, "bulk": l.Bulk, "machine": l.Machine} {
+		if r.PerSecond <= 0 || r.Burst < 1 {
+			ps.add("limits."+name, "per_second must be above 0 and burst at least 1: a limit of nothing would lock everybody out")
+		}
+	}
+}
+
+func (c Config) validateApplications(ps *problems) {
+	if len(c.Applications) == 0 {
+		ps.add("applications", "is missing: name at least one application with prefix, upstream and map")
+	}
+	names, prefixes := map[string]int{}, map[string]int{}
+	for i, a := range c.Applications {
+		at := fmt.Sprintf("applications[%d]", i)
+		ps.matches(at+".name", a.Name, `^[a-z0-9][a-z0-9-]{0,31}$`, "a short lower-case name, for example fhir")
+		ps.unique(at+".name", a.Name, i, names)
+		ps.matches(at+".prefix", a.Prefix, `^(/|(/[A-Za-z0-9._~-]+)+)$`, "a path without a slash at its end, for example /fhir, or / alone")
+		ps.unique(at+".prefix", a.Prefix, i, prefixes)
+		if a.Prefix == "/.matron" || strings.HasPrefix(a.Prefix, "/.matron/") {
+			ps.add(at+".prefix", "/.matron belongs to the gateway itself: choose another path")
+		}
+		if a.Name == "matron" {
+			ps.add(at+".name", "matron is the gateway itself: choose another name")
+		}
+		ps.address(at+".upstream", a.Upstream, "http", "https")
+		ps.required(at+".map", a.Map)
+		ps.oneOf(at+".mode", a.Mode, "enforce", "observe")
+		ps.positive(at+".timeout", a.Timeout)
+		if a.MaxBody < 0 || a.MaxHeld < 0 {
+			ps.add(at, "max_body and max_held must not be negative")
+		}
+	}
+}
+
+func (c ClickHouse) validate(ps *problems) {
+	if c.Embedded && len(c.Address) > 0 {
+		ps.add("clickhouse.embedded", "and clickhouse.address exclude each other: remove one")
+	}
+	ps.oneOf("clickhouse.protocol", c.Protocol, "native", "http")
+	ps.matches("clickhouse.database", c.Database, `^[A-Za-z_][A-Za-z0-9_]{0,63}$`, "letters, digits and underscores")
+	for i, address := range c.Address {
+		at := fmt.Sprintf("clickhouse.address[%d]", i)
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			ps.add(at, "%q is not host:port", address)
+		} else if !c.TLS && !isLoopback(host) {
+			ps.add(at, "is not on this machine, so that clickhouse.tls must be true")
+		}
+	}
+	if len(c.Address) > 0 {
+		ps.required("clickhouse.user", c.User)
+		ps.required("clickhouse.password_file", c.PasswordFile)
+	}
+}
+
+type problems []Problem
+
+func (ps *problems) add(path, format string, args ...any) {
+	*ps = append(*ps, Problem{Path: path, Text: fmt.Sprintf(format, args...)})
+}
+
+func (ps *problems) required(path, value string) {
+	if value == "" {
+		ps.add(path, "is missing")
+	}
+}
+
+func (ps *problems) matches(path, value, pattern, what string) {
+	if value == "" {
+		ps.add(path, "is missing: give %s", what)
+	} else if !regexp.MustCompile(pattern).MatchString(value) {
+		ps.add(path, "%q must be %s", value, what)
+	}
+}
+
+func (ps *problems) oneOf(path, value string, allowed ...string) {
+	if slices.Contains(allowed, value) {
+		return
+	}
+	if value == "" {
+		ps.add(path, "is missing: give one of %s", strings.Join(allowed, ", "))
+		return
+	}
+	hint := ""
+	if near := strictyaml.Nearest(value, allowed); near != "" {
+		hint = " Did you mean " + near + "?"
+	}
+	ps.add(path, "%q must be one of %s.%s", value, strings.Join(allowed, ", "), hint)
+}
+
+func (ps *problems) address(path, value string, schemes ...string) {
+	if value == "" {
+		ps.add(path, "is missing: give an address that begins with %s://", schemes[0])
+		return
+	}
+	u, err := url.Parse(value)
+	if err != nil || u.Host == "" || !slices.Contains(schemes, u.Scheme) {
+		ps.add(path, "%q must be an address that begins with %s://", value, strings.Join(schemes, ":// or "))
+		return
+	}
+	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		ps.add(path, "must hold no user name, query or fragment")
+	}
+}
+
+func (ps *problems) listener(path, value string) {
+	if value == "" {
+		ps.add(path, "is missing: give host:port, for example \":8443\"")
+	} else if _, _, err := net.SplitHostPort(value); err != nil {
+		ps.add(path, "%q is not host:port, for example \":8443\"", value)
+	}
+}
+
+func (ps *problems) loopback(path, value string) {
+	host, _, err := net.SplitHostPort(value)
+	if err != nil {
+		ps.add(path, "%q is not host:port, for example 127.0.0.1:9443", value)
+	} else if !isLoopback(host) {
+		ps.add(path, "%q must be on loopback, for example 127.0.0.1:9443, since it asks nobody to sign in", value)
+	}
+}
+
+func (ps *problems) positive(path string, value time.Duration) {
+	if value <= 0 {
+		ps.add(path, "must be longer than nothing, for example 30s")
+	}
+}
+
+func (ps *problems) within(path string, value, low, high int) {
+	if value < low || value > high {
+		ps.add(path, "%d must be between %d and %d", value, low, high)
+	}
+}
+
+func (ps *problems) unique(path, value string, i int, seen map[string]int) {
+	if first, ok := seen[value]; ok && value != "" {
+		ps.add(path, "%q is taken by applications[%d]", value, first)
+		return
+	}
+	seen[value] = i
+}
+
+func isLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
+
+func hostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
+}
