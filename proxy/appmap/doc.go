@@ -1,0 +1,10 @@
+// Package appmap reads what an exchange does to which patient from a
+// declarative description of the application, one YAML file each. It implements
+// proxy.Map.
+//
+// It never guesses: a request that no rule describes is unmapped, a request
+// that could be read in two ways is an error, and a response that names nobody
+// says so. It does no I/O while classifying, keeps no state between exchanges
+// and changes neither request nor response. A Map is immutable and safe for
+// concurrent use.
+package appmap
