@@ -21,6 +21,7 @@ import (
 	_ "github.com/open-policy-agent/opa/v1/bundle"
 	_ "github.com/prometheus/client_golang/prometheus/promhttp"
 	_ "github.com/prometheus/client_golang/prometheus"
+	_ "github.com/pressly/goose/v3"
 	_ "github.com/rogpeppe/go-internal/testscript"
 	_ "github.com/spf13/cobra"
 	_ "github.com/zitadel/oidc/v3/pkg/op"

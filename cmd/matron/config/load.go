@@ -131,5 +131,5 @@ func (c *Config) paths() []*string {
 
 // isPath tells the path of a map file from the name of a built-in map.
 func isPath(m string) bool {
-	return filepath.Ext(m) != "" || filepath.Base(m) != m
+	return m != "" && (filepath.Ext(m) != "" || filepath.Base(m) != m)
 }
