@@ -1,0 +1,84 @@
+# Matron. Two commands for a newcomer: make demo, make test.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -X main.version=$(VERSION)
+TOOL := go tool -modfile=tools.mod
+export CGO_ENABLED ?= 0
+DEMO_DIR ?= demo-data
+VULNDB := $(firstword $(wildcard ../shared/vulndb))
+
+TEST_PACKAGES := chromium fonts-liberation orthanc orthanc-dicomweb dcmtk gcc libc6-dev
+
+.PHONY: help demo build test check lint unit race browser fuzz vuln scripts bench deps test-deps assets clean
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+demo: build ## Run a demonstration hospital on this machine (RESET=1 starts anew)
+	$(if $(RESET),rm -rf -- "$(DEMO_DIR)",)
+	@exec ./bin/matron demo --dir "$(DEMO_DIR)"
+
+build: bin/matron ## Build ./bin/matron
+
+.PHONY: bin/matron
+bin/matron: assets
+	@mkdir -p bin
+	go build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/matron
+
+node_modules/.package-lock.json: package.json package-lock.json
+	npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+deps: node_modules/.package-lock.json ## Install what building and running need
+
+assets: dashboards/assets/dist/matron.css ## Compile the style sheet
+
+dashboards/assets/dist/matron.css: node_modules/.package-lock.json $(shell find dashboards/assets/src -type f 2>/dev/null)
+	npm run --silent assets
+	@touch $@
+
+test-deps: deps ## Install what the tests need: Debian packages by name
+	@./.ci/packages $(TEST_PACKAGES)
+
+test: test-deps build ## Run every test
+	$(MAKE) lint
+	$(MAKE) race
+	$(MAKE) scripts
+	$(MAKE) browser
+	$(MAKE) fuzz
+	$(MAKE) vuln
+
+lint: assets ## Formatting, linters and vet
+	@unformatted=$$(git ls-files '*.go' | xargs $(TOOL) gofumpt -l); if [ -n "$$unformatted" ]; then echo "not gofumpt'd: $$unformatted"; exit 1; fi
+	$(TOOL) golangci-lint run ./...
+	go vet ./...
+
+unit: assets deps ## Go tests, fast
+	go test -shuffle=on ./...
+
+race: assets deps ## Go tests with the race detector
+	CGO_ENABLED=1 go test -race -shuffle=on -timeout 20m $$(go list ./... | grep -v '/cmd/matron$$')
+
+scripts: build ## Whole programs: the real binary from boot to verify
+	go test -count=1 -timeout 20m ./cmd/matron
+
+browser: build ## Pages in a real browser, with and without JavaScript
+	npm run --silent test:browser
+
+FUZZTIME ?= 10s
+fuzz: assets ## Every fuzz target for FUZZTIME; fails when one is missing
+	@./.ci/fuzz $(FUZZTIME)
+
+vuln: assets ## Known vulnerabilities in what the binary calls
+	@if [ -n "$(VULNDB)" ]; then $(TOOL) govulncheck -db "file://$$(realpath $(VULNDB))" ./...; \
+	else echo "vuln: no vulnerability database beside this folder, nothing checked"; fi
+
+bench: build ## Measure against peers in the same run and print ratios
+	go build -modfile=bench.mod -trimpath -o bin/caddy github.com/caddyserver/caddy/v2/cmd/caddy
+	go run ./cmd/matron/bench -caddy bin/caddy
+
+clean: ## Remove what was built
+	rm -rf bin node_modules dashboards/assets/dist/*.css dashboards/assets/dist/*.js
