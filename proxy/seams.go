@@ -48,6 +48,18 @@ type Access struct {
 	Deny       DenyForm
 	// Block refuses whatever the policy says; the map's reason is in Rule.
 	Block bool
+	// Parts is set when one exchange does things that differ in action or area,
+	// such as a FHIR transaction. Every part must be allowed on its own. Where
+	// parts differ, Action or Area above is empty, so that nobody who overlooks
+	// Parts allows the exchange.
+	Parts []Part
+}
+
+// Part is one of several things that one exchange does.
+type Part struct {
+	Action   policy.Action
+	Area     policy.Area
+	Resource string
 }
 
 // Patient is one patient as the application knows them.
