@@ -1,3 +1,4 @@
+-- +goose Up
 -- One row an alert. body holds the alert as JSON; the other columns are copies
 -- to sort and narrow by. Rows are inserted and never updated. Times are text in
 -- UTC with whole microseconds, so that their order is the order of the text on
