@@ -1,0 +1,57 @@
+package journal
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/matron-epr/matron/audit"
+)
+
+// Stats is what an operator wants to know. Counters run from Open.
+type Stats struct {
+	Committed uint64 // last record on stable storage
+	Pending   uint64 // records that wait for a group commit
+
+	Appended uint64        // records taken by Append
+	Added    uint64        // records taken by Add
+	Refused  uint64        // calls that failed or were not durable in time
+	Syncs    uint64        // group commits
+	LastSync time.Duration // how long the last one took, write and sync
+
+	OldestSegment uint64 // its first record
+	Segments      int
+	Bytes         int64 // of all segments on disk
+	Cut           int64 // bytes of an unfinished write that Open cut back
+
+	Sealed bool  // closed, or failed
+	Failed error // why nothing can be written; nil while it can
+}
+
+// Stats returns a snapshot.
+func (j *Journal) Stats() Stats {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	s := j.stats
+	s.Committed = j.durable.seq
+	s.Pending = j.next - 1 - j.durable.seq
+	s.Failed = j.failed
+	s.Sealed = j.closed || j.failed != nil
+	return s
+}
+
+// Healthy returns nil while records can be made durable in time.
+// On doubt: not ready (GW-12).
+func (j *Journal) Healthy() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err := j.takes(j.pending); err != nil {
+		return err
+	}
+	if j.began.IsZero() {
+		return nil
+	}
+	if d := j.cfg.Now().Sub(j.began); d > j.cfg.AppendTimeout {
+		return fmt.Errorf("%w: the disk has not answered for %v", audit.ErrNotDurable, d.Round(time.Millisecond))
+	}
+	return nil
+}

@@ -1,0 +1,23 @@
+package audit
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strconv"
+)
+
+// Leaf is the RFC 6962 leaf hash of a record's canonical bytes.
+func Leaf(canonical []byte) [32]byte {
+	h := sha256.New()
+	h.Write([]byte{0})
+	h.Write(canonical)
+	var leaf [32]byte
+	h.Sum(leaf[:0])
+	return leaf
+}
+
+// String is the receipt as the response header Matron-Receipt carries it:
+// "source/seq leaf", the leaf in hexadecimal.
+func (r Receipt) String() string {
+	return r.Source + "/" + strconv.FormatUint(r.Seq, 10) + " " + hex.EncodeToString(r.Leaf[:])
+}
