@@ -2,11 +2,50 @@ package proxy
 
 import "errors"
 
-// Sentinels that callers branch on. refusals in refuse.go maps each to a
-// status, a page and a metric label.
+// Sentinels that callers branch on. explain in refuse.go maps each to a status,
+// a page and a metric label.
 var (
 	ErrNoSession           = errors.New("no session")
 	ErrSessionExpired      = errors.New("session expired")
 	ErrToken               = errors.New("token refused")
 	ErrIdentityUnavailable = errors.New("identity provider unavailable")
+)
+
+// Requests that are refused before anybody asks who sent them.
+var (
+	errTarget         = errors.New("ambiguous request target")
+	errHeaderName     = errors.New("header name with an underscore")
+	errIdentityHeader = errors.New("client-sent identity header")
+	errOverride       = errors.New("method or target override")
+	errUpgrade        = errors.New("upgrade to an unknown protocol")
+	errMethod         = errors.New("method not accepted")
+	errFraming        = errors.New("ambiguous message framing")
+	errMalformed      = errors.New("malformed message")
+	errHeaderTooLarge = errors.New("request header too large")
+	errBodyTooLarge   = errors.New("request body too large")
+	errBody           = errors.New("request body broken off")
+	errCrossOrigin    = errors.New("cross-origin request")
+	errNoApplication  = errors.New("no application at this address")
+	errUnclassifiable = errors.New("request does not fit the application's map")
+)
+
+// Requests that somebody known sent and that do not go on.
+var (
+	errDenied     = errors.New("denied")
+	errChallenged = errors.New("challenged")
+	errLimited    = errors.New("rate limited")
+)
+
+// What can fail on the way to the application and back.
+var (
+	errNotRecorded    = errors.New("record not durable")
+	errVoucher        = errors.New("identity token not made")
+	errUnreachable    = errors.New("application unreachable")
+	errTimeout        = errors.New("application too slow")
+	errBadResponse    = errors.New("application answered out of protocol")
+	errHeldTooLarge   = errors.New("held response too large")
+	errHeldUnreadable = errors.New("held response not understood")
+	errTruncated      = errors.New("response broken off")
+	errClientGone     = errors.New("client gone")
+	errInternal       = errors.New("internal error")
 )

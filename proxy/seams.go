@@ -96,6 +96,10 @@ const (
 	SearchKind    LimitKind = "search"
 	Bulk          LimitKind = "bulk"
 	MachineClient LimitKind = "machine"
+	// Anonymous counts requests of nobody known, by address: such a subject has
+	// a Sub (the address) and no Issuer. The count decides only how the refusals
+	// are recorded, never what the client gets.
+	Anonymous LimitKind = "anonymous"
 )
 
 // Identifier proves who sent a request. proxy/signin has the OpenID Connect one.

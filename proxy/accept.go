@@ -1,0 +1,145 @@
+package proxy
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+)
+
+// accept refuses every request that two readers could understand in two ways,
+// and every request that claims what only the gateway may say (hazards GW-07,
+// GW-08, GW-18). It changes nothing.
+func accept(r *http.Request) error {
+	if !acceptedMethod(r.Method) {
+		return errMethod
+	}
+	if err := acceptTarget(r); err != nil {
+		return err
+	}
+	if err := acceptQuery(r.URL.RawQuery); err != nil {
+		return err
+	}
+	for name, values := range r.Header {
+		if err := acceptHeader(name, values); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// acceptedMethod names the methods that reach an application. CONNECT and TRACE
+// are never among them.
+func acceptedMethod(m string) bool {
+	switch m {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut,
+		http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return true
+	}
+	return false
+}
+
+// acceptTarget decides on the request line as received: the origin form with
+// one reading only.
+func acceptTarget(r *http.Request) error {
+	raw, _, _ := strings.Cut(r.RequestURI, "?")
+	if raw == "" || raw[0] != '/' || strings.ContainsAny(raw, `#\`) {
+		return errTarget
+	}
+	if hasEncodedSlash(raw) || !canonicalPath(r.URL.Path) {
+		return errTarget
+	}
+	return nil
+}
+
+// hasEncodedSlash reports whether path hides a slash that some readers decode
+// and others do not.
+func hasEncodedSlash(path string) bool {
+	for {
+		i := strings.IndexByte(path, '%')
+		if i < 0 || i+2 >= len(path) {
+			return false
+		}
+		if path[i+1] == '2' && path[i+2]|0x20 == 'f' {
+			return true
+		}
+		path = path[i+1:]
+	}
+}
+
+// canonicalPath reports whether a decoded path has exactly one reading: it is
+// absolute, without empty or dot segments, path parameters, backslashes,
+// fragments, control characters or a second layer of percent-encoding.
+func canonicalPath(path string) bool {
+	if path == "" || path[0] != '/' || !utf8.ValidString(path) {
+		return false
+	}
+	segment := 1
+	for i := 1; i <= len(path); i++ {
+		if i == len(path) || path[i] == '/' {
+			s := path[segment:i]
+			if s == "." || s == ".." || s == "" && i < len(path) {
+				return false
+			}
+			segment = i + 1
+			continue
+		}
+		switch c := path[i]; {
+		case c < 0x20, c == 0x7f, c == '\\', c == ';', c == '#':
+			return false
+		case c == '%' && i+2 < len(path) && isHex(path[i+1]) && isHex(path[i+2]):
+			return false
+		}
+	}
+	return true
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'f'
+}
+
+// acceptQuery refuses a query that cannot be parsed, since the map and the
+// application would read different questions out of it, and one that asks for
+// another method than the request line.
+func acceptQuery(raw string) error {
+	if strings.ContainsAny(raw, "#;\x00") {
+		return errTarget
+	}
+	if !strings.ContainsAny(raw, "%_") {
+		return nil // nothing to decode and no "_method"
+	}
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return errTarget
+	}
+	for name := range values {
+		if strings.EqualFold(name, "_method") {
+			return errOverride
+		}
+	}
+	return nil
+}
+
+// acceptHeader refuses what a header name alone gives away.
+func acceptHeader(name string, values []string) error {
+	switch {
+	case claimsIdentity(name):
+		return errIdentityHeader
+	case overridesRequest(name):
+		return errOverride
+	case strings.IndexByte(name, '_') >= 0:
+		return errHeaderName
+	case name == "Upgrade":
+		return acceptUpgrade(values)
+	}
+	return nil
+}
+
+// acceptUpgrade lets WebSocket through and nothing else: an upgrade to h2c would
+// be a tunnel past every later decision.
+func acceptUpgrade(values []string) error {
+	if len(values) == 1 && strings.EqualFold(values[0], "websocket") {
+		return nil
+	}
+	return errUpgrade
+}

@@ -1,0 +1,94 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+
+	"github.com/matron-epr/matron/audit"
+)
+
+// classify asks the application's map what the request does to whom.
+func (x *exchange) classify() error {
+	if x.r.ContentLength > x.route.MaxBody {
+		return errBodyTooLarge
+	}
+	x.boundBody()
+	a, err := x.route.Map.Classify(x.r, x.readBody)
+	if err != nil {
+		if cause := x.bodyError(); cause != nil {
+			return cause
+		}
+		return errUnclassifiable
+	}
+	if a.Rule == "" { // unmapped: nothing else in it can be relied on
+		a = Access{Certainty: audit.Unknown, Deny: a.Deny}
+	}
+	if a.Certainty == "" {
+		a.Certainty = audit.Unknown
+	}
+	x.access = a
+	return nil
+}
+
+// requestBody counts what is read of a request body and notes why reading
+// failed. It belongs to the exchange until the application has answered.
+type requestBody struct {
+	io.ReadCloser
+	n   int64
+	err error
+}
+
+// Read is part of io.Reader.
+func (b *requestBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.n += int64(n)
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.err = err
+	}
+	return n, err
+}
+
+// boundBody makes the request body fail once it is longer than the application
+// allows. A request without a body is left alone.
+func (x *exchange) boundBody() {
+	if x.r.Body == nil || x.r.Body == http.NoBody {
+		return
+	}
+	x.body = &requestBody{ReadCloser: http.MaxBytesReader(x.w, x.r.Body, x.route.MaxBody)}
+	x.r.Body = x.body
+}
+
+// readBody reads the body whole for the map and leaves it readable for the
+// application, byte for byte. It is bounded by what may be held in memory.
+func (x *exchange) readBody() ([]byte, error) {
+	if x.body == nil {
+		return nil, nil
+	}
+	whole, err := io.ReadAll(io.LimitReader(x.body, x.route.MaxHeld+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(whole)) > x.route.MaxHeld {
+		x.body.err = &http.MaxBytesError{Limit: x.route.MaxHeld}
+		return nil, errBodyTooLarge
+	}
+	x.r.Body = io.NopCloser(bytes.NewReader(whole))
+	x.r.ContentLength, x.r.TransferEncoding = int64(len(whole)), nil
+	return whole, nil
+}
+
+// bodyError says why the request body could not be read, nil if it could.
+func (x *exchange) bodyError() error {
+	if x.body == nil || x.body.err == nil {
+		return nil
+	}
+	if tooLong := (*http.MaxBytesError)(nil); errors.As(x.body.err, &tooLong) {
+		return errBodyTooLarge
+	}
+	if x.r.Context().Err() != nil {
+		return errClientGone
+	}
+	return errBody
+}

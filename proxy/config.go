@@ -1,0 +1,179 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/matron-epr/matron/audit"
+)
+
+// Mode says what the gateway does with what the rules refuse. The zero value
+// refuses it.
+type Mode uint8
+
+// The modes.
+const (
+	// Enforce refuses what the rules refuse.
+	Enforce Mode = iota
+	// Observe forwards what the rules refuse and marks it in the record.
+	Observe
+)
+
+// String returns the word that records carry.
+func (m Mode) String() string {
+	if m == Observe {
+		return "observe"
+	}
+	return "enforce"
+}
+
+// App is one application behind the gateway: one EPR, one FHIR server, or pages
+// of our own.
+type App struct {
+	Name string
+	// Site is the ODS code of the organisation whose record this is; empty for
+	// the site of the log.
+	Site string
+	// Prefix is the path below which the application answers, "/" or "/fhir/".
+	// The longest prefix wins.
+	Prefix string
+	Mode   Mode
+	Map    Map
+
+	// Upstream is where the application answers. StripPrefix takes Prefix off
+	// the path, so that the map and the application both see their own paths.
+	// KeepHost forwards the client's Host header instead of Upstream's.
+	Upstream    *url.URL
+	StripPrefix bool
+	KeepHost    bool
+	// Transport is copied and hardened; nil means a plain one. Its TLS settings
+	// and dialler are kept.
+	Transport *http.Transport
+	// Handler is an application within this process, instead of Upstream. It
+	// finds who is asking with policy.SubjectFrom.
+	Handler http.Handler
+
+	MaxBody int64         // longest request body; 0 means 64 MiB
+	MaxHeld int64         // longest held response; 0 means 16 MiB
+	Timeout time.Duration // until the response header; 0 means 60 s
+}
+
+// Config is what a Gateway is made of. Fields without a stated default are
+// required.
+type Config struct {
+	Apps       []App
+	Identifier Identifier
+	Decider    Decider
+	Limiter    Limiter
+	Log        audit.Log
+	Logger     *slog.Logger
+	Now        func() time.Time
+
+	// Voucher tells applications who is asking. Without one, NoVoucher must say
+	// that this is meant.
+	Voucher   Voucher
+	NoVoucher bool
+
+	// TrustedProxies are the networks whose X-Forwarded-For and
+	// X-Forwarded-Proto are believed. Default none.
+	TrustedProxies []netip.Prefix
+	// SessionCookie is never forwarded nor taken from an application; default
+	// "__Host-matron".
+	SessionCookie string
+	// SignInPath is where browser navigation without a session is sent, with
+	// the wanted address in the query parameter "return".
+	SignInPath string
+	// BreakGlassPath, when set, is offered on challenge pages with the request's
+	// reference in the query parameter "reference".
+	BreakGlassPath string
+	// Public answers PublicPaths to anybody: sign-in pages and their assets. A
+	// path that ends in a slash stands for everything below it.
+	Public      http.Handler
+	PublicPaths []string
+	// Observe is told of every exchange when it has ended; nil for nobody. It
+	// must return quickly.
+	Observe func(Event)
+}
+
+// Event is what metrics learn of one exchange. It never names a person or a
+// patient.
+type Event struct {
+	App       string
+	Mode      Mode
+	Action    string
+	Effect    string // allow, deny, challenge
+	Code      string // code of a refusal or failure, "" for none
+	Kind      LimitKind
+	Status    int
+	WouldDeny bool
+	Slowed    time.Duration // added by the limiter
+	Deciding  time.Duration // spent in the Decider
+	Recording time.Duration // waited for stable storage
+	Upstream  time.Duration // until the application's response header
+	Whole     time.Duration
+	BytesIn   int64
+	BytesOut  int64
+}
+
+const (
+	defaultMaxBody  = 64 << 20
+	defaultMaxHeld  = 16 << 20
+	defaultTimeout  = 60 * time.Second
+	defaultCookie   = "__Host-matron"
+	ownPrefix       = "/.matron/"
+	stylesheetPath  = ownPrefix + "gateway/refusal.css"
+	identityHeader  = "Matron-Identity"
+	requestHeader   = "Matron-Request"
+	receiptHeader   = "Matron-Receipt"
+	returnParameter = "return"
+)
+
+// validate reports everything that is wrong with c at once.
+func (c *Config) validate() error {
+	var errs []error
+	need := func(ok bool, what string) {
+		if !ok {
+			errs = append(errs, errors.New("proxy: "+what))
+		}
+	}
+	need(c.Identifier != nil, "no Identifier")
+	need(c.Decider != nil, "no Decider")
+	need(c.Limiter != nil, "no Limiter")
+	need(c.Log != nil, "no Log")
+	need(c.Logger != nil, "no Logger")
+	need(c.Now != nil, "no Now")
+	need((c.Voucher != nil) != c.NoVoucher, "want a Voucher or NoVoucher, one of them")
+	need(strings.HasPrefix(c.SignInPath, "/"), "SignInPath is not a path")
+	need(c.Public != nil || len(c.PublicPaths) == 0, "PublicPaths without Public")
+	for i := range c.Apps {
+		if err := c.Apps[i].validate(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// validate reports the first thing that is wrong with a.
+func (a *App) validate() error {
+	switch {
+	case a.Name == "":
+		return errors.New("proxy: application without a name")
+	case a.Map == nil:
+		return fmt.Errorf("proxy: application %s has no map", a.Name)
+	case !strings.HasPrefix(a.Prefix, "/"):
+		return fmt.Errorf("proxy: application %s: prefix %q does not start with a slash", a.Name, a.Prefix)
+	case (a.Upstream == nil) == (a.Handler == nil):
+		return fmt.Errorf("proxy: application %s wants either an upstream or a handler", a.Name)
+	case a.Mode > Observe:
+		return fmt.Errorf("proxy: application %s: unknown mode %d", a.Name, a.Mode)
+	case a.Upstream != nil && (a.Upstream.Host == "" || a.Upstream.Scheme != "http" && a.Upstream.Scheme != "https"):
+		return fmt.Errorf("proxy: application %s: upstream is not an http or https address", a.Name)
+	}
+	return nil
+}

@@ -1,0 +1,107 @@
+package proxy
+
+import (
+	"time"
+
+	"github.com/matron-epr/matron/policy"
+)
+
+// limit counts the action. Interactive care is slowed and never refused (GW-03);
+// in observe mode nothing is refused.
+func (x *exchange) limit() error {
+	kind := x.access.Kind
+	if kind == "" {
+		kind = Interactive
+	}
+	wait, ok := x.g.cfg.Limiter.Take(x.subject, kind)
+	switch {
+	case !ok && x.mode == Observe:
+		x.would, x.overLimit = true, true
+		return nil
+	case !ok:
+		return limitedError{wait}
+	case wait > 0:
+		return x.slow(wait)
+	}
+	return nil
+}
+
+// limitedError is errLimited together with when to come back.
+type limitedError struct{ wait time.Duration }
+
+func (limitedError) Error() string { return errLimited.Error() }
+func (limitedError) Unwrap() error { return errLimited }
+
+// slow delays the request, or less if the client goes away.
+func (x *exchange) slow(wait time.Duration) error {
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		x.slowed = wait
+		return nil
+	case <-x.r.Context().Done():
+		return errClientGone
+	}
+}
+
+// decide asks the rules. An unmapped request is denied without asking, whatever
+// the rules would say of it. In observe mode what is refused goes on, marked.
+func (x *exchange) decide() error {
+	x.answer = x.ask()
+	if x.answer.Allowed() {
+		return nil
+	}
+	if x.mode == Observe {
+		x.would = true
+		return nil
+	}
+	if x.answer.Effect == policy.Challenge {
+		return errChallenged
+	}
+	return errDenied
+}
+
+// ask returns the decision about the exchange.
+func (x *exchange) ask() policy.Decision {
+	switch a := &x.access; {
+	case a.Rule == "":
+		return policy.Refuse("", policy.Reason{
+			Code:   "unmapped-route",
+			Text:   "The gateway does not know what this part of the application does.",
+			Remedy: "Tell the service desk what you were doing, with the reference below.",
+		})
+	case a.Block:
+		return policy.Refuse("", policy.Reason{
+			Code:   "blocked-by-map",
+			Text:   "This part of the application is closed to everybody.",
+			Remedy: "Tell the service desk what you were doing, with the reference below.",
+		})
+	}
+	began := x.g.cfg.Now()
+	d := x.g.cfg.Decider.Decide(x.r.Context(), x.question(began))
+	x.deciding = x.g.cfg.Now().Sub(began)
+	return d
+}
+
+// question puts the exchange into the form that the rules are asked in.
+func (x *exchange) question(now time.Time) policy.Request {
+	a := &x.access
+	patients := make([]string, 0, len(a.Patients))
+	for _, p := range a.Patients {
+		patients = append(patients, p.ID)
+	}
+	return policy.Request{
+		Subject:   x.subject,
+		Site:      x.route.Site,
+		App:       x.route.Name,
+		Rule:      a.Rule,
+		Action:    a.Action,
+		Area:      a.Area,
+		Resource:  a.Resource,
+		Patients:  patients,
+		Certainty: string(a.Certainty),
+		Method:    x.r.Method,
+		Time:      now,
+	}
+}

@@ -1,0 +1,111 @@
+package proxy
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/policy"
+)
+
+// exchange is one request on its way through the gateway and what is known of
+// it so far. It belongs to the goroutine that serves the request; it is also
+// the http.ResponseWriter that counts what is sent.
+type exchange struct {
+	g     *Gateway
+	route *route // nil while no application is known
+	w     http.ResponseWriter
+	r     *http.Request
+
+	id     string    // minted here, shown to staff as the reference
+	start  time.Time // when the request arrived
+	ip     string    // the client's address
+	scheme string    // how the client speaks to us
+	target string    // path as received
+
+	subject   policy.Subject
+	access    Access
+	answer    policy.Decision
+	mode      Mode
+	would     bool   // observe mode: the rules said no
+	overLimit bool   // observe mode: the limiter said no
+	token     string // identity token for the application
+	slowed    time.Duration
+	deciding  time.Duration
+	recorded  time.Duration
+	body      *requestBody
+
+	decided  bool // the decision record is durable
+	decision audit.Record
+	receipt  audit.Receipt
+
+	forwarded  bool // the application may have acted on the request
+	sentAt     time.Time
+	upstream   time.Duration
+	results    uint64
+	failure    error // sentinel of what went wrong, nil for nothing
+	refusing   bool
+	status     int
+	bytesOut   int64
+	outcomeRec audit.Record
+}
+
+type exchangeKey struct{}
+
+// exchangeFrom returns the exchange that ctx belongs to, or nil.
+func exchangeFrom(ctx context.Context) *exchange {
+	x, _ := ctx.Value(exchangeKey{}).(*exchange)
+	return x
+}
+
+// Header is part of http.ResponseWriter.
+func (x *exchange) Header() http.Header { return x.w.Header() }
+
+// Unwrap lets http.ResponseController reach the connection.
+func (x *exchange) Unwrap() http.ResponseWriter { return x.w }
+
+// WriteHeader notes the status and sends it. Informational responses of a held
+// exchange are dropped: they are not held.
+func (x *exchange) WriteHeader(status int) {
+	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
+		if !x.access.Hold {
+			x.w.WriteHeader(status)
+		}
+		return
+	}
+	if x.status == 0 {
+		x.status = status
+	}
+	x.w.WriteHeader(status)
+}
+
+// Write counts what is sent.
+func (x *exchange) Write(b []byte) (int, error) {
+	if x.status == 0 {
+		x.status = http.StatusOK
+	}
+	n, err := x.w.Write(b)
+	x.bytesOut += int64(n)
+	if err != nil {
+		x.fail(errClientGone)
+	}
+	return n, err
+}
+
+// fail notes the first thing that went wrong.
+func (x *exchange) fail(err error) {
+	if x.failure == nil {
+		x.failure = err
+	}
+}
+
+// writes reports whether the request may change the record. What nobody can
+// tell counts as a write.
+func (x *exchange) writes() bool {
+	switch x.r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return x.access.Action.Writes()
+	}
+	return x.access.Action == "" || x.access.Action.Writes()
+}

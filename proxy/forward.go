@@ -1,0 +1,263 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/matron-epr/matron/policy"
+)
+
+// forward sends the request to the application, once. What it returns is an
+// error from before anything was sent; later ones are answered by failed.
+func (x *exchange) forward() error {
+	if !x.access.KeepAlive && x.subject.Session != "" {
+		x.g.cfg.Identifier.Touch(x.r.Context(), x.subject)
+	}
+	if err := x.vouch(); err != nil {
+		return err
+	}
+	x.sentAt = x.g.cfg.Now()
+	x.forwarded = true
+	x.route.handler.ServeHTTP(x, x.r)
+	if x.status == 0 {
+		x.status = http.StatusOK // an empty in-process answer
+	}
+	return nil
+}
+
+// vouch makes the token that tells the application who is asking. On error:
+// nothing is forwarded, since the application would not know whom it serves
+// (GW-07).
+func (x *exchange) vouch() error {
+	if x.g.cfg.Voucher == nil || x.route.Upstream == nil {
+		return nil
+	}
+	token, err := x.g.cfg.Voucher.Vouch(x.subject, x.id, x.r)
+	if err != nil {
+		x.g.cfg.Logger.LogAttrs(x.r.Context(), slog.LevelError, "identity token not made",
+			slog.String("request", x.id), slog.Any("error", err))
+		return errVoucher
+	}
+	x.token = token
+	return nil
+}
+
+// forwarder sends exchanges to one application over HTTP.
+type forwarder struct {
+	g     *Gateway
+	route *route
+	proxy httputil.ReverseProxy
+	// once never uses a connection a second time, so that net/http never sends
+	// a request again whose connection broke (GW-05).
+	once http.RoundTripper
+	pool http.RoundTripper
+}
+
+func newForwarder(g *Gateway, r *route) *forwarder {
+	f := &forwarder{g: g, route: r, pool: harden(r, false), once: harden(r, true)}
+	f.proxy = httputil.ReverseProxy{
+		Rewrite:        f.rewrite,
+		Transport:      f,
+		ModifyResponse: f.received,
+		ErrorHandler:   f.failed,
+		BufferPool:     &buffers{},
+		ErrorLog:       slog.NewLogLogger(g.cfg.Logger.Handler(), slog.LevelWarn),
+	}
+	return f
+}
+
+// harden makes a transport for r: bounded waits, no compression of its own, no
+// proxy from the environment, HTTP/1.1, enough idle connections.
+func harden(r *route, single bool) *http.Transport {
+	t := r.Transport
+	if t == nil {
+		t = &http.Transport{DialContext: (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext}
+	} else {
+		t = t.Clone()
+	}
+	t.Proxy = nil
+	t.DisableCompression = true
+	t.DisableKeepAlives = single
+	t.ForceAttemptHTTP2 = false
+	t.Protocols = new(http.Protocols)
+	t.Protocols.SetHTTP1(true)
+	t.MaxIdleConns, t.MaxIdleConnsPerHost = 1024, 256
+	t.IdleConnTimeout = 60 * time.Second
+	t.TLSHandshakeTimeout = 10 * time.Second
+	t.ExpectContinueTimeout = time.Second
+	t.ResponseHeaderTimeout = r.Timeout
+	t.MaxResponseHeaderBytes = 256 << 10
+	return t
+}
+
+// ServeHTTP is part of http.Handler.
+func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) { f.proxy.ServeHTTP(w, r) }
+
+// RoundTrip sends a request once. net/http repeats a request by itself when a
+// kept connection breaks and the request has no body; a write must not be
+// repeated, so it never travels over a kept connection in that case (GW-05).
+// A body is enough of a guard: it cannot be read twice, for GetBody is nil.
+func (f *forwarder) RoundTrip(r *http.Request) (*http.Response, error) {
+	x := exchangeFrom(r.Context())
+	r.GetBody = nil
+	if x != nil && x.writes() && (r.Body == nil || r.Body == http.NoBody) {
+		return f.once.RoundTrip(r)
+	}
+	return f.pool.RoundTrip(r)
+}
+
+// rewrite makes the request that the application gets.
+func (f *forwarder) rewrite(p *httputil.ProxyRequest) {
+	x, out, up := exchangeFrom(p.In.Context()), p.Out, f.route.Upstream
+	out.URL.Scheme, out.URL.Host = up.Scheme, up.Host
+	out.URL.Path = strings.TrimSuffix(up.Path, "/") + f.route.strip(p.In.URL.Path)
+	out.URL.RawPath = "" // the canonical encoding of what the map has seen
+	if !f.route.KeepHost {
+		out.Host = up.Host
+	}
+	h := out.Header
+	h.Del("Authorization")
+	dropCookie(h, f.g.cfg.SessionCookie)
+	h["X-Forwarded-For"] = []string{x.ip}
+	h["X-Forwarded-Proto"] = []string{x.scheme}
+	h["X-Forwarded-Host"] = []string{p.In.Host}
+	if f.route.StripPrefix && f.route.trimmed != "" {
+		h["X-Forwarded-Prefix"] = []string{f.route.trimmed}
+	}
+	h[requestHeader] = []string{x.id}
+	if x.token != "" {
+		h[identityHeader] = []string{x.token}
+	}
+	if x.access.Hold {
+		askWhole(h)
+	}
+}
+
+// askWhole asks for a response that can be read: not compressed, not partial,
+// not "unchanged".
+func askWhole(h http.Header) {
+	h["Accept-Encoding"] = []string{"identity"}
+	for _, name := range [...]string{"Range", "If-Range", "If-None-Match", "If-Modified-Since"} {
+		delete(h, name)
+	}
+}
+
+// dropCookie takes the gateway's own cookies out of a Cookie header: those that
+// begin with name.
+func dropCookie(h http.Header, name string) {
+	for i, line := range h["Cookie"] {
+		if !strings.Contains(line, name) {
+			continue
+		}
+		var kept []string
+		for pair := range strings.SplitSeq(line, ";") {
+			if pair = strings.TrimSpace(pair); pair != "" && !strings.HasPrefix(pair, name) {
+				kept = append(kept, pair)
+			}
+		}
+		h["Cookie"][i] = strings.Join(kept, "; ")
+	}
+	if len(h["Cookie"]) == 1 && h["Cookie"][0] == "" {
+		delete(h, "Cookie")
+	}
+}
+
+// received looks at the application's response before any of it is sent on.
+func (f *forwarder) received(res *http.Response) error {
+	x := exchangeFrom(res.Request.Context())
+	x.upstream = f.g.cfg.Now().Sub(x.sentAt)
+	f.cleanResponse(x, res.Header)
+	if x.access.Hold {
+		return x.settle(res)
+	}
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		x.status = res.StatusCode
+	}
+	if strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream") {
+		// A stream of events lasts as long as the page that shows it.
+		_ = http.NewResponseController(x.w).SetWriteDeadline(time.Time{})
+	}
+	return nil
+}
+
+// failed answers an exchange for which the application gave no usable response.
+func (f *forwarder) failed(_ http.ResponseWriter, r *http.Request, err error) {
+	x := exchangeFrom(r.Context())
+	cause := x.cause(err)
+	f.g.cfg.Logger.LogAttrs(r.Context(), slog.LevelWarn, "application failed",
+		slog.String("request", x.id), slog.String("app", f.route.Name),
+		slog.String("code", explain(cause).code), slog.String("network", networkError(err)))
+	x.refuse(cause)
+}
+
+// cause finds the sentinel behind an error of the transport.
+func (x *exchange) cause(err error) error {
+	if explain(err).code != explain(errInternal).code {
+		return err
+	}
+	if cause := x.bodyError(); cause != nil {
+		return cause
+	}
+	if errors.Is(err, context.Canceled) && x.r.Context().Err() != nil {
+		return errClientGone
+	}
+	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "dial" {
+		x.forwarded = false // nothing was sent: the write has certainly not happened
+		return errUnreachable
+	}
+	if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
+		return errTimeout
+	}
+	return errBadResponse
+}
+
+// networkError is the text of a network error. Other errors may quote what the
+// application sent, which belongs in no log.
+func networkError(err error) string {
+	if op := (*net.OpError)(nil); errors.As(err, &op) {
+		return op.Error()
+	}
+	return ""
+}
+
+// buffers is a pool of copy buffers.
+type buffers struct{ pool sync.Pool }
+
+// Get is part of httputil.BufferPool.
+func (b *buffers) Get() []byte {
+	if p, ok := b.pool.Get().(*[32 << 10]byte); ok {
+		return p[:]
+	}
+	return new([32 << 10]byte)[:]
+}
+
+// Put is part of httputil.BufferPool.
+func (b *buffers) Put(p []byte) { b.pool.Put((*[32 << 10]byte)(p)) }
+
+// inProcess serves an application that lives in this process. It learns who is
+// asking from its context.
+func inProcess(r *route) http.Handler {
+	h := r.Handler
+	if r.StripPrefix {
+		h = http.StripPrefix(r.trimmed, h)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		x := exchangeFrom(req.Context())
+		req = req.WithContext(policy.WithSubject(req.Context(), x.subject))
+		if !x.access.Static {
+			w.Header().Set("Cache-Control", "no-store")
+		}
+		if !x.access.Hold {
+			h.ServeHTTP(w, req)
+			return
+		}
+		x.capture(h, req)
+	})
+}

@@ -1,0 +1,120 @@
+package proxy
+
+import (
+	"fmt"
+	"html/template"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+)
+
+// Gateway is the http.Handler that lets nobody past without an identity, a
+// decision and a record. It is safe for concurrent use.
+type Gateway struct {
+	cfg     Config
+	routes  atomic.Pointer[[]*route] // longest prefix first; replaced whole by Swap
+	origins *http.CrossOriginProtection
+	floods  floods
+	page    *template.Template
+}
+
+// route is one application made ready to answer. It never changes.
+type route struct {
+	App
+	trimmed string // Prefix without its trailing slash
+	handler http.Handler
+}
+
+// New makes a Gateway. It opens nothing and starts nothing.
+func New(cfg Config) (*Gateway, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	if cfg.SessionCookie == "" {
+		cfg.SessionCookie = defaultCookie
+	}
+	page, err := parsePage()
+	if err != nil {
+		return nil, fmt.Errorf("proxy: refusal page: %w", err)
+	}
+	g := &Gateway{cfg: cfg, origins: http.NewCrossOriginProtection(), page: page}
+	if err := g.Swap(cfg.Apps); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// Swap replaces the applications at once. Requests in flight keep those they
+// began with; on error nothing changes.
+func (g *Gateway) Swap(apps []App) error {
+	routes := make([]*route, 0, len(apps))
+	seen := map[string]string{}
+	for _, a := range apps {
+		if err := a.validate(); err != nil {
+			return err
+		}
+		r := g.newRoute(a)
+		if other, ok := seen[r.trimmed]; ok {
+			return fmt.Errorf("proxy: applications %s and %s share the prefix %q", other, a.Name, a.Prefix)
+		}
+		seen[r.trimmed] = a.Name
+		routes = append(routes, r)
+	}
+	slices.SortStableFunc(routes, func(a, b *route) int { return len(b.trimmed) - len(a.trimmed) })
+	g.routes.Store(&routes)
+	return nil
+}
+
+// newRoute fills in the defaults of a and builds its handler.
+func (g *Gateway) newRoute(a App) *route {
+	if a.MaxBody <= 0 {
+		a.MaxBody = defaultMaxBody
+	}
+	if a.MaxHeld <= 0 {
+		a.MaxHeld = defaultMaxHeld
+	}
+	if a.Timeout <= 0 {
+		a.Timeout = defaultTimeout
+	}
+	r := &route{App: a, trimmed: strings.TrimSuffix(a.Prefix, "/")}
+	if a.Handler != nil {
+		r.handler = inProcess(r)
+	} else {
+		r.handler = newForwarder(g, r)
+	}
+	return r
+}
+
+// find returns the application whose prefix is the longest one of path, or nil.
+func (g *Gateway) find(path string) *route {
+	for _, r := range *g.routes.Load() {
+		rest, ok := strings.CutPrefix(path, r.trimmed)
+		if ok && (rest == "" || rest[0] == '/') {
+			return r
+		}
+	}
+	return nil
+}
+
+// public reports whether path is answered to anybody.
+func (g *Gateway) public(path string) bool {
+	for _, p := range g.cfg.PublicPaths {
+		if path == p || strings.HasSuffix(p, "/") && strings.HasPrefix(path, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// strip takes the prefix of r off path.
+func (r *route) strip(path string) string {
+	if !r.StripPrefix {
+		return path
+	}
+	rest := strings.TrimPrefix(path, r.trimmed)
+	if rest == "" {
+		return "/"
+	}
+	return rest
+}

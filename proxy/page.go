@@ -1,0 +1,246 @@
+package proxy
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"html/template"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/matron-epr/matron/policy"
+)
+
+//go:embed refusal.html
+var refusalHTML string
+
+//go:embed refusal.css
+var refusalCSS []byte
+
+// refusalPage is what refusal.html shows. Nothing in it names a patient.
+type refusalPage struct {
+	Title      string
+	Reasons    []policy.Reason
+	Reference  string
+	Unknown    bool   // a change may or may not have been made
+	Unsent     bool   // a form was not sent on
+	SignIn     string // where to sign in, "" when that does not help
+	BreakGlass string // where to confirm an emergency, "" when not offered
+	Stylesheet string
+}
+
+// problem is application/problem+json (RFC 9457) with what staff and software
+// need besides.
+type problem struct {
+	Type      string    `json:"type"`
+	Title     string    `json:"title"`
+	Status    int       `json:"status"`
+	Detail    string    `json:"detail"`
+	Reference string    `json:"reference"`
+	Reasons   []because `json:"reasons"`
+	Effect    string    `json:"effect,omitempty"`
+	Outcome   string    `json:"outcome,omitempty"`
+	SignIn    string    `json:"sign_in,omitempty"`
+}
+
+type because struct {
+	Code   string `json:"code"`
+	Text   string `json:"text"`
+	Remedy string `json:"remedy"`
+}
+
+// operationOutcome is the FHIR R4 form of a refusal.
+type operationOutcome struct {
+	ResourceType string  `json:"resourceType"`
+	Issue        []issue `json:"issue"`
+}
+
+type issue struct {
+	Severity    string  `json:"severity"`
+	Code        string  `json:"code"`
+	Details     details `json:"details"`
+	Diagnostics string  `json:"diagnostics"`
+}
+
+type details struct {
+	Text string `json:"text"`
+}
+
+// send writes a refusal: a page for a person, and for software the form that it
+// understands.
+func (x *exchange) send(e explanation) {
+	var (
+		body        []byte
+		contentType string
+		err         error
+	)
+	switch {
+	case wantsPage(x.r):
+		contentType = "text/html; charset=utf-8"
+		body, err = x.renderPage(e)
+	case x.access.Deny == DenyOperationOutcome:
+		contentType = "application/fhir+json; charset=utf-8"
+		body, err = json.Marshal(x.operationOutcome(e))
+	default:
+		contentType = "application/problem+json"
+		body, err = json.Marshal(x.problem(e))
+	}
+	if err != nil {
+		x.logSend(err)
+		contentType, body = "text/plain; charset=utf-8", []byte(e.title+"\nReference: "+x.id+"\n")
+	}
+	h := x.w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Cache-Control", "no-store")
+	h.Set("Vary", "Accept, Sec-Fetch-Mode")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'")
+	x.WriteHeader(e.status)
+	if x.r.Method != http.MethodHead {
+		_, _ = x.Write(body) // Write notes what goes wrong
+	}
+}
+
+// wantsPage reports whether a person's browser asks, navigating.
+func wantsPage(r *http.Request) bool {
+	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "navigate" {
+		return false
+	}
+	if r.Header.Get("X-Requested-With") != "" || r.Header.Get("Upgrade") != "" {
+		return false
+	}
+	return strings.Contains(r.Header.Get("Accept"), "text/html")
+}
+
+// redirects reports whether a refusal sends the browser to sign in. A write is
+// never answered with a redirect: what was typed would be lost (GW-06).
+func (x *exchange) redirects(e explanation) bool {
+	if !e.is(ErrNoSession) && !e.is(ErrSessionExpired) {
+		return false
+	}
+	return (x.r.Method == http.MethodGet || x.r.Method == http.MethodHead) && wantsPage(x.r)
+}
+
+// redirectToSignIn sends the browser to sign in and back to where it was going.
+func (x *exchange) redirectToSignIn() {
+	h := x.w.Header()
+	h.Set("Location", x.signIn(x.r.URL.RequestURI()))
+	h.Set("Cache-Control", "no-store")
+	h.Set("Vary", "Accept, Sec-Fetch-Mode")
+	x.WriteHeader(http.StatusSeeOther)
+}
+
+// signIn is the address that signs in and leads back to target.
+func (x *exchange) signIn(target string) string {
+	return x.g.cfg.SignInPath + "?" + returnParameter + "=" + url.QueryEscape(target)
+}
+
+// signInFor returns where to sign in when that would help: back to the page that
+// the request came from.
+func (x *exchange) signInFor(e explanation) string {
+	if e.status != http.StatusUnauthorized {
+		return ""
+	}
+	from, err := url.Parse(x.r.Header.Get("Referer"))
+	if err != nil || from.Host != x.r.Host || !canonicalPath(from.Path) {
+		return x.signIn("/")
+	}
+	return x.signIn(from.RequestURI())
+}
+
+// reasons returns the answers of the rules, or the explanation where the rules
+// were not asked.
+func (x *exchange) reasons(e explanation) []policy.Reason {
+	if (e.is(errDenied) || e.is(errChallenged)) && len(x.answer.Reasons) > 0 {
+		return x.answer.Reasons
+	}
+	return []policy.Reason{{Code: e.code, Text: e.text, Remedy: e.remedy}}
+}
+
+// renderPage makes the page for a person.
+func (x *exchange) renderPage(e explanation) ([]byte, error) {
+	p := refusalPage{
+		Title: e.title, Reasons: x.reasons(e), Reference: x.id,
+		Unknown: x.fateUnknown(), Unsent: !x.forwarded && e.status == http.StatusUnauthorized,
+		SignIn: x.signInFor(e), Stylesheet: stylesheetPath,
+	}
+	if e.is(errChallenged) && x.g.cfg.BreakGlassPath != "" {
+		p.BreakGlass = x.g.cfg.BreakGlassPath + "?reference=" + x.id
+	}
+	var b bytes.Buffer
+	err := x.g.page.Execute(&b, p)
+	return b.Bytes(), err
+}
+
+// problem makes the answer for software.
+func (x *exchange) problem(e explanation) problem {
+	p := problem{
+		Type: "urn:matron:problem:" + e.code, Title: e.title, Status: e.status,
+		Detail: e.text, Reference: x.id, SignIn: x.signInFor(e),
+	}
+	for _, r := range x.reasons(e) {
+		p.Reasons = append(p.Reasons, because(r))
+	}
+	if e.is(errDenied) || e.is(errChallenged) {
+		p.Effect, p.Detail = x.answer.Effect.String(), p.Reasons[0].Text
+	}
+	if x.fateUnknown() {
+		p.Outcome, p.Detail = "unknown", "It is not known whether the change was made. Check before repeating it."
+	}
+	return p
+}
+
+// operationOutcome makes the answer for FHIR clients.
+func (x *exchange) operationOutcome(e explanation) operationOutcome {
+	o := operationOutcome{ResourceType: "OperationOutcome"}
+	for _, r := range x.reasons(e) {
+		text := r.Text + " " + r.Remedy
+		if x.fateUnknown() {
+			text = "It is not known whether the change was made. Check before repeating it. " + r.Text
+		}
+		o.Issue = append(o.Issue, issue{
+			Severity: "error", Code: issueCode(e.status), Details: details{text},
+			Diagnostics: r.Code + ", reference " + x.id,
+		})
+	}
+	return o
+}
+
+// issueCode maps a status onto the FHIR R4 value set issue-type.
+func issueCode(status int) string {
+	switch {
+	case status == http.StatusUnauthorized:
+		return "login"
+	case status == http.StatusForbidden:
+		return "forbidden"
+	case status == http.StatusTooManyRequests:
+		return "throttled"
+	case status == http.StatusNotFound:
+		return "not-found"
+	case status == http.StatusGatewayTimeout:
+		return "timeout"
+	case status >= http.StatusInternalServerError:
+		return "transient"
+	}
+	return "invalid"
+}
+
+// serveStylesheet answers the one asset of the refusal page.
+func (g *Gateway) serveStylesheet(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Type", "text/css; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(refusalCSS)))
+	h.Set("Cache-Control", "public, max-age=3600")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(http.StatusOK)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(refusalCSS) // a client that has gone needs no stylesheet
+	}
+}
+
+// parsePage parses the refusal page.
+func parsePage() (*template.Template, error) { return template.New("refusal").Parse(refusalHTML) }

@@ -1,0 +1,222 @@
+package proxy
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/policy"
+)
+
+// record makes the decision durable, together with every patient that the
+// request names. On error: nothing is forwarded (GW-12).
+func (x *exchange) record() error {
+	x.decision = x.newDecision()
+	records := append(make([]*audit.Record, 0, 1+len(x.access.Patients)), &x.decision)
+	for i := 1; i < len(x.access.Patients); i++ {
+		records = append(records, x.patientRecord(x.access.Patients[i], x.access.Source, x.access.Certainty))
+	}
+	receipt, err := x.append(records)
+	if err != nil {
+		return err
+	}
+	x.decided, x.receipt = true, receipt
+	x.w.Header().Set(receiptHeader, formatReceipt(receipt))
+	return nil
+}
+
+// append waits until the records are on stable storage. On error whether they
+// are is unknown, and nothing that depends on them may be released (GW-12).
+func (x *exchange) append(records []*audit.Record) (audit.Receipt, error) {
+	began := x.g.cfg.Now()
+	receipt, err := x.g.cfg.Log.Append(x.r.Context(), records...)
+	x.recorded += x.g.cfg.Now().Sub(began)
+	if err == nil {
+		return receipt, nil
+	}
+	if x.r.Context().Err() != nil {
+		x.fail(errClientGone)
+	}
+	x.g.cfg.Logger.LogAttrs(x.r.Context(), slog.LevelError, "record not durable",
+		slog.String("request", x.id), slog.Any("error", err))
+	return audit.Receipt{}, errNotRecorded
+}
+
+// newDecision describes the exchange as far as it is known before it is
+// forwarded. Identity and roles are copied: they change later.
+func (x *exchange) newDecision() audit.Record {
+	s, a, r := &x.subject, &x.access, x.r
+	rec := audit.Record{
+		Kind: audit.KindDecision, Time: stamp(x.g.cfg.Now()), Request: x.id,
+		Method: r.Method, Target: x.target, Query: r.URL.RawQuery,
+		Route: a.Rule, Action: string(a.Action), Area: string(a.Area), Screen: a.Screen,
+		Resource: a.Resource, ResourceID: a.ID, ResourceVersion: a.Version, Deliberate: a.Deliberate,
+		PatientSource: a.Source, Certainty: a.Certainty,
+		UserIssuer: s.Issuer, UserSub: s.Sub, Person: s.Person, UserName: s.Name,
+		Roles: s.Roles, Activities: s.Activities, Org: s.Organisation, RoleID: s.RoleID,
+		ACR: s.ACR, AMR: s.AMR, Assurance: uint64(max(s.Assurance, 0)), AuthTime: stamp(s.AuthTime),
+		Session: s.Session, Token: s.Token,
+		ClientIP: x.ip, UserAgent: r.UserAgent(),
+		Effect: policy.Allow.String(), Rules: x.answer.Rules, PolicyRev: x.answer.Revision,
+		Mode: x.mode.String(), WouldDeny: x.would,
+	}
+	if x.route != nil {
+		rec.App, rec.Site = x.route.Name, x.route.Site
+	}
+	if len(a.Patients) > 0 {
+		rec.Patient, rec.NHSNumber = a.Patients[0].ID, a.Patients[0].NHSNumber
+	}
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		rec.ClientCN = r.TLS.PeerCertificates[0].Subject.CommonName
+	}
+	for _, reason := range x.answer.Reasons {
+		rec.Reasons = append(rec.Reasons, reason.Code)
+	}
+	if x.overLimit {
+		rec.Reasons = append(rec.Reasons, explain(errLimited).code)
+	}
+	if x.slowed > 0 {
+		rec.Detail = append(rec.Detail, "slowed="+x.slowed.String())
+	}
+	return rec
+}
+
+// patientRecord names one patient more that the exchange concerns.
+func (x *exchange) patientRecord(p Patient, source audit.PatientSource, c audit.Certainty) *audit.Record {
+	rec := x.decision
+	rec.Kind, rec.Decision = audit.KindPatient, x.receipt.Seq
+	rec.Source, rec.Seq, rec.Nonce = "", 0, [16]byte{}
+	rec.Time = stamp(x.g.cfg.Now())
+	rec.Patient, rec.NHSNumber = p.ID, p.NHSNumber
+	rec.PatientSource, rec.Certainty = source, c
+	return &rec
+}
+
+// recordRefusal makes a refusal durable before the client learns of it.
+func (x *exchange) recordRefusal(e explanation) error {
+	rec := x.newDecision()
+	rec.Effect, rec.WouldDeny = policy.Deny.String(), false
+	if e.is(errChallenged) {
+		rec.Effect = policy.Challenge.String()
+	}
+	if len(rec.Reasons) == 0 {
+		rec.Reasons = []string{e.code}
+	}
+	x.decision = rec
+	receipt, err := x.append([]*audit.Record{&x.decision})
+	if err != nil {
+		return err
+	}
+	x.decided, x.receipt = true, receipt
+	x.w.Header().Set(receiptHeader, formatReceipt(receipt))
+	return nil
+}
+
+// recordOutcome says what became of an exchange whose decision is recorded. A
+// decision without an outcome means that the outcome is unknown; it is never
+// made up later.
+func (x *exchange) recordOutcome() {
+	if !x.decided {
+		return
+	}
+	now := x.g.cfg.Now()
+	rec := &x.outcomeRec
+	*rec = audit.Record{
+		Site: x.decision.Site, Kind: audit.KindOutcome, Time: stamp(now), Request: x.id, Decision: x.receipt.Seq,
+		App: x.decision.App, Route: x.decision.Route, Mode: x.decision.Mode,
+		Outcome: x.outcome(), Status: uint64(max(x.status, 0)), Results: x.results,
+		BytesOut: uint64(x.bytesOut), Duration: micros(now.Sub(x.start)), Upstream: micros(x.upstream),
+	}
+	if x.body != nil {
+		rec.BytesIn = uint64(x.body.n)
+	}
+	if x.failure != nil {
+		rec.Error = explain(x.failure).code
+	}
+	if x.forwarded && x.route.Upstream != nil {
+		rec.UpstreamTo = x.route.Upstream.Host
+	}
+	if err := x.g.cfg.Log.Add(rec); err != nil {
+		x.g.cfg.Logger.LogAttrs(x.r.Context(), slog.LevelError, "outcome not recorded",
+			slog.String("request", x.id), slog.Any("error", err))
+	}
+}
+
+// outcome grades the exchange for the record.
+func (x *exchange) outcome() audit.Outcome {
+	switch {
+	case x.failure != nil && explain(x.failure).is(errInternal):
+		return audit.MajorFailure
+	case x.status >= 500, x.failure != nil && x.forwarded:
+		return audit.SeriousFailure
+	case x.status >= 400, x.failure != nil:
+		return audit.MinorFailure
+	}
+	return audit.Success
+}
+
+// observe tells the metrics.
+func (x *exchange) observe() {
+	if x.g.cfg.Observe == nil {
+		return
+	}
+	e := Event{
+		Mode: x.mode, Action: string(x.access.Action), Effect: x.decision.Effect, Kind: x.access.Kind,
+		Status: x.status, WouldDeny: x.would, Slowed: x.slowed, Deciding: x.deciding, Recording: x.recorded,
+		Upstream: x.upstream, Whole: x.g.cfg.Now().Sub(x.start), BytesOut: x.bytesOut,
+	}
+	if x.route != nil {
+		e.App = x.route.Name
+	}
+	if x.body != nil {
+		e.BytesIn = x.body.n
+	}
+	if x.failure != nil {
+		e.Code = explain(x.failure).code
+	}
+	x.g.cfg.Observe(e)
+}
+
+// formatReceipt writes where the decision stands and its leaf hash.
+func formatReceipt(r audit.Receipt) string {
+	b := make([]byte, 0, len(r.Source)+96)
+	b = append(b, r.Source...)
+	b = append(b, '/')
+	b = strconv.AppendUint(b, r.Seq, 10)
+	b = append(b, ";leaf="...)
+	return string(hex.AppendEncode(b, r.Leaf[:]))
+}
+
+// stamp brings a time into the form of records.
+func stamp(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return t.UTC().Truncate(time.Microsecond)
+}
+
+func micros(d time.Duration) uint64 { return uint64(max(d.Microseconds(), 0)) }
+
+// newID mints the id of an exchange: a UUID version 7 (RFC 9562), ordered by
+// time and not guessable.
+func newID(now time.Time) string {
+	var id [16]byte
+	_, _ = rand.Read(id[6:]) // never fails: crypto/rand ends the program instead
+	ms := now.UnixMilli()
+	for i := range 6 {
+		id[i] = byte(ms >> (40 - 8*i))
+	}
+	id[6] = id[6]&0x0f | 0x70
+	id[8] = id[8]&0x3f | 0x80
+	var text [36]byte
+	hex.Encode(text[0:8], id[0:4])
+	hex.Encode(text[9:13], id[4:6])
+	hex.Encode(text[14:18], id[6:8])
+	hex.Encode(text[19:23], id[8:10])
+	hex.Encode(text[24:36], id[10:16])
+	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
+	return string(text[:])
+}

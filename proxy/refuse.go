@@ -1,0 +1,201 @@
+package proxy
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/policy"
+)
+
+// statusClientGone is recorded when there was nobody left to answer. It is never
+// sent.
+const statusClientGone = 499
+
+// explanation is what a sentinel becomes for the record, for metrics and for the
+// person who asked. Texts never hold patient data.
+type explanation struct {
+	err    error
+	status int
+	code   string // reason code, problem type and metric label
+	title  string
+	text   string // why
+	remedy string // what would make it right
+}
+
+func (e explanation) is(err error) bool { return errors.Is(e.err, err) }
+
+// explain finds the explanation of an error. One that nobody expected is an
+// internal error: its text is never shown.
+func explain(err error) explanation {
+	table := explanations()
+	for i := range table {
+		if errors.Is(err, table[i].err) {
+			return table[i]
+		}
+	}
+	return table[len(table)-1]
+}
+
+// explanations is the one table from sentinels to answers. The last row stands
+// for everything else.
+func explanations() []explanation {
+	const (
+		again    = "Try again. If it happens again, tell the service desk the reference below."
+		desk     = "Tell the service desk the reference below."
+		software = "Whoever looks after the program that sent the request can find out more with the reference below."
+		signIn   = "Sign in and try again."
+		downtime = "Use the downtime viewer or ask a colleague who is already in the record, and tell the service desk the reference below."
+	)
+	return []explanation{
+		{ErrSessionExpired, 401, "session-expired", "Your session has ended", "You were signed out after a time without activity.", signIn},
+		{ErrNoSession, 401, "no-session", "Sign in first", "The gateway does not know who you are.", signIn},
+		{ErrToken, 401, "token-refused", "Token refused", "The access token is not valid here, or no longer.", "Ask for a new token and try again."},
+		{ErrIdentityUnavailable, 503, "identity-unavailable", "Sign-in is not working", "The sign-in service does not answer, so the gateway cannot find out who you are.", downtime},
+
+		{errTarget, 400, "ambiguous-target", "Address not understood", "The address of the request can be read in more than one way.", software},
+		{errHeaderName, 400, "header-name", "Request not understood", "The request has a header with an underscore in its name.", software},
+		{errIdentityHeader, 400, "identity-header", "Request refused", "The request has a header that says who is asking, which only the gateway may say.", software},
+		{errOverride, 400, "method-override", "Request refused", "The request asks to be read as another one than it is.", software},
+		{errUpgrade, 400, "upgrade", "Request refused", "The request asks for a protocol that the gateway does not carry.", software},
+		{errMethod, 405, "method", "Request refused", "The gateway does not carry requests of this method.", software},
+		{errFraming, 400, "ambiguous-framing", "Request not understood", "The length of the request can be read in more than one way.", software},
+		{errMalformed, 400, "malformed", "Request not understood", "The request is not a valid one.", software},
+		{errHeaderTooLarge, 431, "header-too-large", "Request too large", "The header of the request is longer than the gateway accepts.", "Sign out, close the browser and sign in again. If it happens again, tell the service desk the reference below."},
+		{errBodyTooLarge, 413, "body-too-large", "Too large to send", "What you sent is larger than the gateway accepts.", "Send it in smaller parts, or tell the service desk the reference below."},
+		{errBody, 400, "body-broken", "Sending broke off", "The gateway received only part of what was sent.", again},
+		{errCrossOrigin, 403, "cross-origin", "Request refused", "Another website tried to do this in your name.", "Close that website. If you meant to do this, start from the record's own pages."},
+		{errNoApplication, 404, "no-application", "Nothing here", "No application answers at this address.", "Check the address, or start again from the home page."},
+		{errUnclassifiable, 400, "unclassifiable", "Request not understood", "The request does not have the form that this application's requests have.", desk},
+
+		{errChallenged, 403, "challenged", "One more step is needed", "You may see this record once you have confirmed that you need to.", desk},
+		{errDenied, 403, "denied", "Not allowed", "The access rules do not allow this.", desk},
+		{errLimited, 429, "rate-limited", "Too many requests", "You have asked for more than the gateway answers in so short a time.", "Wait for as long as shown, then try again. Looking after patients one at a time is never limited."},
+
+		{errNotRecorded, 503, "not-recorded", "The record cannot be opened just now", "The gateway could not write down this access, and nothing may be shown that is not written down.", downtime},
+		{errVoucher, 503, "identity-token", "The record cannot be opened just now", "The gateway could not tell the application who you are.", downtime},
+		{errUnreachable, 502, "application-unreachable", "The application does not answer", "The gateway works, but the application behind it cannot be reached.", downtime},
+		{errTimeout, 504, "application-timeout", "The application takes too long", "The gateway works, but the application behind it did not answer in time.", downtime},
+		{errBadResponse, 502, "application-failed", "The application broke off", "The gateway works, but the application behind it ended the connection or sent something that is no answer.", again},
+		{errHeldTooLarge, 502, "response-too-large", "Too much at once", "The answer holds more than the gateway can check before showing it.", "Narrow the search and try again."},
+		{errHeldUnreadable, 502, "response-not-understood", "The answer could not be checked", "The gateway could not tell which patients the answer is about, so it shows nothing of it.", desk},
+		{errTruncated, 502, "response-broken-off", "The application broke off", "The application stopped in the middle of its answer.", again},
+		{errClientGone, statusClientGone, "client-gone", "Client gone", "The client went away before it was answered.", again},
+		{errInternal, 500, "internal", "Something went wrong", "The gateway made a mistake.", again},
+	}
+}
+
+// refuse ends an exchange that may not go on, or that went wrong before any of
+// the response was sent. The refusal is durable before the client learns of it.
+func (x *exchange) refuse(cause error) {
+	x.refusing = true
+	x.fail(cause)
+	e := explain(cause)
+	switch {
+	case x.decided:
+	case e.is(errNotRecorded): // the decision itself could not be recorded
+	case e.is(errLimited):
+		if err := x.recordLimit(cause); err != nil {
+			e = explain(err)
+		}
+	default:
+		if err := x.recordRefusal(e); err != nil {
+			e = explain(err)
+		}
+	}
+	x.answerWith(e, cause)
+}
+
+// turnAway refuses a request of nobody known. A flood of those is counted and
+// not recorded one by one, so that it cannot fill the disk; what each of them
+// gets is the same (GW-03: a ward behind one address must still be able to sign
+// in).
+func (x *exchange) turnAway(cause error) {
+	key := policy.Subject{Sub: x.ip}
+	if _, ok := x.g.cfg.Limiter.Take(key, Anonymous); ok {
+		x.refuse(cause)
+		return
+	}
+	x.refusing = true
+	x.fail(cause)
+	e := explain(cause)
+	if err := x.recordLimit(cause); err != nil {
+		e = explain(err)
+	}
+	x.answerWith(e, cause)
+}
+
+// answerWith sends an explanation in the form that the client understands.
+func (x *exchange) answerWith(e explanation, cause error) {
+	if e.status == statusClientGone {
+		x.status = statusClientGone
+		panic(http.ErrAbortHandler)
+	}
+	if x.redirects(e) {
+		x.redirectToSignIn()
+		return
+	}
+	h := x.w.Header()
+	for _, name := range [...]string{"Content-Encoding", "Content-Length", "Etag", "Last-Modified", "Location", "Set-Cookie", "Link"} {
+		delete(h, name)
+	}
+	if limited := (limitedError{}); errors.As(cause, &limited) && e.is(errLimited) {
+		h.Set("Retry-After", strconv.FormatInt(int64((limited.wait+time.Second-1)/time.Second), 10))
+	}
+	challengeBearer(h, e)
+	switch e.code {
+	case "ambiguous-framing", "malformed", "body-too-large", "body-broken":
+		h.Set("Connection", "close") // where the next request begins is not certain
+	}
+	x.send(e)
+}
+
+// challengeBearer tells API clients how to authenticate (RFC 6750, RFC 9110).
+func challengeBearer(h http.Header, e explanation) {
+	switch {
+	case e.is(ErrToken):
+		h.Set("WWW-Authenticate", `Bearer realm="matron", error="invalid_token"`)
+	case e.status == http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", `Bearer realm="matron"`)
+	}
+}
+
+// fateUnknown reports whether the application may have made a change of which
+// nobody here knows whether it was made (GW-05).
+func (x *exchange) fateUnknown() bool { return x.forwarded && x.writes() }
+
+// recordLimit makes a limit event durable, or counts it towards the next one
+// when there are too many of one person or address.
+func (x *exchange) recordLimit(cause error) error {
+	key := floodKey{x.subject.Issuer, x.subject.Sub, x.access.Kind}
+	if !x.subject.Known() {
+		key.sub = x.ip
+	}
+	now := x.g.cfg.Now()
+	write, missed := x.g.floods.note(key, now)
+	if !write {
+		return nil
+	}
+	rec := x.newDecision()
+	e := explain(cause)
+	rec.Kind, rec.Effect, rec.WouldDeny = audit.KindLimit, policy.Deny.String(), false
+	rec.Reasons = []string{e.code}
+	rec.Outcome, rec.Status = audit.MinorFailure, uint64(e.status)
+	rec.Detail = append(rec.Detail, "kind="+string(key.kind))
+	if missed > 0 {
+		rec.Detail = append(rec.Detail, "uncounted="+strconv.FormatUint(missed, 10))
+	}
+	x.decision = rec
+	_, err := x.append([]*audit.Record{&x.decision})
+	return err
+}
+
+// logSend notes that an answer could not be rendered, which only a broken
+// template can cause.
+func (x *exchange) logSend(err error) {
+	x.g.cfg.Logger.LogAttrs(x.r.Context(), slog.LevelError, "refusal not rendered",
+		slog.String("request", x.id), slog.Any("error", err))
+}

@@ -1,0 +1,86 @@
+package proxy
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// cleanResponse makes the header of a response the gateway's own where it must
+// be: no headers that only the gateway may set, nothing cached, addresses that
+// lead back through the gateway. Bodies are never touched (GW-15).
+func (f *forwarder) cleanResponse(x *exchange, h http.Header) {
+	delete(h, requestHeader)
+	delete(h, receiptHeader)
+	delete(h, identityHeader)
+	if !x.access.Static {
+		h["Cache-Control"] = []string{"no-store"}
+		delete(h, "Expires")
+		delete(h, "Pragma")
+	}
+	keepOwnCookie(h, f.g.cfg.SessionCookie)
+	for _, name := range [...]string{"Location", "Content-Location"} {
+		if v := h.Get(name); v != "" {
+			h.Set(name, f.route.outward(v, x))
+		}
+	}
+	for i, v := range h["Link"] {
+		h["Link"][i] = f.route.outwardLinks(v, x)
+	}
+}
+
+// keepOwnCookie refuses to let an application set the gateway's session.
+func keepOwnCookie(h http.Header, name string) {
+	lines := h["Set-Cookie"]
+	if len(lines) == 0 {
+		return
+	}
+	kept := lines[:0]
+	for _, line := range lines {
+		if !strings.HasPrefix(strings.TrimSpace(line), name) {
+			kept = append(kept, line)
+		}
+	}
+	h["Set-Cookie"] = kept
+}
+
+// outward turns an address of the application into one of the gateway. Addresses
+// of anybody else, and relative ones, stay as they are.
+func (r *route) outward(ref string, x *exchange) string {
+	u, err := url.Parse(ref)
+	if err != nil {
+		return ref
+	}
+	absolute := u.Host != ""
+	if absolute && !strings.EqualFold(u.Host, r.Upstream.Host) || !strings.HasPrefix(u.Path, "/") {
+		return ref
+	}
+	if absolute {
+		u.Scheme, u.Host = x.scheme, x.r.Host
+	}
+	base := strings.TrimSuffix(r.Upstream.Path, "/")
+	rest, ok := strings.CutPrefix(u.Path, base)
+	if !ok {
+		return ref
+	}
+	u.Path, u.RawPath = rest, ""
+	if r.StripPrefix {
+		u.Path = r.trimmed + rest
+	}
+	return u.String()
+}
+
+// outwardLinks rewrites every target of a Link header (RFC 8288).
+func (r *route) outwardLinks(value string, x *exchange) string {
+	var b strings.Builder
+	for {
+		before, rest, ok := strings.Cut(value, "<")
+		target, after, closed := strings.Cut(rest, ">")
+		if !ok || !closed {
+			b.WriteString(value)
+			return b.String()
+		}
+		b.WriteString(before + "<" + r.outward(target, x) + ">")
+		value = after
+	}
+}

@@ -1,0 +1,172 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"strings"
+)
+
+// ServeHTTP takes one request through its life. An OUTCOME record follows
+// whatever happens on the way, a panic included.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := g.begin(w, r)
+	defer x.end()
+	x.serve()
+}
+
+// begin makes the exchange of a request.
+func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *exchange {
+	now := g.cfg.Now()
+	x := &exchange{g: g, w: w, start: now, id: newID(now)}
+	x.target, _, _ = strings.Cut(r.RequestURI, "?")
+	x.ip, x.scheme = origin(r, g.cfg.TrustedProxies)
+	x.r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+	w.Header().Set(requestHeader, x.id)
+	return x
+}
+
+// serve runs the steps in order. The first one that fails ends the exchange
+// with a refusal; nothing is forwarded before all of them have passed.
+func (x *exchange) serve() {
+	if err := x.accept(); err != nil {
+		x.turnAway(err)
+		return
+	}
+	if x.servedPublic() {
+		return
+	}
+	if err := x.identify(); err != nil {
+		x.turnAway(err)
+		return
+	}
+	for _, step := range [...]func(*exchange) error{
+		(*exchange).sameOrigin,
+		(*exchange).locate,
+		(*exchange).classify,
+		(*exchange).limit,
+		(*exchange).decide,
+		(*exchange).record,
+		(*exchange).forward,
+	} {
+		if err := step(x); err != nil {
+			x.refuse(err)
+			return
+		}
+	}
+}
+
+// accept refuses malformed requests and takes off what the client says about
+// where it is.
+func (x *exchange) accept() error {
+	if err := framingError(x.r.Context()); err != nil {
+		return err
+	}
+	if err := accept(x.r); err != nil {
+		return err
+	}
+	stripOrigin(x.r.Header)
+	x.r.RemoteAddr = net.JoinHostPort(x.ip, "0")
+	return nil
+}
+
+// servedPublic answers the paths that need no identity: sign-in and assets.
+// They never reach an application, and no record is made of them here.
+func (x *exchange) servedPublic() bool {
+	path := x.r.URL.Path
+	switch {
+	case path == stylesheetPath:
+		x.g.serveStylesheet(x, x.r)
+	case x.g.public(path):
+		if err := x.g.origins.Check(x.r); err != nil {
+			x.turnAway(errCrossOrigin)
+			return true
+		}
+		x.r.Body = http.MaxBytesReader(x.w, x.r.Body, 1<<20)
+		x.g.cfg.Public.ServeHTTP(x, x.r)
+	default:
+		return false
+	}
+	return true
+}
+
+// identify finds out who asks. On error: nobody (GW-07).
+func (x *exchange) identify() error {
+	s, err := x.g.cfg.Identifier.Identify(x.r)
+	if err == nil && !s.Known() {
+		err = ErrNoSession
+	}
+	if err != nil {
+		return err
+	}
+	x.subject = s
+	return nil
+}
+
+// sameOrigin refuses requests that another site made the browser send with the
+// session cookie: writes, and upgrades, which browsers send across origins too.
+func (x *exchange) sameOrigin() error {
+	if x.subject.Session == "" {
+		return nil
+	}
+	r := x.r
+	if r.Header.Get("Upgrade") != "" {
+		asWrite := *r
+		asWrite.Method = http.MethodPost
+		r = &asWrite
+	}
+	if err := x.g.origins.Check(r); err != nil {
+		return errCrossOrigin
+	}
+	return nil
+}
+
+// locate finds the application that answers.
+func (x *exchange) locate() error {
+	x.route = x.g.find(x.r.URL.Path)
+	if x.route == nil {
+		return errNoApplication
+	}
+	x.mode = x.route.Mode
+	return nil
+}
+
+// end closes the exchange: panics become an answer or a broken connection, never
+// a response that looks whole, and the outcome is recorded.
+func (x *exchange) end() {
+	p := recover()
+	if p != nil {
+		x.recovered(p)
+	}
+	x.recordOutcome()
+	x.observe()
+	if p != nil && x.status != 0 && x.failure != nil && !x.refusing {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// recovered turns a panic into a page if nothing has been sent yet.
+func (x *exchange) recovered(p any) {
+	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		x.fail(errTruncated)
+		if x.status == 0 {
+			x.status = statusClientGone
+		}
+		return
+	}
+	x.g.cfg.Logger.LogAttrs(x.r.Context(), slog.LevelError, "panic while serving",
+		slog.String("request", x.id), slog.String("stack", string(debug.Stack())))
+	x.fail(errInternal)
+	if x.status != 0 {
+		return
+	}
+	defer func() {
+		if recover() != nil {
+			x.status = http.StatusInternalServerError
+		}
+	}()
+	x.refuse(errInternal)
+}

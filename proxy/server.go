@@ -1,0 +1,65 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// ServerConfig bounds what a client may take of the gateway. The zero value has
+// sensible bounds.
+type ServerConfig struct {
+	HeaderTimeout time.Duration // until the request header has been read; default 10 s
+	ReadTimeout   time.Duration // until the request body has been read; default 10 min
+	WriteTimeout  time.Duration // until the response has been written; default 30 min
+	IdleTimeout   time.Duration // between requests; default 120 s
+	MaxHeader     int           // bytes of request header; default 32 KiB
+}
+
+// Server serves a Gateway to clients, over TLS or in the clear.
+type Server struct {
+	gateway *Gateway
+	http    *http.Server
+}
+
+// Serve answers connections of ln until Shutdown or Close. With a nil tlsConfig
+// it serves cleartext. It returns http.ErrServerClosed after Shutdown.
+func (s *Server) Serve(ln net.Listener, tlsConfig *tls.Config) error {
+	l := listen(ln, tlsConfig, s.http.ReadHeaderTimeout, s.gateway)
+	defer func() { _ = l.Close() }()
+	return s.http.Serve(l)
+}
+
+// Shutdown stops accepting and waits until the requests in flight have been
+// answered or ctx ends (hazard GW-05: a write in flight is finished).
+func (s *Server) Shutdown(ctx context.Context) error { return s.http.Shutdown(ctx) }
+
+// Close ends every connection at once.
+func (s *Server) Close() error { return s.http.Close() }
+
+// NewServer makes a Server for g with every time-out and size bounded.
+func NewServer(g *Gateway, cfg ServerConfig) *Server {
+	or := func(d, fallback time.Duration) time.Duration {
+		if d > 0 {
+			return d
+		}
+		return fallback
+	}
+	s := &Server{gateway: g}
+	s.http = &http.Server{
+		Handler:           g,
+		ReadHeaderTimeout: or(cfg.HeaderTimeout, 10*time.Second),
+		ReadTimeout:       or(cfg.ReadTimeout, 10*time.Minute),
+		WriteTimeout:      or(cfg.WriteTimeout, 30*time.Minute),
+		IdleTimeout:       or(cfg.IdleTimeout, 2*time.Minute),
+		MaxHeaderBytes:    cfg.MaxHeader,
+		ErrorLog:          slog.NewLogLogger(g.cfg.Logger.Handler(), slog.LevelDebug),
+	}
+	if s.http.MaxHeaderBytes <= 0 {
+		s.http.MaxHeaderBytes = 32 << 10
+	}
+	return s
+}

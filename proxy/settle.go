@@ -1,0 +1,148 @@
+package proxy
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/matron-epr/matron/audit"
+)
+
+// settle holds a response back until every patient it names is recorded. On any
+// error nothing of it is released (GW-08, GW-12).
+func (x *exchange) settle(res *http.Response) error {
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		return errHeldUnreadable
+	}
+	if x.r.Method == http.MethodHead || res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified {
+		return nil
+	}
+	body, err := x.hold(res)
+	if err != nil {
+		return err
+	}
+	s, err := x.route.Map.Settle(x.access, res, body)
+	if err != nil {
+		x.g.cfg.Logger.LogAttrs(x.r.Context(), slog.LevelWarn, "held response not understood",
+			slog.String("request", x.id), slog.String("app", x.route.Name), slog.String("rule", x.access.Rule))
+		return errHeldUnreadable
+	}
+	x.results = s.Results
+	if err := x.recordPatients(s); err != nil {
+		return err
+	}
+	res.Body = io.NopCloser(bytes.NewReader(body))
+	res.ContentLength, res.TransferEncoding, res.Trailer = int64(len(body)), nil, nil
+	res.Header.Set("Content-Length", strconv.Itoa(len(body)))
+	return nil
+}
+
+// hold reads a response whole, bounded, in plain encoding.
+func (x *exchange) hold(res *http.Response) ([]byte, error) {
+	defer func() { _ = res.Body.Close() }()
+	if e := res.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+		return nil, errHeldUnreadable
+	}
+	limit := x.route.MaxHeld
+	if res.ContentLength > limit {
+		return nil, errHeldTooLarge
+	}
+	var b bytes.Buffer
+	if res.ContentLength > 0 {
+		b.Grow(int(res.ContentLength) + bytes.MinRead)
+	}
+	if _, err := b.ReadFrom(io.LimitReader(res.Body, limit+1)); err != nil {
+		if x.r.Context().Err() != nil {
+			return nil, errClientGone
+		}
+		return nil, errTruncated
+	}
+	if int64(b.Len()) > limit {
+		return nil, errHeldTooLarge
+	}
+	return b.Bytes(), nil
+}
+
+// recordPatients makes every patient durable that the response names and the
+// decision does not. A response whose patients nobody can tell is recorded as
+// such.
+func (x *exchange) recordPatients(s Settlement) error {
+	known := make(map[Patient]bool, len(x.access.Patients)+len(s.Patients))
+	for _, p := range x.access.Patients {
+		known[p] = true
+	}
+	var records []*audit.Record
+	for _, p := range s.Patients {
+		if !known[p] {
+			known[p] = true
+			records = append(records, x.patientRecord(p, audit.SourceResponse, s.Certainty))
+		}
+	}
+	if len(s.Patients) == 0 && s.Certainty != audit.None && s.Certainty != audit.Authoritative {
+		records = append(records, x.patientRecord(Patient{}, audit.SourceResponse, audit.Unknown))
+	}
+	if len(records) == 0 {
+		return nil
+	}
+	_, err := x.append(records)
+	return err
+}
+
+// captured is the response of an in-process application that is held back.
+type captured struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+	limit  int64
+	over   bool
+}
+
+// Header is part of http.ResponseWriter.
+func (c *captured) Header() http.Header { return c.header }
+
+// WriteHeader is part of http.ResponseWriter.
+func (c *captured) WriteHeader(status int) {
+	if c.status == 0 && status >= 200 {
+		c.status = status
+	}
+}
+
+// Write is part of http.ResponseWriter.
+func (c *captured) Write(b []byte) (int, error) {
+	if int64(c.body.Len()+len(b)) > c.limit {
+		c.over = true
+		return 0, errHeldTooLarge
+	}
+	return c.body.Write(b)
+}
+
+// capture runs an in-process application, holds its response and settles it.
+func (x *exchange) capture(h http.Handler, req *http.Request) {
+	c := &captured{header: x.w.Header().Clone(), limit: x.route.MaxHeld}
+	h.ServeHTTP(c, req)
+	if c.status == 0 {
+		c.status = http.StatusOK
+	}
+	res := &http.Response{
+		StatusCode: c.status, Header: c.header, Request: req,
+		ContentLength: int64(c.body.Len()), Body: io.NopCloser(&c.body),
+	}
+	err := error(errHeldTooLarge)
+	if !c.over {
+		err = x.settle(res)
+	}
+	if err != nil {
+		x.refuse(err)
+		return
+	}
+	header := x.w.Header()
+	clear(header)
+	for name, values := range res.Header {
+		header[name] = values
+	}
+	x.WriteHeader(res.StatusCode)
+	_, _ = io.Copy(x, res.Body) // Write notes what goes wrong
+}
