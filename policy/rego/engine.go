@@ -10,6 +10,8 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/matron-epr/matron/policy"
@@ -23,27 +25,104 @@ type Config struct {
 	Log     *slog.Logger     // nil discards
 }
 
-// Engine answers questions from one bundle of rules at a time.
-type Engine struct{}
+func (cfg Config) withDefaults() Config {
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = 250 * time.Millisecond
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now //nolint:forbidigo // the default of an injected clock
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return cfg
+}
+
+// Engine answers questions from one bundle of rules at a time. The zero Engine
+// refuses everything.
+type Engine struct {
+	cfg     Config
+	current atomic.Pointer[compiled]
+	reload  sync.Mutex // one reload at a time, so that the last one asked for wins
+}
 
 // New compiles the bundle, runs its own tests and returns an engine that
 // decides by it. Its error is a Problems value where the bundle is to blame.
-func New(ctx context.Context, cfg Config) (*Engine, error) { return &Engine{}, nil }
-
-// Decide answers q. It never fails: an error or a timeout is a deny.
-func (e *Engine) Decide(ctx context.Context, q policy.Request) policy.Decision {
-	return policy.Decision{}
+func New(ctx context.Context, cfg Config) (*Engine, error) {
+	e := &Engine{cfg: cfg.withDefaults()}
+	if err := e.Reload(ctx); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 // Reload reads the bundle again and swaps it in whole, or leaves the old one
-// and says everything that is wrong with the new one.
-func (e *Engine) Reload(ctx context.Context) error { return nil }
+// and says everything that is wrong with the new one (hazards GW-02, GW-11).
+func (e *Engine) Reload(ctx context.Context) error {
+	e.reload.Lock()
+	defer e.reload.Unlock()
+	next, err := load(ctx, e.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	e.current.Store(next)
+	e.cfg.Log.InfoContext(ctx, "policy in force", slog.String("revision", next.revision))
+	return nil
+}
+
+// load reads, compiles and tests a bundle.
+func load(ctx context.Context, dir string) (*compiled, error) {
+	src, err := readBundle(dir)
+	if err != nil {
+		return nil, err
+	}
+	c, err := compile(ctx, src)
+	if err != nil {
+		return nil, err
+	}
+	report, err := runTests(ctx, src, io.Discard, false)
+	if err != nil {
+		return nil, err
+	}
+	return c, report.problems.err()
+}
 
 // Revision is the hash of the contents of the bundle in force.
-func (e *Engine) Revision() string { return "" }
+func (e *Engine) Revision() string {
+	if c := e.current.Load(); c != nil {
+		return c.revision
+	}
+	return ""
+}
 
-// Test runs the tests of the bundle in dir ("" means the embedded default) and
-// writes what failed, where and what was expected.
-func Test(ctx context.Context, dir string, out io.Writer, verbose bool) (passed, failed int, err error) {
-	return 0, 0, nil
+// Decide answers q. It never fails: an error or a timeout is a deny.
+func (e *Engine) Decide(ctx context.Context, q policy.Request) policy.Decision {
+	c := e.current.Load()
+	if c == nil {
+		return refuseOnError("")
+	}
+	var buf [512]byte
+	key := appendKey(buf[:0], c.reads, &q)
+	now := e.cfg.Now()
+	if d, ok := c.cache.get(key, now); ok {
+		return d
+	}
+	d, err := c.decide(ctx, &q, e.cfg.Timeout)
+	if err != nil {
+		e.cfg.Log.ErrorContext(ctx, "policy evaluation failed; request refused", slog.String("at", place(err)))
+		return refuseOnError(c.revision)
+	}
+	c.cache.put(key, d, now)
+	return d
+}
+
+// refuseOnError is the answer when the rules gave none: an error, a timeout or
+// an answer that cannot be read. On error: deny (GW-11, GW-12), and say so in a
+// way that sends the clinician on (GW-01).
+func refuseOnError(revision string) policy.Decision {
+	return policy.Refuse(revision, policy.Reason{
+		Code:   "policy-error",
+		Text:   "Matron's access rules gave no answer, so the request was refused.",
+		Remedy: "Try once more. If it happens again, ring the service desk and read out the reference; for a patient who cannot wait, use your area's downtime procedure.",
+	})
 }

@@ -1,0 +1,180 @@
+package rego
+
+import (
+	"crypto/sha256"
+	"embed"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/util"
+)
+
+//go:embed bundle
+var embedded embed.FS
+
+// Bounds on what a bundle may hold, so that a wrong folder is refused rather
+// than read.
+const (
+	maxFiles     = 1000
+	maxFileBytes = 8 << 20
+)
+
+// Default is the embedded bundle, for copying and changing.
+func Default() fs.FS {
+	sub, err := fs.Sub(embedded, "bundle")
+	if err != nil {
+		return embedded // unreachable: the name is a valid path
+	}
+	return sub
+}
+
+// source is the text of a bundle, parsed but not yet compiled. Rules and tests
+// are kept apart: tests never run in a decision.
+type source struct {
+	revision string
+	rules    map[string]*ast.Module
+	tests    map[string]*ast.Module
+	data     map[string]any
+}
+
+// readBundle reads and parses every file of the bundle. Its error is Problems
+// when the files are at fault.
+func readBundle(dir string) (*source, error) {
+	if dir == "" {
+		return parseBundle(Default())
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open bundle: %w", err)
+	}
+	src, err := parseBundle(root.FS())
+	return src, errors.Join(err, root.Close())
+}
+
+func parseBundle(fsys fs.FS) (*source, error) {
+	names, err := bundleFiles(fsys)
+	if err != nil {
+		return nil, err
+	}
+	src := &source{rules: map[string]*ast.Module{}, tests: map[string]*ast.Module{}, data: map[string]any{}}
+	hash := sha256.New()
+	var ps Problems
+	for _, name := range names {
+		text, err := fs.ReadFile(fsys, name)
+		if err != nil {
+			return nil, fmt.Errorf("read bundle: %w", err)
+		}
+		if len(text) > maxFileBytes {
+			ps = append(ps, Problem{File: name, Text: "file is larger than 8 MiB"})
+			continue
+		}
+		hash.Write(framed([]byte(name)))
+		hash.Write(framed(text))
+		ps = append(ps, src.add(name, text)...)
+	}
+	if len(src.rules) == 0 && len(ps) == 0 {
+		ps = append(ps, Problem{File: ".", Text: "no rules: expected at least one .rego file"})
+	}
+	src.revision = hex.EncodeToString(hash.Sum(nil)[:16])
+	return src, ps.err()
+}
+
+// bundleFiles lists the files that count, in lexical order. Names that begin
+// with a dot are skipped: mounted configuration keeps its old versions there.
+func bundleFiles(fsys fs.FS) ([]string, error) {
+	var names []string
+	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case name != "." && strings.HasPrefix(d.Name(), "."):
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		case !d.IsDir() && slices.Contains([]string{".rego", ".yaml", ".yml", ".json"}, path.Ext(name)):
+			names = append(names, name)
+		}
+		if len(names) > maxFiles {
+			return fmt.Errorf("more than %d files: is this the folder of a bundle?", maxFiles)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list bundle: %w", err)
+	}
+	return names, nil
+}
+
+// framed puts the length in front, so that no two bundles hash alike by moving
+// text from one file to the next.
+func framed(b []byte) []byte {
+	return append(binary.BigEndian.AppendUint64(nil, uint64(len(b))), b...)
+}
+
+// add parses one file into the source.
+func (s *source) add(name string, text []byte) Problems {
+	if path.Ext(name) == ".rego" {
+		return s.addModule(name, text)
+	}
+	var doc any
+	if err := util.Unmarshal(text, &doc); err != nil {
+		return Problems{dataProblem(name, err)}
+	}
+	top, ok := doc.(map[string]any)
+	if !ok {
+		return Problems{{File: name, Text: "expected a table of named entries at the top"}}
+	}
+	return s.addData(name, top)
+}
+
+func (s *source) addModule(name string, text []byte) Problems {
+	m, err := ast.ParseModuleWithOpts(name, string(text), ast.ParserOptions{
+		ProcessAnnotation: true,
+		RegoVersion:       ast.RegoV1,
+	})
+	if err != nil {
+		return problemsOf(name, err)
+	}
+	if strings.HasSuffix(name, "_test.rego") {
+		s.tests[name] = m
+	} else {
+		s.rules[name] = m
+	}
+	return nil
+}
+
+// addData puts the top-level entries of one file into data, as "opa test" does.
+func (s *source) addData(name string, top map[string]any) Problems {
+	var ps Problems
+	for key, value := range top {
+		if _, taken := s.data[key]; taken {
+			ps = append(ps, Problem{File: name, Text: fmt.Sprintf("entry %q is in another file of the bundle as well", key)})
+			continue
+		}
+		s.data[key] = value
+	}
+	slices.SortFunc(ps, func(a, b Problem) int { return strings.Compare(a.Text, b.Text) })
+	return ps
+}
+
+// dataProblem finds the line in the message of the YAML reader.
+func dataProblem(name string, err error) Problem {
+	p := Problem{File: name, Text: err.Error()}
+	if m := regexp.MustCompile(`line (\d+): `).FindStringSubmatch(p.Text); m != nil {
+		if line, convErr := strconv.Atoi(m[1]); convErr == nil {
+			p.Line = line
+		}
+	}
+	return p
+}

@@ -1,0 +1,63 @@
+# Who may do what in the record.
+#
+# allow holds only when every condition is met by a fact that is there. Nothing
+# here allows because a check found nothing wrong: a missing, empty or garbled
+# fact fails its condition. The table of roles is roles.yaml, the words that
+# staff read are reasons.yaml.
+package matron
+
+default allow := false
+
+# Somebody, by a known route, about a known patient, with a role for it.
+allow if {
+	input.subject.issuer != ""
+	input.subject.sub != ""
+	input.rule != ""
+	patients_known
+	basis
+}
+
+# One patient, read from where the application itself keeps it.
+patients_known if {
+	input.certainty == "authoritative"
+	input.patients != []
+}
+
+# One patient, learned from what the application showed before.
+patients_known if {
+	input.certainty == "learned"
+	input.patients != []
+}
+
+# A search or a list: whoever it turns out to name is recorded before release.
+patients_known if input.certainty == "several"
+
+# Nobody's record: a form, a list of wards.
+patients_known if {
+	input.certainty == "none"
+	input.patients == []
+}
+
+# What the permission rests on. Its value names the rule in the record.
+#
+# A role, by its name here, has this action in this area ...
+basis := "role-table" if {
+	some role in input.subject.roles
+	row := data.roles[role]
+	row.machine == input.subject.machine
+	input.action in row.may[input.area]
+}
+
+# ... or a national role code stands for a role that has it ...
+else := "role-code" if {
+	some code in input.subject.roles
+	row := data.roles[data.codes[code]]
+	row.machine == input.subject.machine
+	input.action in row.may[input.area]
+}
+
+# ... or every person who is signed in has it.
+else := "everyone" if {
+	input.subject.machine == false
+	input.action in data.everyone[input.area]
+}

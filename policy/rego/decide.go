@@ -1,0 +1,177 @@
+package rego
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/metrics"
+	"github.com/open-policy-agent/opa/v1/topdown"
+
+	"github.com/matron-epr/matron/policy"
+)
+
+// errUnreadable is an answer of the rules in a form that is not understood.
+var errUnreadable = errors.New("unreadable answer from the rules")
+
+// decide asks allow first and the explanation only when the answer is no.
+func (c *compiled) decide(ctx context.Context, q *policy.Request, timeout time.Duration) (d policy.Decision, err error) {
+	// A panic in the evaluator is an error like any other (GW-12), and must
+	// not take down the requests of other people (GW-02).
+	defer func() {
+		if r := recover(); r != nil {
+			d, err = policy.Decision{}, fmt.Errorf("panic during evaluation: %T", r)
+		}
+	}()
+	cancel := topdown.NewCancel()
+	defer time.AfterFunc(timeout, cancel.Cancel).Stop()
+	basis, allowed, err := c.ask(ctx, c.allow, question(c.words, c.reads, q), cancel, nil)
+	if err != nil {
+		return policy.Decision{}, err
+	}
+	if !allowed {
+		return c.explain(ctx, q, cancel)
+	}
+	d = policy.Decision{Effect: policy.Allow, Rules: c.basisOf(basis), Revision: c.revision}
+	d.Obligations, err = c.oblige(ctx, q, cancel)
+	if err != nil {
+		return policy.Decision{}, err
+	}
+	return d, nil
+}
+
+// ask evaluates one query and returns what answer is bound to, which is nil for
+// a query that binds nothing. found is false when the query has no result.
+func (c *compiled) ask(ctx context.Context, q *query, input ast.Value, cancel topdown.Cancel, tracker *topdown.EvaluatedRuleTracker) (answer *ast.Term, found bool, err error) {
+	err = topdown.NewQuery(q.body).
+		WithQueryCompiler(q.compiler).
+		WithCompiler(c.rules).
+		WithStore(c.store).
+		WithTransaction(c.txn).
+		WithInput(ast.NewTerm(input)).
+		WithMetrics(metrics.NoOp()).
+		WithCancel(cancel).
+		WithEvaluatedRuleTracker(tracker).
+		// A built-in function that meets garbage is an error, and an error
+		// is a deny; without this the expression would just be undefined.
+		WithStrictBuiltinErrors(true).
+		Iter(ctx, func(result topdown.QueryResult) error {
+			answer, found = result["answer"], true
+			return nil
+		})
+	return answer, found, err
+}
+
+// explain evaluates the whole decision for a question that is not allowed.
+// Whatever it says, the effect is never allow.
+func (c *compiled) explain(ctx context.Context, q *policy.Request, cancel topdown.Cancel) (policy.Decision, error) {
+	var tracker topdown.EvaluatedRuleTracker
+	answer, found, err := c.ask(ctx, c.decision, question(c.words, c.all, q), cancel, &tracker)
+	if err != nil {
+		return policy.Decision{}, err
+	}
+	if !found {
+		return policy.Decision{}, fmt.Errorf("%w: no decision", errUnreadable)
+	}
+	d, err := readDecision(answer)
+	if err != nil {
+		return policy.Decision{}, err
+	}
+	d.Rules, d.Revision = c.places(&tracker), c.revision
+	return d, nil
+}
+
+// readDecision takes the explanation apart. Only "challenge" is anything but a
+// deny, and a refusal without a reason is an error: staff must be told why.
+func readDecision(answer *ast.Term) (policy.Decision, error) {
+	var doc struct {
+		Effect  string `json:"effect"`
+		Reasons []struct {
+			Code   string `json:"code"`
+			Text   string `json:"text"`
+			Remedy string `json:"remedy"`
+		} `json:"reasons"`
+	}
+	if err := ast.As(answer.Value, &doc); err != nil {
+		return policy.Decision{}, fmt.Errorf("%w: decision: %w", errUnreadable, err)
+	}
+	d := policy.Decision{Effect: policy.Deny}
+	if doc.Effect == policy.Challenge.String() {
+		d.Effect = policy.Challenge
+	}
+	for _, r := range doc.Reasons {
+		if r.Code == "" || r.Text == "" || r.Remedy == "" {
+			return policy.Decision{}, fmt.Errorf("%w: a reason needs code, text and remedy", errUnreadable)
+		}
+		d.Reasons = append(d.Reasons, policy.Reason{Code: r.Code, Text: r.Text, Remedy: r.Remedy})
+	}
+	if len(d.Reasons) == 0 {
+		return policy.Decision{}, fmt.Errorf("%w: refusal without a reason", errUnreadable)
+	}
+	return d, nil
+}
+
+// oblige asks what an allowed request brings with it, where the bundle has
+// rules for that. An error is a deny: an obligation must not be lost (GW-09).
+func (c *compiled) oblige(ctx context.Context, q *policy.Request, cancel topdown.Cancel) ([]string, error) {
+	if c.obligations == nil {
+		return nil, nil
+	}
+	answer, found, err := c.ask(ctx, c.obligations, question(c.words, c.reads, q), cancel, nil)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, fmt.Errorf("%w: no obligations", errUnreadable)
+	}
+	var names []string
+	if err := ast.As(answer.Value, &names); err != nil {
+		return nil, fmt.Errorf("%w: obligations: %w", errUnreadable, err)
+	}
+	slices.Sort(names)
+	return slices.Clip(names), nil
+}
+
+// basisOf names the rule that a permission rests on. The capacity is the
+// length, because a remembered decision is shared.
+func (c *compiled) basisOf(basis *ast.Term) []string {
+	if basis == nil {
+		return []string{"allow"}
+	}
+	name, ok := basis.Value.(ast.String)
+	if !ok {
+		return []string{"allow"}
+	}
+	if at, ok := c.labels[string(name)]; ok {
+		return []string{at}
+	}
+	return []string{string(name)}
+}
+
+// places names the labelled rules that held, with file and line.
+func (c *compiled) places(tracker *topdown.EvaluatedRuleTracker) []string {
+	places := make([]string, 0, len(tracker.Labels))
+	for _, labels := range tracker.Labels {
+		id, _ := labels["id"].(string)
+		if at, ok := c.labels[id]; ok {
+			places = append(places, at)
+		}
+	}
+	slices.Sort(places)
+	return places
+}
+
+// place says what went wrong without the values that it went wrong with: the
+// message of a built-in function may quote them.
+func place(err error) string {
+	if e, ok := errors.AsType[*topdown.Error](err); ok {
+		if e.Location != nil {
+			return fmt.Sprintf("%s %s:%d", e.Code, e.Location.File, e.Location.Row)
+		}
+		return e.Code
+	}
+	return err.Error()
+}

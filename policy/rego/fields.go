@@ -1,0 +1,198 @@
+package rego
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/matron-epr/matron/policy"
+)
+
+// field is one fact of a question: where rules find it (input.NAME or
+// input.subject.NAME), its value there, and its bytes in the cache's key. Both
+// come from one getter, so that what a rule can read and what the key holds
+// cannot drift apart.
+type field struct {
+	subject bool
+	name    *ast.Term
+	term    func(vocabulary, *policy.Request) *ast.Term
+	key     func([]byte, *policy.Request) []byte
+}
+
+// facts is every field of a question in the order of the policy package. Times
+// are given in whole seconds: a rule about an hour needs no more, and within
+// one second the same question stays the same.
+func facts() []field {
+	return []field{
+		subjectText("issuer", func(q *policy.Request) string { return q.Subject.Issuer }),
+		subjectText("sub", func(q *policy.Request) string { return q.Subject.Sub }),
+		subjectText("person", func(q *policy.Request) string { return q.Subject.Person }),
+		subjectText("name", func(q *policy.Request) string { return q.Subject.Name }),
+		ofSubject(texts("roles", func(q *policy.Request) []string { return q.Subject.Roles })),
+		ofSubject(texts("activities", func(q *policy.Request) []string { return q.Subject.Activities })),
+		subjectText("organisation", func(q *policy.Request) string { return q.Subject.Organisation }),
+		subjectText("role_id", func(q *policy.Request) string { return q.Subject.RoleID }),
+		subjectText("acr", func(q *policy.Request) string { return q.Subject.ACR }),
+		ofSubject(texts("amr", func(q *policy.Request) []string { return q.Subject.AMR })),
+		ofSubject(number("assurance", func(q *policy.Request) int { return q.Subject.Assurance })),
+		ofSubject(instant("auth_time", func(q *policy.Request) time.Time { return q.Subject.AuthTime })),
+		subjectText("session", func(q *policy.Request) string { return q.Subject.Session }),
+		subjectText("token", func(q *policy.Request) string { return q.Subject.Token }),
+		ofSubject(flag("machine", func(q *policy.Request) bool { return q.Subject.Machine })),
+		text("site", func(q *policy.Request) string { return q.Site }),
+		text("app", func(q *policy.Request) string { return q.App }),
+		text("rule", func(q *policy.Request) string { return q.Rule }),
+		text("action", func(q *policy.Request) string { return string(q.Action) }),
+		text("area", func(q *policy.Request) string { return string(q.Area) }),
+		text("resource", func(q *policy.Request) string { return q.Resource }),
+		texts("patients", func(q *policy.Request) []string { return q.Patients }),
+		text("certainty", func(q *policy.Request) string { return q.Certainty }),
+		text("purpose", func(q *policy.Request) string { return q.Purpose }),
+		text("method", func(q *policy.Request) string { return q.Method }),
+		instant("time", func(q *policy.Request) time.Time { return q.Time }),
+	}
+}
+
+func text(name string, get func(*policy.Request) string) field {
+	return field{
+		name: ast.StringTerm(name),
+		term: func(v vocabulary, q *policy.Request) *ast.Term { return v.text(get(q)) },
+		key:  func(b []byte, q *policy.Request) []byte { return appendText(b, get(q)) },
+	}
+}
+
+func texts(name string, get func(*policy.Request) []string) field {
+	return field{
+		name: ast.StringTerm(name),
+		term: func(v vocabulary, q *policy.Request) *ast.Term { return v.texts(get(q)) },
+		key: func(b []byte, q *policy.Request) []byte {
+			list := get(q)
+			b = binary.AppendUvarint(b, uint64(len(list)))
+			for _, s := range list {
+				b = appendText(b, s)
+			}
+			return b
+		},
+	}
+}
+
+func number(name string, get func(*policy.Request) int) field {
+	return field{
+		name: ast.StringTerm(name),
+		term: func(v vocabulary, q *policy.Request) *ast.Term { return ast.InternedTerm(get(q)) },
+		key:  func(b []byte, q *policy.Request) []byte { return binary.AppendVarint(b, int64(get(q))) },
+	}
+}
+
+func flag(name string, get func(*policy.Request) bool) field {
+	return field{
+		name: ast.StringTerm(name),
+		term: func(v vocabulary, q *policy.Request) *ast.Term { return ast.InternedTerm(get(q)) },
+		key:  func(b []byte, q *policy.Request) []byte { return strconv.AppendBool(b, get(q)) },
+	}
+}
+
+// instant gives a time as RFC 3339 in UTC, or "" when there is none.
+func instant(name string, get func(*policy.Request) time.Time) field {
+	return field{
+		name: ast.StringTerm(name),
+		term: func(v vocabulary, q *policy.Request) *ast.Term {
+			t := get(q)
+			if t.IsZero() {
+				return ast.InternedEmptyString
+			}
+			return ast.StringTerm(t.UTC().Format(time.RFC3339))
+		},
+		key: func(b []byte, q *policy.Request) []byte {
+			t := get(q)
+			return binary.AppendVarint(strconv.AppendBool(b, t.IsZero()), t.Unix())
+		},
+	}
+}
+
+func subjectText(name string, get func(*policy.Request) string) field {
+	return ofSubject(text(name, get))
+}
+
+func ofSubject(f field) field {
+	f.subject = true
+	return f
+}
+
+func appendText(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// vocabulary holds the words that a bundle mentions as ready-made terms. Terms
+// are shared between evaluations and never changed.
+type vocabulary map[string]*ast.Term
+
+// vocabularyOf learns the words of the tables and of the rules.
+func vocabularyOf(data map[string]any, rules []*ast.Rule) (vocabulary, error) {
+	v := vocabulary{}
+	doc, err := ast.InterfaceToValue(data)
+	if err != nil {
+		return nil, fmt.Errorf("read policy data: %w", err)
+	}
+	v.learn(ast.NewTerm(doc))
+	for _, r := range rules {
+		v.learn(r)
+	}
+	return v, nil
+}
+
+// learn takes in every string constant below x.
+func (v vocabulary) learn(x any) {
+	ast.WalkTerms(x, func(t *ast.Term) bool {
+		if s, ok := t.Value.(ast.String); ok {
+			v[string(s)] = ast.StringTerm(string(s))
+		}
+		return false
+	})
+}
+
+func (v vocabulary) text(s string) *ast.Term {
+	if t, ok := v[s]; ok {
+		return t
+	}
+	return ast.StringTerm(s)
+}
+
+func (v vocabulary) texts(list []string) *ast.Term {
+	if len(list) == 0 {
+		return ast.InternedEmptyArray
+	}
+	terms := make([]*ast.Term, len(list))
+	for i, s := range list {
+		terms[i] = v.text(s)
+	}
+	return ast.ArrayTerm(terms...)
+}
+
+// question builds the input document from the given fields.
+func question(v vocabulary, fields []field, q *policy.Request) ast.Value {
+	root := make([][2]*ast.Term, 0, len(fields)+1)
+	subject := make([][2]*ast.Term, 0, len(fields))
+	for i := range fields {
+		pair := [2]*ast.Term{fields[i].name, fields[i].term(v, q)}
+		if fields[i].subject {
+			subject = append(subject, pair)
+		} else {
+			root = append(root, pair)
+		}
+	}
+	root = append(root, [2]*ast.Term{v.text("subject"), ast.ObjectTerm(subject...)})
+	return ast.NewObject(root...)
+}
+
+// appendKey appends the bytes of the given fields. Two questions have the same
+// bytes only if they are alike in all of them.
+func appendKey(b []byte, fields []field, q *policy.Request) []byte {
+	for i := range fields {
+		b = fields[i].key(b, q)
+	}
+	return b
+}
