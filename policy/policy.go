@@ -84,6 +84,7 @@ type Request struct {
 	Resource  string   // FHIR type, screen or form
 	Patients  []string // patient ids the request names, as the application knows them
 	Certainty string   // audit.Certainty of the attribution
+	Held      bool     // the answer is kept back until every patient it names is recorded
 	Purpose   string   // HL7 v3 PurposeOfUse code, "" when not stated
 	Method    string   // HTTP method
 	Time      time.Time

@@ -101,6 +101,7 @@ func (x *exchange) question(now time.Time) policy.Request {
 		Resource:  a.Resource,
 		Patients:  patients,
 		Certainty: string(a.Certainty),
+		Held:      a.Hold,
 		Method:    x.r.Method,
 		Time:      now,
 	}

@@ -50,6 +50,7 @@ func facts() []field {
 		text("resource", func(q *policy.Request) string { return q.Resource }),
 		texts("patients", func(q *policy.Request) []string { return q.Patients }),
 		text("certainty", func(q *policy.Request) string { return q.Certainty }),
+		flag("held", func(q *policy.Request) bool { return q.Held }),
 		text("purpose", func(q *policy.Request) string { return q.Purpose }),
 		text("method", func(q *policy.Request) string { return q.Method }),
 		instant("time", func(q *policy.Request) time.Time { return q.Time }),

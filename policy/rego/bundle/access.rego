@@ -32,6 +32,15 @@ patients_known if {
 # A search or a list: whoever it turns out to name is recorded before release.
 patients_known if input.certainty == "several"
 
+# The request names nobody, but its answer is kept back until whoever it names
+# is recorded. A change to a record must say beforehand whose it is.
+patients_known if {
+	input.certainty == "unknown"
+	input.held == true
+	input.patients == []
+	input.action in {"read", "search", "list", "create", "print", "export"}
+}
+
 # Nobody's record: a form, a list of wards.
 patients_known if {
 	input.certainty == "none"
