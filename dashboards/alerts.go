@@ -1,0 +1,102 @@
+package dashboards
+
+import (
+	"net/http"
+
+	"github.com/matron-epr/matron/policy"
+)
+
+const (
+	alertsShown     = 100
+	alertsShownHome = 5
+)
+
+// alertsPage is the list of what detection raised.
+type alertsPage struct {
+	chrome
+	Ran   string
+	Empty *insetText
+	Table table
+}
+
+// alerts lists what a person should look at.
+func (s *Site) alerts(r *http.Request) (answer, error) {
+	if err := s.record(r, sight{screen: "alerts", action: policy.List, several: true}); err != nil {
+		return answer{}, err
+	}
+	found, err := s.cfg.Alerts.Alerts(r.Context(), alertsShown)
+	if err != nil {
+		return answer{}, unavailable("alerts", err)
+	}
+	health := s.cfg.Health(r.Context())
+	page := alertsPage{
+		chrome: s.chrome(r, "Alerts"),
+		Ran:    s.detectionRan(health),
+		Table:  s.alertTable("Accesses for a person to look at", found),
+	}
+	if len(found) == 0 {
+		page.Empty = s.emptyAlerts(health)
+	}
+	return answer{template: "alerts", view: page}, nil
+}
+
+// detectionRan says when alerts were last looked for.
+func (s *Site) detectionRan(h Health) string {
+	if h.DetectedAt.IsZero() {
+		return "It is not known when detection last ran."
+	}
+	return "Detection last ran at " + s.formatClock(h.DetectedAt) + "."
+}
+
+// emptyAlerts says "none" only when detection is known to have run.
+func (s *Site) emptyAlerts(h Health) *insetText {
+	if h.DetectedAt.IsZero() {
+		return &insetText{Text: "No alert is listed, and whether there should be any is unknown: detection has not run yet."}
+	}
+	return &insetText{Text: "No alerts. " + s.detectionRan(h)}
+}
+
+// alertTable lists alerts with both sides: why raised and what could explain it.
+func (s *Site) alertTable(title string, found []Alert) table {
+	t := table{
+		ID: "alerts", Caption: caption{Text: title, Size: "m"}, Compact: true,
+		Head: []cell{text("When"), text("Importance"), text("Who"), text("Whose record"), text("Why it is listed"), text("What could explain it")},
+	}
+	for _, a := range found {
+		explained := cell{Lines: a.Explanations}
+		if len(a.Explanations) == 0 {
+			explained = text("Not yet explained")
+		}
+		t.Rows = append(t.Rows, []cell{
+			text(s.formatTime(a.Time)),
+			tagged(severityTag(a.Severity)),
+			s.personCell(a.Person, a.PersonName, "alert-review"),
+			s.alertPatient(a),
+			{Lines: a.Sentences},
+			explained,
+		})
+	}
+	return t
+}
+
+func (s *Site) alertPatient(a Alert) cell {
+	ref := refOf(a.Patient, a.NHSNumber)
+	if ref == (patientRef{}) {
+		return text("Several patients")
+	}
+	return cell{Text: ref.label(false), Href: s.patientURL(ref, because("alert-review")), Hidden: "who viewed this record"}
+}
+
+func severityTag(v Severity) tag {
+	switch v {
+	case High:
+		return tag{Text: "High", Colour: "red"}
+	case Medium:
+		return tag{Text: "Medium", Colour: "orange"}
+	case Low:
+		return tag{Text: "Low", Colour: "blue"}
+	case "":
+		return tag{Text: "Not rated", Colour: "grey"}
+	}
+	return tag{Text: sentenceCase(string(v)), Colour: "grey"}
+}

@@ -1,0 +1,148 @@
+package dashboards
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/hazardlog"
+	"github.com/matron-epr/matron/policy"
+)
+
+// KeyBytes is the least number of bytes that Config.Key must have.
+const KeyBytes = 32
+
+// AccessReader answers from the index of the record. Implementations are safe
+// for concurrent use, and answer with an error rather than with part of the
+// rows.
+type AccessReader interface {
+	// Accesses lists accesses, newest first.
+	Accesses(ctx context.Context, q audit.Query) ([]audit.Access, error)
+	// People lists the same accesses grouped by person, most accesses first.
+	// q.Limit counts people.
+	People(ctx context.Context, q audit.Query) ([]audit.PersonSummary, error)
+	// Rates counts what happened in each step from from to to, oldest first,
+	// steps without requests included.
+	Rates(ctx context.Context, from, to time.Time, step time.Duration) ([]audit.Rate, error)
+}
+
+// AlertReader lists what detection wants somebody to look at, the most urgent
+// first.
+type AlertReader interface {
+	Alerts(ctx context.Context, limit int) ([]Alert, error)
+}
+
+// Severity says how soon somebody should look.
+type Severity string
+
+// The severities. Any other word is shown as it is, without a colour.
+const (
+	High   Severity = "high"
+	Medium Severity = "medium"
+	Low    Severity = "low"
+)
+
+// Alert is one thing for a person to review. It states facts and never accuses.
+type Alert struct {
+	ID           string
+	Time         time.Time
+	Person       string // stable person id
+	PersonName   string
+	Patient      string // application's id, "" when the alert concerns many
+	NHSNumber    string // ten digits, "" when not known
+	Detector     string // id and version
+	Severity     Severity
+	Sentences    []string // why it was raised, in plain words
+	Explanations []string // what could explain it, in plain words
+}
+
+// State is what is known about one part of the gateway. The zero State is
+// unknown, which is never shown as well.
+type State uint8
+
+// The states.
+const (
+	StateUnknown State = iota
+	StateOK
+	StateFailed
+)
+
+// Health is how the gateway is now. The zero Health says that nothing is known.
+type Health struct {
+	Mode       string // observe, enforce, bypass; "" unknown
+	ModeSince  time.Time
+	PolicyRev  string
+	Journal    State
+	JournalSeq uint64    // newest durable record
+	JournalAt  time.Time // when it was written
+	Index      State     // ClickHouse
+	IndexedTo  time.Time // every record until then can be searched
+	Waiting    uint64    // records that cannot be searched yet
+	ReloadAt   time.Time // last attempt to reload configuration or policy
+	ReloadBad  bool      // the last attempt was refused; the old one stays in force
+	DetectedAt time.Time // when detection last finished
+}
+
+// Branding is how the hospital's name stands on the pages. No logo is shown.
+type Branding struct {
+	Organisation string // "" shows none
+	Service      string // default "Matron"
+}
+
+// Config is what a Site needs. Readers, Record, May, Health, Now, Logger and
+// Key are required; Hazards may be left empty.
+type Config struct {
+	Site     string // ODS code of the organisation whose record is shown
+	Branding Branding
+	// Key (KeyBytes or more) seals the identifiers that stand in addresses. It
+	// must outlive restarts, or links that people kept stop working.
+	Key      []byte
+	Location *time.Location // of the times shown; default UTC
+
+	Accesses AccessReader
+	Alerts   AlertReader
+	Hazards  hazardlog.Log
+	// Health must answer at once and from memory.
+	Health func(ctx context.Context) Health
+	// Record makes a record durable. A page that names patients is shown only
+	// when it returned nil.
+	Record func(ctx context.Context, r *audit.Record) error
+	// May asks the policy whether the subject may open pages of an area.
+	May    func(s policy.Subject, area policy.Area, action policy.Action) bool
+	Now    func() time.Time
+	Logger *slog.Logger
+}
+
+// errConfig is what New's error wraps when Config lacks something.
+var errConfig = errors.New("dashboards configuration")
+
+// check reports the first field that New cannot do without.
+func (c Config) check() error {
+	missing := ""
+	switch {
+	case c.Site == "":
+		missing = "Site"
+	case len(c.Key) < KeyBytes:
+		missing = fmt.Sprintf("Key of %d bytes", KeyBytes)
+	case c.Accesses == nil:
+		missing = "Accesses"
+	case c.Alerts == nil:
+		missing = "Alerts"
+	case c.Health == nil:
+		missing = "Health"
+	case c.Record == nil:
+		missing = "Record"
+	case c.May == nil:
+		missing = "May"
+	case c.Now == nil:
+		missing = "Now"
+	case c.Logger == nil:
+		missing = "Logger"
+	default:
+		return nil
+	}
+	return fmt.Errorf("%w: %s is missing", errConfig, missing)
+}

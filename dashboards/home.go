@@ -1,0 +1,174 @@
+package dashboards
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/hazardlog"
+	"github.com/matron-epr/matron/policy"
+)
+
+const homeRows = 5
+
+// homePage shows each role what it must do next.
+type homePage struct {
+	chrome
+	Panels []panel
+	Empty  *insetText
+}
+
+// panel is one part of the home page. Each stands for itself: one that cannot
+// be read says so and leaves the others.
+type panel struct {
+	ID      string
+	Heading string
+	State   *state
+	Facts   *summaryList
+	Table   *table
+	Text    string
+	Trouble string
+	More    *pageLink
+}
+
+// home shows the panels of every role that the subject has.
+func (s *Site) home(r *http.Request) (answer, error) {
+	page := homePage{}
+	if s.permits(r.Context(), policy.Audit, policy.Read) {
+		if err := s.record(r, sight{screen: "home", action: policy.List, several: true}); err != nil {
+			return answer{}, err
+		}
+		page.Panels = append(page.Panels, s.lookupPanel(), s.alertPanel(r), s.refusedPanel(r, "deny"), s.refusedPanel(r, "challenge"))
+	}
+	if s.permits(r.Context(), policy.Live, policy.Read) {
+		page.Panels = append(page.Panels, s.livePanel(r))
+	}
+	if s.permits(r.Context(), policy.Safety, policy.Read) {
+		page.Panels = append(page.Panels, s.safetyPanel(r))
+	}
+	page.chrome = s.chrome(r, "Home")
+	if len(page.Panels) == 0 {
+		page.Empty = &insetText{Text: "There is nothing here for your role. If your work needs these pages, ask information governance."}
+	}
+	return answer{template: "home", view: page}, nil
+}
+
+func (s *Site) lookupPanel() panel {
+	return panel{
+		ID: "look-up", Heading: "Look up",
+		Text: "Find out who viewed a patient's record, or what a member of staff viewed.",
+		More: &pageLink{Label: "Look up a patient or member of staff", Href: Base + "lookup"},
+	}
+}
+
+// alertPanel shows the first alerts to review.
+func (s *Site) alertPanel(r *http.Request) panel {
+	p := panel{ID: "to-review", Heading: "Alerts to review", More: &pageLink{Label: "All alerts", Href: Base + "alerts"}}
+	found, err := s.cfg.Alerts.Alerts(r.Context(), alertsShownHome)
+	if err != nil {
+		p.Trouble = "Alerts cannot be read at the moment: how many there are is unknown."
+		return p
+	}
+	if len(found) == 0 {
+		p.Text = s.emptyAlerts(s.cfg.Health(r.Context())).Text
+		return p
+	}
+	t := s.alertTable("The first alerts", found)
+	p.Table = &t
+	return p
+}
+
+// refusedPanel shows who was refused lately, or was asked for more.
+func (s *Site) refusedPanel(r *http.Request, effect string) panel {
+	p := panel{ID: "refused", Heading: "Refused in the last 24 hours"}
+	if effect == "challenge" {
+		p = panel{ID: "asked", Heading: "Asked for a reason or a stronger sign-in in the last 24 hours"}
+	}
+	rows, err := s.cfg.Accesses.Accesses(r.Context(), audit.Query{
+		Site: s.cfg.Site, Effect: effect, From: s.cfg.Now().Add(-24 * time.Hour), Limit: homeRows,
+	})
+	if err != nil {
+		p.Trouble = "This list cannot be read at the moment."
+		return p
+	}
+	if len(rows) == 0 {
+		p.Text = "Found: " + s.count(s.cfg.Health(r.Context()), 0) + "."
+		return p
+	}
+	t := s.eventTable("The newest", rows, true, true, "planned-audit")
+	t.ID = p.ID + "-table"
+	p.Table = &t
+	return p
+}
+
+// livePanel says whether it works and whether something is happening.
+func (s *Site) livePanel(r *http.Request) panel {
+	health := s.cfg.Health(r.Context())
+	line := s.stateLine(health)
+	p := panel{ID: "live", Heading: "Live", State: &line, More: &pageLink{Label: "The last hour", Href: Base + "live"}}
+	to := s.cfg.Now().Truncate(liveStep).Add(liveStep)
+	rates, err := s.cfg.Accesses.Rates(r.Context(), to.Add(-5*liveStep), to, liveStep)
+	if err != nil {
+		p.Trouble = "Rates cannot be read at the moment: they are unknown, not nought."
+		rates = nil
+	}
+	facts := s.liveFacts(health, rates)
+	p.Facts = &facts
+	return p
+}
+
+// safetyPanel is the five facts that a clinical safety officer wants first.
+// What nothing measures yet is said to be so.
+func (s *Site) safetyPanel(r *http.Request) panel {
+	health := s.cfg.Health(r.Context())
+	facts := summaryList{Rows: []summaryRow{
+		{text("Approved version of the hazard log"), approvalCell(s.cfg.Hazards)},
+		{text("Controls whose evidence is contradicted or stale"), text("Not measured yet")},
+		{text("Residual risk 3 or more"), s.gravestCell()},
+		{text("Reviews, drills and incidents due"), text("Not measured yet")},
+		{text("Is the running gateway the one approved?"), text(runningText(s.cfg.Hazards, health))},
+	}}
+	return panel{ID: "safety", Heading: "Clinical safety", Facts: &facts, More: &pageLink{Label: "Hazard log", Href: Base + "hazards"}}
+}
+
+func approvalCell(log hazardlog.Log) cell {
+	switch {
+	case len(log.Hazards) == 0:
+		return text("No hazard log is loaded")
+	case log.Approval.State == "approved":
+		return cell{Tag: &tag{Text: "Approved", Colour: "green"}, Text: "By " + log.Approval.By}
+	}
+	return cell{Tag: &tag{Text: "Not approved", Colour: "red"}, Text: log.Approval.Note}
+}
+
+// runningText compares nothing yet: it says what runs and that no approval of
+// it is known.
+func runningText(log hazardlog.Log, h Health) string {
+	running := "Policy " + h.PolicyRev + " is in force. "
+	if h.PolicyRev == "" {
+		running = "Which policy is in force is unknown. "
+	}
+	if log.Approval.State != "approved" {
+		return running + "No version has been approved."
+	}
+	return running + "Comparison with the approved version: not measured yet."
+}
+
+// gravestCell counts the hazards whose residual risk needs a reason, and those
+// that nobody has rated.
+func (s *Site) gravestCell() cell {
+	var grave, unrated uint64
+	for _, h := range s.cfg.Hazards.Hazards {
+		switch risk := h.Residual.Risk(); {
+		case !risk.Rated():
+			unrated++
+		case risk >= 3:
+			grave++
+		}
+	}
+	words := plural(grave, "hazard", "hazards")
+	if unrated > 0 {
+		words += ", and " + formatCount(unrated) + " not rated"
+	}
+	return link(words, Base+"hazards")
+}

@@ -1,0 +1,129 @@
+package dashboards
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/matron-epr/matron/policy"
+)
+
+// staleAfter is how far the index may be behind before pages say so.
+const staleAfter = time.Minute
+
+// navItem is one entry of the main navigation.
+type navItem struct {
+	Text    string
+	Href    string
+	Current bool
+}
+
+// banner is one line about something that does not work as it should.
+type banner struct{ Text string }
+
+// chrome is what every page has around its content.
+type chrome struct {
+	Title        string // of the document; never an identifier
+	Problems     errorSummary
+	Organisation string
+	Service      string
+	User         string
+	Role         string
+	Nav          []navItem
+	Banners      []banner
+	Freshness    string
+	Recorded     bool // whether this viewer's look-ups are recorded here
+	Made         string
+	CSS          string
+	JS           string
+	Icon         string
+	Skip         skipLink
+}
+
+// chrome builds what is around the content, for the subject of r.
+func (s *Site) chrome(r *http.Request, title string) chrome {
+	subject := policy.SubjectFrom(r.Context())
+	health := s.cfg.Health(r.Context())
+	return chrome{
+		Title:        title,
+		Organisation: s.cfg.Branding.Organisation,
+		Service:      s.cfg.Branding.Service,
+		User:         subject.Name,
+		Role:         list(subject.Roles, ""),
+		Nav:          s.nav(r),
+		Banners:      s.banners(health),
+		Freshness:    s.freshness(health),
+		Recorded:     s.permits(r.Context(), policy.Audit, policy.Read),
+		Made:         s.formatTime(s.cfg.Now()),
+		CSS:          s.assets.url("matron.css"),
+		JS:           s.assets.url("matron.js"),
+		Icon:         s.assets.url("favicon.svg"),
+		Skip:         skipLink{Text: "Skip to main content", Href: "#maincontent"},
+	}
+}
+
+// nav lists the pages that the subject may open, always in the same order.
+func (s *Site) nav(r *http.Request) []navItem {
+	all := []struct {
+		item navItem
+		area policy.Area
+	}{
+		{navItem{Text: "Home", Href: Base}, policy.Home},
+		{navItem{Text: "Alerts", Href: Base + "alerts"}, policy.Audit},
+		{navItem{Text: "Look up", Href: Base + "lookup"}, policy.Audit},
+		{navItem{Text: "Live", Href: Base + "live"}, policy.Live},
+		{navItem{Text: "Hazards", Href: Base + "hazards"}, policy.Safety},
+	}
+	var items []navItem
+	for _, entry := range all {
+		if !s.permits(r.Context(), entry.area, policy.Read) {
+			continue
+		}
+		item := entry.item
+		item.Current = r.URL.Path == item.Href || (item.Href != Base && strings.HasPrefix(r.URL.Path, item.Href+"/"))
+		items = append(items, item)
+	}
+	return items
+}
+
+// freshness says until when the lists are complete. Unknown is said, not hidden.
+func (s *Site) freshness(h Health) string {
+	if h.IndexedTo.IsZero() {
+		return "It is not known how far these lists reach."
+	}
+	return "Complete to " + s.formatClock(h.IndexedTo) + ", " + s.ago(h.IndexedTo) + " ago."
+}
+
+// banners names what does not work as it should, the gravest first.
+func (s *Site) banners(h Health) []banner {
+	var out []banner
+	add := func(bad bool, text string) {
+		if bad {
+			out = append(out, banner{text})
+		}
+	}
+	add(h.Journal == StateFailed, "The record of accesses cannot be written. Patient data is held back until it can.")
+	add(h.Mode == "bypass", "The gateway is bypassed: requests are passed on and recorded, and nothing is refused.")
+	add(h.Mode == "observe", "The gateway observes only: it records what it would refuse and refuses nothing.")
+	add(h.Index == StateFailed, "The searchable copy of the record does not answer. Care goes on and every access is still recorded; lists and counts cannot be trusted to be complete.")
+	add(h.Index != StateFailed && s.stale(h), "Lists are behind: "+plural(h.Waiting, "record is", "records are")+" waiting to become searchable. Counts are at least what is shown.")
+	add(h.ReloadBad, "The last change of configuration or policy was refused at "+s.formatClock(h.ReloadAt)+". The one before stays in force.")
+	return out
+}
+
+// stale reports whether counts may be too low. What is not known is stale.
+func (s *Site) stale(h Health) bool {
+	return h.Index != StateOK || h.IndexedTo.IsZero() || s.cfg.Now().Sub(h.IndexedTo) > staleAfter
+}
+
+// count writes a count that the index gave: never a plain nought when the index
+// may not have everything.
+func (s *Site) count(h Health, n uint64) string {
+	if !s.stale(h) {
+		return formatCount(n)
+	}
+	if n == 0 {
+		return "Unknown"
+	}
+	return "At least " + formatCount(n)
+}

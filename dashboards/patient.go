@@ -1,0 +1,176 @@
+package dashboards
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/policy"
+)
+
+// patientPage is "who viewed this record".
+type patientPage struct {
+	chrome
+	Back     backLink
+	Identity identity
+	Summary  summaryList
+	Action   string
+	Period   selectField
+	Carried  []hidden
+	Apply    button
+	Views    []navItem // people, events
+	Empty    *insetText
+	Notice   string
+	Table    table
+	Pages    pagination
+}
+
+// identity is the bar that keeps in sight whom a page is about.
+type identity struct {
+	Kind   string
+	Value  string
+	Reveal button // nothing when revealed already
+	Note   string
+}
+
+// patient answers who viewed one patient's record.
+func (s *Site) patient(r *http.Request) (answer, error) {
+	ref, err := s.patientFrom(r.PathValue("id"))
+	if err != nil {
+		return answer{}, err
+	}
+	query := r.URL.Query()
+	reason, reveal := query.Get("reason"), query.Get("reveal") == "yes"
+	if !knownReason(reason) {
+		return s.askWhy(r, reason), nil
+	}
+	err = s.record(r, sight{screen: "who-viewed", action: policy.Read, patient: ref, reason: reason, reveal: reveal})
+	if err != nil {
+		return answer{}, err
+	}
+	chosen := periodFrom(query.Get("period"))
+	q := audit.Query{
+		Site: s.cfg.Site, Patient: ref.ID, NHSNumber: ref.NHSNumber,
+		From: chosen.from(s.cfg.Now()), Limit: peopleShown,
+	}
+	people, err := s.cfg.Accesses.People(r.Context(), q)
+	if err != nil {
+		return answer{}, unavailable("people", err)
+	}
+	page := patientPage{
+		chrome:   s.chrome(r, "Who viewed this record"),
+		Back:     backLink{Text: "Look up", Href: Base + "lookup"},
+		Identity: identityOf(ref, r.URL.Path, query, reveal),
+		Summary:  s.patientSummary(s.cfg.Health(r.Context()), people),
+		Action:   r.URL.Path,
+		Period:   periodField(chosen),
+		Carried:  carried(query, "reason", "view"),
+		Apply:    button{Text: "Apply", Variant: "secondary", Small: true},
+		Views:    patientViews(r.URL.Path, query),
+	}
+	if len(people) == 0 {
+		page.Empty = s.emptyPatient(s.cfg.Health(r.Context()), chosen)
+		return answer{template: "patient", view: page}, nil
+	}
+	if query.Get("view") != "events" {
+		page.Table = s.peopleTable(people, reason)
+		if len(people) == peopleShown {
+			page.Notice = "The 200 people with the most views are shown. Every view is under Every view."
+		}
+		return answer{template: "patient", view: page}, nil
+	}
+	rows, links, err := s.events(r, q)
+	if err != nil {
+		return answer{}, err
+	}
+	page.Table, page.Pages = s.eventTable("Every view, newest first", rows, true, false, reason), links
+	return answer{template: "patient", view: page}, nil
+}
+
+// identityOf masks the number until the viewer asks for it, which is recorded.
+func identityOf(ref patientRef, path string, query url.Values, reveal bool) identity {
+	id := identity{Kind: ref.kind(), Value: ref.label(reveal)}
+	if reveal {
+		id.Note = "Shown in full. This was recorded."
+		return id
+	}
+	id.Reveal = button{Text: "Show in full", Href: address(path, with(query, "reveal", "yes")), Variant: "secondary", Small: true}
+	id.Note = "Showing it in full is recorded."
+	return id
+}
+
+func patientViews(path string, query url.Values) []navItem {
+	events := query.Get("view") == "events"
+	return []navItem{
+		{Text: "By person", Href: address(path, with(query, "view", "", "before", "", "reveal", "")), Current: !events},
+		{Text: "Every view", Href: address(path, with(query, "view", "events", "before", "", "reveal", "")), Current: events},
+	}
+}
+
+// patientSummary counts what the people did.
+func (s *Site) patientSummary(h Health, people []audit.PersonSummary) summaryList {
+	var views, refused, emergencies uint64
+	var last time.Time
+	for _, p := range people {
+		views += p.Accesses - min(p.Denied, p.Accesses)
+		refused += p.Denied
+		if slices.ContainsFunc(p.Bases, func(b string) bool { return strings.HasPrefix(b, "break-glass") }) {
+			emergencies++
+		}
+		if p.Last.After(last) {
+			last = p.Last
+		}
+	}
+	newest := s.formatTime(last)
+	if len(people) == 0 {
+		newest = s.count(h, 0)
+		if newest == "0" {
+			newest = "Never in this period"
+		}
+	}
+	return summaryList{Rows: []summaryRow{
+		{text("People"), text(s.count(h, uint64(len(people))))},
+		{text("Views"), text(s.count(h, views))},
+		{text("Refused"), text(s.count(h, refused))},
+		{text("People who used break-glass"), text(s.count(h, emergencies))},
+		{text("Last"), text(newest)},
+		{text("Explanations"), text("Not measured on this page yet")},
+	}}
+}
+
+// emptyPatient says why nothing is listed: "nobody" only when the index is
+// known to be complete.
+func (s *Site) emptyPatient(h Health, p period) *insetText {
+	if s.stale(h) {
+		return &insetText{Text: "Nothing is found, but the searchable copy of the record is behind: whether anybody viewed this record lately is unknown. Try again in a few minutes."}
+	}
+	when := "No view is recorded."
+	if p.days > 0 {
+		when = "No view is recorded since " + s.formatDay(p.from(s.cfg.Now())) + ". Choose a longer period to see earlier ones."
+	}
+	return &insetText{Text: when + " Check that the number is right: views are found by the number that the application used."}
+}
+
+// peopleTable lists who viewed the record, most views first.
+func (s *Site) peopleTable(people []audit.PersonSummary, reason string) table {
+	t := table{
+		ID: "people", Caption: caption{Text: "People who viewed this record", Size: "m"}, Compact: true, FirstCellIsHeader: true,
+		Head: []cell{text("Who"), text("Role"), number("Views"), number("Refused"), text("First"), text("Last"), text("Parts viewed"), text("Why allowed")},
+	}
+	for _, p := range people {
+		t.Rows = append(t.Rows, []cell{
+			s.personCell(p.Person, p.Name, reason),
+			text(list(p.Roles, "not known")),
+			number(formatCount(p.Accesses - min(p.Denied, p.Accesses))),
+			number(formatCount(p.Denied)),
+			text(s.formatTime(p.First)),
+			text(s.formatTime(p.Last)),
+			text(sentenceCase(list(p.Areas, "not known"))),
+			text(list(p.Bases, "Not yet explained")),
+		})
+	}
+	return t
+}
