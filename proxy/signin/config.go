@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/matron-epr/matron/audit"
@@ -106,6 +107,9 @@ func (c Config) validate() error {
 	}
 	add(secureURL(c.Issuer), "issuer must be an https address (http only on this machine)")
 	add(secureURL(c.ExternalURL), "external address must be an https address (http only on this machine)")
+	add(rootURL(c.ExternalURL), "external address must not have a path or query")
+	add(!slices.ContainsFunc(reserved(), func(name string) bool { _, set := c.Parameters[name]; return set }),
+		"parameters must not replace those of the protocol: "+strings.Join(reserved(), ", "))
 	add(c.ClientID != "", "client id is missing")
 	add(c.DB != nil && c.Log != nil && c.Logger != nil && c.Now != nil, "database, log, logger and clock are required")
 	add(c.Idle >= 0 && c.Absolute >= 0, "session limits must not be negative")
@@ -133,8 +137,24 @@ func secureURL(raw string) bool {
 	return false
 }
 
+// rootURL reports whether raw is an address without path and query, as the
+// cookies need: they belong to the whole host.
+func rootURL(raw string) bool {
+	u, err := url.Parse(raw)
+	return err == nil && (u.Path == "" || u.Path == "/") && u.RawQuery == ""
+}
+
+// reserved are the parameters that protect a sign-in.
+func reserved() []string {
+	return []string{
+		"client_id", "code_challenge", "code_challenge_method", "nonce", "redirect_uri",
+		"response_mode", "response_type", "scope", "state",
+	}
+}
+
 // withDefaults fills what may be left out.
 func (c Config) withDefaults() Config {
+	c.ExternalURL = strings.TrimSuffix(c.ExternalURL, "/")
 	if c.Idle == 0 {
 		c.Idle = defaultIdle
 	}

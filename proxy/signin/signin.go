@@ -11,10 +11,11 @@ package signin
 import (
 	"context"
 	"embed"
+	"fmt"
+	"html/template"
 	"io/fs"
 	"net/http"
 
-	"github.com/matron-epr/matron/policy"
 	"github.com/matron-epr/matron/proxy"
 )
 
@@ -26,41 +27,60 @@ var migrations embed.FS
 func Migrations() fs.FS {
 	sub, err := fs.Sub(migrations, "migrations")
 	if err != nil {
-		return migrations
+		return migrations // cannot happen: the name is valid
 	}
 	return sub
 }
 
 // Service signs people in and knows their sessions. It is a proxy.Identifier.
 type Service struct {
-	cfg Config
+	cfg         Config
+	discovery   *discovery
+	store       *store
+	page        *template.Template
+	crossOrigin *http.CrossOriginProtection
 }
 
 var _ proxy.Identifier = (*Service)(nil)
 
 // New makes a Service. A provider that does not answer is no error: sessions
 // that exist live on, and sign-in is tried again when somebody asks for it.
-func New(_ context.Context, cfg Config) (*Service, error) {
+func New(ctx context.Context, cfg Config) (*Service, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return &Service{cfg: cfg.withDefaults()}, nil
+	cfg = cfg.withDefaults()
+	parsed, err := parsePage()
+	if err != nil {
+		return nil, fmt.Errorf("sign-in page: %w", err)
+	}
+	s := &Service{
+		cfg:         cfg,
+		discovery:   newDiscovery(cfg),
+		store:       newStore(cfg.DB, cfg.Now),
+		page:        parsed,
+		crossOrigin: http.NewCrossOriginProtection(),
+	}
+	_ = s.Available(ctx) // asked early to save the first person the wait; discovery logs the error
+	return s, nil
 }
 
-// Run writes down what Touch noticed and clears out what has ended, until ctx
-// is done; then it writes once more and returns nil.
-func (s *Service) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
+// Available tells whether people can sign in: whether the provider has been
+// found. Its error wraps proxy.ErrIdentityUnavailable. It is not a reason to
+// stop serving those who are signed in.
+func (s *Service) Available(ctx context.Context) error {
+	_, err := s.discovery.provider(ctx)
+	return err
 }
-
-// Identify implements proxy.Identifier.
-func (s *Service) Identify(_ *http.Request) (policy.Subject, error) {
-	return policy.Subject{}, proxy.ErrNoSession
-}
-
-// Touch implements proxy.Identifier.
-func (s *Service) Touch(_ context.Context, _ policy.Subject) {}
 
 // Handler serves the paths of sign-in and sign-out below /.matron/.
-func (s *Service) Handler() http.Handler { return http.NotFoundHandler() }
+func (s *Service) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /.matron/sign-in", s.start)
+	mux.HandleFunc("GET /.matron/callback", s.callback)
+	mux.HandleFunc("GET /.matron/sign-out", s.askSignOut)
+	mux.HandleFunc("POST /.matron/sign-out", s.signOut)
+	mux.HandleFunc("GET /.matron/signed-out", s.signedOut)
+	mux.HandleFunc("POST /.matron/backchannel-logout", s.backchannel)
+	return mux
+}

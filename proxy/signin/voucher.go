@@ -1,14 +1,30 @@
 package signin
 
 import (
+	"crypto"
 	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
 	"errors"
+	"fmt"
 	"net/http"
+	"os"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/matron-epr/matron/policy"
 	"github.com/matron-epr/matron/proxy"
 )
+
+// voucherLife is how long a voucher is good for. Applications that forward
+// slowly still get it in time; a stolen one is soon worthless (GW-18).
+const voucherLife = 60 * time.Second
 
 // VoucherConfig is what a Voucher is made of.
 type VoucherConfig struct {
@@ -21,34 +37,179 @@ type VoucherConfig struct {
 
 // Voucher signs the token that tells one application who is asking.
 type Voucher struct {
-	cfg VoucherConfig
+	issuer   string
+	audience string
+	now      func() time.Time
+	signer   jose.Signer
+	keys     []byte // JSON Web Key Set
 }
 
 var _ proxy.Voucher = (*Voucher)(nil)
 
 // NewVoucher makes a Voucher.
 func NewVoucher(cfg VoucherConfig) (*Voucher, error) {
-	return &Voucher{cfg: cfg}, nil
+	if cfg.Key == nil || cfg.Key.Curve != elliptic.P256() {
+		return nil, errors.New("voucher: a P-256 key is required")
+	}
+	if cfg.Issuer == "" || cfg.Now == nil {
+		return nil, errors.New("voucher: issuer and clock are required")
+	}
+	set, err := publish(append([]*ecdsa.PublicKey{&cfg.Key.PublicKey}, cfg.Previous...))
+	if err != nil {
+		return nil, err
+	}
+	keys, err := json.Marshal(set)
+	if err != nil {
+		return nil, fmt.Errorf("voucher: key set: %w", err)
+	}
+	signer, err := jose.NewSigner(
+		jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: cfg.Key, KeyID: set.Keys[0].KeyID}},
+		(&jose.SignerOptions{}).WithType("JWT"))
+	if err != nil {
+		return nil, fmt.Errorf("voucher: %w", err)
+	}
+	return &Voucher{issuer: cfg.Issuer, audience: cfg.Audience, now: cfg.Now, signer: signer, keys: keys}, nil
+}
+
+// publish names each key by its thumbprint (RFC 7638).
+func publish(keys []*ecdsa.PublicKey) (jose.JSONWebKeySet, error) {
+	var set jose.JSONWebKeySet
+	for _, key := range keys {
+		k := jose.JSONWebKey{Key: key, Algorithm: string(jose.ES256), Use: "sig"}
+		thumb, err := k.Thumbprint(crypto.SHA256)
+		if err != nil {
+			return jose.JSONWebKeySet{}, fmt.Errorf("voucher: name key: %w", err)
+		}
+		k.KeyID = base64.RawURLEncoding.EncodeToString(thumb)
+		set.Keys = append(set.Keys, k)
+	}
+	return set, nil
 }
 
 // For returns a Voucher for another application that signs with the same key.
 func (v *Voucher) For(audience string) *Voucher {
 	other := *v
-	other.cfg.Audience = audience
+	other.audience = audience
 	return &other
 }
 
-// Vouch implements proxy.Voucher.
-func (v *Voucher) Vouch(_ policy.Subject, _ string, _ *http.Request) (string, error) {
-	return "", errors.New("not made")
+// voucherClaims is what a voucher says. Binding ties it to one exchange.
+type voucherClaims struct {
+	Issuer       string   `json:"iss"`
+	Audience     string   `json:"aud"`
+	Subject      string   `json:"sub"`
+	IssuedAt     int64    `json:"iat"`
+	NotBefore    int64    `json:"nbf"`
+	Expires      int64    `json:"exp"`
+	ID           string   `json:"jti"`
+	Method       string   `json:"htm"`
+	Binding      string   `json:"hth"`
+	Name         string   `json:"name,omitempty"`
+	Person       string   `json:"person,omitempty"`
+	Origin       string   `json:"origin_iss,omitempty"`
+	Roles        []string `json:"roles,omitempty"`
+	Activities   []string `json:"activities,omitempty"`
+	Organisation string   `json:"org,omitempty"`
+	RoleID       string   `json:"role_id,omitempty"`
+	Assurance    int      `json:"assurance,omitempty"`
+	Machine      bool     `json:"machine,omitempty"`
+}
+
+// Vouch implements proxy.Voucher. A subject that names nobody gets none. r is
+// the request as the application will see it.
+func (v *Voucher) Vouch(who policy.Subject, requestID string, r *http.Request) (string, error) {
+	if !who.Known() || v.audience == "" || requestID == "" {
+		return "", errors.New("vouch: subject, application and request id are required")
+	}
+	now := v.now()
+	payload, err := json.Marshal(voucherClaims{
+		Issuer: v.issuer, Audience: v.audience, Subject: who.Sub, ID: requestID,
+		IssuedAt: now.Unix(), NotBefore: now.Unix(), Expires: now.Add(voucherLife).Unix(),
+		Method: r.Method, Binding: Binding(r.Method, r.URL.RequestURI()),
+		Name: who.Name, Person: who.Person, Origin: who.Issuer, Roles: who.Roles, Activities: who.Activities,
+		Organisation: who.Organisation, RoleID: who.RoleID, Assurance: who.Assurance, Machine: who.Machine,
+	})
+	if err != nil {
+		return "", fmt.Errorf("vouch: %w", err)
+	}
+	signed, err := v.signer.Sign(payload)
+	if err != nil {
+		return "", fmt.Errorf("vouch: %w", err)
+	}
+	token, err := signed.CompactSerialize()
+	if err != nil {
+		return "", fmt.Errorf("vouch: %w", err)
+	}
+	return token, nil
+}
+
+// Binding is the hth claim: base64url of SHA-256 over the method, a line feed,
+// and path and query as sent. An application that compares it knows that the
+// voucher was made for this very request.
+func Binding(method, requestURI string) string {
+	sum := sha256.Sum256([]byte(method + "\n" + requestURI))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 // Keys serves the public keys as a JSON Web Key Set, for /.matron/keys.
-func (v *Voucher) Keys() http.Handler { return http.NotFoundHandler() }
+func (v *Voucher) Keys() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/jwk-set+json")
+		w.Header().Set("Cache-Control", "max-age=300")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		_, _ = w.Write(v.keys) // the client went away: nothing is left to do
+	})
+}
 
-// GenerateKey writes a new P-256 key to a new file that only its owner may read.
-func GenerateKey(path string) error { return errors.New(path) }
+const keyBlock = "PRIVATE KEY"
+
+// GenerateKey writes a new P-256 key to a new file that only its owner may
+// read. A file that is there already is left alone and is an error.
+func GenerateKey(path string) (err error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return fmt.Errorf("generate key: %w", err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return fmt.Errorf("generate key: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the path is the operator's
+	if err != nil {
+		return fmt.Errorf("generate key: %w", err)
+	}
+	err = pem.Encode(f, &pem.Block{Type: keyBlock, Bytes: der})
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write key %s: %w", path, err)
+	}
+	return nil
+}
 
 // LoadKey reads a key that GenerateKey wrote. A file that others may read is
-// refused.
-func LoadKey(path string) (*ecdsa.PrivateKey, error) { return nil, errors.New(path) }
+// refused (GW-18).
+func LoadKey(path string) (*ecdsa.PrivateKey, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("load key: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("load key %s: others may read it (mode %04o): chmod 600", path, info.Mode().Perm())
+	}
+	raw, err := os.ReadFile(path) //nolint:gosec // the path is the operator's
+	if err != nil {
+		return nil, fmt.Errorf("load key: %w", err)
+	}
+	block, _ := pem.Decode(raw)
+	if block == nil || block.Type != keyBlock {
+		return nil, fmt.Errorf("load key %s: no PEM block %q", path, keyBlock)
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("load key %s: %w", path, err)
+	}
+	key, ok := parsed.(*ecdsa.PrivateKey)
+	if !ok || key.Curve != elliptic.P256() {
+		return nil, fmt.Errorf("load key %s: not a P-256 key", path)
+	}
+	return key, nil
+}
