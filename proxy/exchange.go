@@ -23,6 +23,7 @@ type exchange struct {
 	ip     string    // the client's address
 	scheme string    // how the client speaks to us
 	target string    // path as received
+	query  string    // raw query as received
 
 	subject   policy.Subject
 	access    Access

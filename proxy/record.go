@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"log/slog"
+	"net"
+	"net/http"
 	"strconv"
 	"time"
 
@@ -51,7 +53,7 @@ func (x *exchange) newDecision() audit.Record {
 	s, a, r := &x.subject, &x.access, x.r
 	rec := audit.Record{
 		Kind: audit.KindDecision, Time: stamp(x.g.cfg.Now()), Request: x.id,
-		Method: r.Method, Target: x.target, Query: r.URL.RawQuery,
+		Method: r.Method, Target: x.target, Query: x.query,
 		Route: a.Rule, Action: string(a.Action), Area: string(a.Area), Screen: a.Screen,
 		Resource: a.Resource, ResourceID: a.ID, ResourceVersion: a.Version, Deliberate: a.Deliberate,
 		PatientSource: a.Source, Certainty: a.Certainty,
@@ -144,6 +146,39 @@ func (x *exchange) recordOutcome() {
 			slog.String("request", x.id), slog.Any("error", err))
 	}
 }
+
+// recordMalformed records a request that net/http refused before it became one,
+// of which only the connection and the answer are known.
+func (g *Gateway) recordMalformed(c net.Conn, status int) {
+	now := g.cfg.Now()
+	x := &exchange{g: g, w: nowhere{}, r: &http.Request{}, start: now, id: newID(now), status: status}
+	x.ip, _, _ = net.SplitHostPort(c.RemoteAddr().String())
+	cause := errMalformed
+	if status == http.StatusRequestHeaderFieldsTooLarge {
+		cause = errHeaderTooLarge
+	}
+	x.fail(cause)
+	// The client's answer is net/http's in any case: it holds nothing of ours.
+	if _, ok := g.cfg.Limiter.Take(policy.Subject{Sub: x.ip}, Anonymous); ok {
+		_ = x.recordRefusal(explain(cause))
+		x.recordOutcome()
+	} else {
+		_ = x.recordLimit(cause)
+	}
+	x.observe()
+}
+
+// nowhere is the http.ResponseWriter of an exchange without one.
+type nowhere struct{}
+
+// Header is part of http.ResponseWriter.
+func (nowhere) Header() http.Header { return http.Header{} }
+
+// Write is part of http.ResponseWriter.
+func (nowhere) Write(p []byte) (int, error) { return len(p), nil }
+
+// WriteHeader is part of http.ResponseWriter.
+func (nowhere) WriteHeader(int) {}
 
 // outcome grades the exchange for the record.
 func (x *exchange) outcome() audit.Outcome {

@@ -22,7 +22,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	now := g.cfg.Now()
 	x := &exchange{g: g, w: w, start: now, id: newID(now)}
-	x.target, _, _ = strings.Cut(r.RequestURI, "?")
+	x.target, x.query, _ = strings.Cut(r.RequestURI, "?")
 	x.ip, x.scheme = origin(r, g.cfg.TrustedProxies)
 	x.r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	w.Header().Set(requestHeader, x.id)

@@ -28,7 +28,7 @@ type Server struct {
 // Serve answers connections of ln until Shutdown or Close. With a nil tlsConfig
 // it serves cleartext. It returns http.ErrServerClosed after Shutdown.
 func (s *Server) Serve(ln net.Listener, tlsConfig *tls.Config) error {
-	l := listen(ln, tlsConfig, s.http.ReadHeaderTimeout, s.gateway)
+	l := listen(ln, tlsConfig, s.http.ReadHeaderTimeout, s.gateway.recordMalformed)
 	defer func() { _ = l.Close() }()
 	return s.http.Serve(l)
 }
@@ -56,6 +56,8 @@ func NewServer(g *Gateway, cfg ServerConfig) *Server {
 		WriteTimeout:      or(cfg.WriteTimeout, 30*time.Minute),
 		IdleTimeout:       or(cfg.IdleTimeout, 2*time.Minute),
 		MaxHeaderBytes:    cfg.MaxHeader,
+		ConnContext:       withConn,
+		ConnState:         connState,
 		ErrorLog:          slog.NewLogLogger(g.cfg.Logger.Handler(), slog.LevelDebug),
 	}
 	if s.http.MaxHeaderBytes <= 0 {

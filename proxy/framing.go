@@ -1,0 +1,191 @@
+package proxy
+
+import "bytes"
+
+// framing follows the bytes of one HTTP/1 connection and finds requests whose
+// length two readers could understand in two ways, before net/http resolves the
+// doubt silently: Content-Length together with Transfer-Encoding, a
+// Transfer-Encoding in HTTP/1.0, folded header lines. It never changes a byte.
+// It is not safe for concurrent use; its connection is read by one goroutine at
+// a time.
+type framing struct {
+	state     framingState
+	left      int64  // bytes left of the body or the chunk
+	line      []byte // the beginning of the current line, at most framingLine bytes
+	started   bool   // the request line has been read
+	http10    bool
+	length    int64
+	hasLength bool
+	chunked   bool
+	ambiguous bool // sticky: nothing after such a request can be relied on
+}
+
+type framingState uint8
+
+const (
+	inHeader framingState = iota
+	inBody
+	inChunkSize
+	inChunk
+	inChunkEnd
+	inTrailer
+	unfollowed // an upgraded or an ambiguous connection
+)
+
+const framingLine = 128
+
+// feed follows the next bytes that were read.
+func (f *framing) feed(p []byte) {
+	for len(p) > 0 && f.state != unfollowed {
+		switch f.state {
+		case inBody, inChunk:
+			n := min(int64(len(p)), f.left)
+			p, f.left = p[n:], f.left-n
+			if f.left == 0 {
+				f.afterBytes()
+			}
+		case inHeader, inChunkSize, inChunkEnd, inTrailer:
+			p = f.feedLine(p)
+		case unfollowed:
+		}
+	}
+}
+
+// afterBytes moves on once a body or a chunk has been read.
+func (f *framing) afterBytes() {
+	if f.state == inChunk {
+		f.state = inChunkEnd
+		return
+	}
+	f.next()
+}
+
+// next gets ready for the next request.
+func (f *framing) next() {
+	line := f.line[:0]
+	*f = framing{line: line}
+}
+
+// feedLine takes what belongs to the current line and returns the rest.
+func (f *framing) feedLine(p []byte) []byte {
+	end := bytes.IndexByte(p, '\n')
+	part, rest := p, []byte(nil)
+	if end >= 0 {
+		part, rest = p[:end], p[end+1:]
+	}
+	if room := framingLine - len(f.line); room > 0 {
+		f.line = append(f.line, part[:min(room, len(part))]...)
+	}
+	if end < 0 {
+		return nil
+	}
+	line := bytes.TrimSuffix(f.line, []byte("\r"))
+	f.line = f.line[:0]
+	f.endOfLine(line)
+	return rest
+}
+
+// endOfLine acts on a complete line.
+func (f *framing) endOfLine(line []byte) {
+	switch f.state {
+	case inHeader:
+		f.headerLine(line)
+	case inChunkSize:
+		f.chunkSize(line)
+	case inChunkEnd:
+		if len(line) > 0 {
+			f.doubt()
+			return
+		}
+		f.state = inChunkSize
+	case inTrailer:
+		if len(line) == 0 {
+			f.next()
+		}
+	case inBody, inChunk, unfollowed:
+	}
+}
+
+// doubt gives up: the connection is ambiguous from here on.
+func (f *framing) doubt() { f.ambiguous, f.state = true, unfollowed }
+
+// headerLine reads the request line, a header line or the end of the header.
+func (f *framing) headerLine(line []byte) {
+	switch {
+	case !f.started:
+		f.started = len(line) > 0 // empty lines before a request are ignored
+		f.http10 = bytes.HasSuffix(line, []byte(" HTTP/1.0"))
+	case len(line) == 0:
+		f.endOfHeader()
+	case line[0] == ' ' || line[0] == '\t':
+		f.doubt()
+	default:
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		switch {
+		case bytes.EqualFold(bytes.TrimSpace(name), []byte("Content-Length")):
+			f.contentLength(bytes.TrimSpace(value))
+		case bytes.EqualFold(bytes.TrimSpace(name), []byte("Transfer-Encoding")):
+			f.chunked = true
+		}
+	}
+}
+
+// contentLength reads a length: digits alone, and every time the same.
+func (f *framing) contentLength(value []byte) {
+	n := int64(0)
+	for _, c := range value {
+		if c < '0' || c > '9' || n > 1<<56 {
+			f.doubt()
+			return
+		}
+		n = n*10 + int64(c-'0')
+	}
+	if len(value) == 0 || len(value) > 20 || f.hasLength {
+		f.doubt()
+		return
+	}
+	f.hasLength, f.length = true, n
+}
+
+// endOfHeader decides what follows.
+func (f *framing) endOfHeader() {
+	switch {
+	case f.chunked && (f.hasLength || f.http10):
+		f.doubt()
+	case f.chunked:
+		f.state = inChunkSize
+	case f.length > 0:
+		f.state, f.left = inBody, f.length
+	default:
+		f.next()
+	}
+}
+
+// chunkSize reads the size of the next chunk; extensions are ignored.
+func (f *framing) chunkSize(line []byte) {
+	digits, _, _ := bytes.Cut(line, []byte(";"))
+	digits = bytes.TrimRight(digits, " \t")
+	n := int64(0)
+	for _, c := range digits {
+		if !isHex(c) || n > 1<<56 {
+			f.doubt()
+			return
+		}
+		n = n<<4 | int64(hexDigit(c))
+	}
+	switch {
+	case len(digits) == 0 || len(digits) > 20:
+		f.doubt()
+	case n == 0:
+		f.state = inTrailer
+	default:
+		f.state, f.left = inChunk, n
+	}
+}
+
+func hexDigit(c byte) byte {
+	if c <= '9' {
+		return c - '0'
+	}
+	return (c | 0x20 - 'a') + 10
+}
