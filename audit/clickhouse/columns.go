@@ -1,0 +1,190 @@
+package clickhouse
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/matron-epr/matron/audit"
+)
+
+// row is a record on its way out of ClickHouse, with room for the two fields
+// whose column has another type.
+type row struct {
+	audit.Record
+	nonce    string
+	authTime int64
+}
+
+func (r *row) record() audit.Record {
+	copy(r.Nonce[:], r.nonce)
+	r.Time = r.Time.UTC()
+	r.AuthTime = time.UnixMicro(r.authTime).UTC()
+	for _, list := range []*[]string{&r.Roles, &r.Activities, &r.AMR, &r.Reasons, &r.Rules, &r.Detail} {
+		if len(*list) == 0 {
+			*list = nil
+		}
+	}
+	return r.Record
+}
+
+// column is one field of a record: how it is written and where it is read to.
+type column struct {
+	name string
+	put  func(col driver.BatchColumn, records []audit.Record) error
+	dest func(r *row) any
+}
+
+func field[T any](name string, at func(*audit.Record) *T) column {
+	return column{
+		name: name,
+		put: func(col driver.BatchColumn, records []audit.Record) error {
+			values := make([]T, len(records))
+			for i := range records {
+				values[i] = *at(&records[i])
+			}
+			return col.Append(values)
+		},
+		dest: func(r *row) any { return at(&r.Record) },
+	}
+}
+
+// columns lists every field of a record, in the order of the table.
+func columns() []column {
+	list := append(exchangeColumns(), userColumns()...)
+	return append(list, answerColumns()...)
+}
+
+func exchangeColumns() []column {
+	return []column{
+		field("site", func(r *audit.Record) *string { return &r.Site }),
+		field("source", func(r *audit.Record) *string { return &r.Source }),
+		field("seq", func(r *audit.Record) *uint64 { return &r.Seq }),
+		field("time", func(r *audit.Record) *time.Time { return &r.Time }),
+		nonceColumn(),
+		field("kind", func(r *audit.Record) *string { return (*string)(&r.Kind) }),
+		field("request", func(r *audit.Record) *string { return &r.Request }),
+		field("decision", func(r *audit.Record) *uint64 { return &r.Decision }),
+		field("app", func(r *audit.Record) *string { return &r.App }),
+		field("method", func(r *audit.Record) *string { return &r.Method }),
+		field("target", func(r *audit.Record) *string { return &r.Target }),
+		field("query", func(r *audit.Record) *string { return &r.Query }),
+		field("route", func(r *audit.Record) *string { return &r.Route }),
+		field("action", func(r *audit.Record) *string { return &r.Action }),
+		field("area", func(r *audit.Record) *string { return &r.Area }),
+		field("screen", func(r *audit.Record) *string { return &r.Screen }),
+		field("resource", func(r *audit.Record) *string { return &r.Resource }),
+		field("resource_id", func(r *audit.Record) *string { return &r.ResourceID }),
+		field("resource_version", func(r *audit.Record) *string { return &r.ResourceVersion }),
+		field("deliberate", func(r *audit.Record) *string { return &r.Deliberate }),
+		field("patient", func(r *audit.Record) *string { return &r.Patient }),
+		field("nhs_number", func(r *audit.Record) *string { return &r.NHSNumber }),
+		field("patient_source", func(r *audit.Record) *string { return (*string)(&r.PatientSource) }),
+		field("certainty", func(r *audit.Record) *string { return (*string)(&r.Certainty) }),
+	}
+}
+
+func userColumns() []column {
+	return []column{
+		field("user_issuer", func(r *audit.Record) *string { return &r.UserIssuer }),
+		field("user_sub", func(r *audit.Record) *string { return &r.UserSub }),
+		field("person", func(r *audit.Record) *string { return &r.Person }),
+		field("user_name", func(r *audit.Record) *string { return &r.UserName }),
+		field("roles", func(r *audit.Record) *[]string { return &r.Roles }),
+		field("activities", func(r *audit.Record) *[]string { return &r.Activities }),
+		field("org", func(r *audit.Record) *string { return &r.Org }),
+		field("role_id", func(r *audit.Record) *string { return &r.RoleID }),
+		field("acr", func(r *audit.Record) *string { return &r.ACR }),
+		field("amr", func(r *audit.Record) *[]string { return &r.AMR }),
+		field("assurance", func(r *audit.Record) *uint64 { return &r.Assurance }),
+		authTimeColumn(),
+		field("session", func(r *audit.Record) *string { return &r.Session }),
+		field("token", func(r *audit.Record) *string { return &r.Token }),
+		field("purpose", func(r *audit.Record) *string { return &r.Purpose }),
+		field("basis", func(r *audit.Record) *string { return &r.Basis }),
+		field("client_ip", func(r *audit.Record) *string { return &r.ClientIP }),
+		field("device", func(r *audit.Record) *string { return &r.Device }),
+		field("user_agent", func(r *audit.Record) *string { return &r.UserAgent }),
+		field("client_cn", func(r *audit.Record) *string { return &r.ClientCN }),
+	}
+}
+
+func answerColumns() []column {
+	list := []column{
+		field("effect", func(r *audit.Record) *string { return &r.Effect }),
+		field("reasons", func(r *audit.Record) *[]string { return &r.Reasons }),
+		field("rules", func(r *audit.Record) *[]string { return &r.Rules }),
+		field("policy_rev", func(r *audit.Record) *string { return &r.PolicyRev }),
+		field("mode", func(r *audit.Record) *string { return &r.Mode }),
+		field("would_deny", func(r *audit.Record) *bool { return &r.WouldDeny }),
+	}
+	list = append(list, outcomeColumns()...)
+	return append(list, field("detail", func(r *audit.Record) *[]string { return &r.Detail }))
+}
+
+// outcomeColumns are the fields that an outcome record adds to its decision.
+func outcomeColumns() []column {
+	return []column{
+		field("outcome", func(r *audit.Record) *string { return (*string)(&r.Outcome) }),
+		field("status", func(r *audit.Record) *uint64 { return &r.Status }),
+		field("bytes_in", func(r *audit.Record) *uint64 { return &r.BytesIn }),
+		field("bytes_out", func(r *audit.Record) *uint64 { return &r.BytesOut }),
+		field("duration", func(r *audit.Record) *uint64 { return &r.Duration }),
+		field("upstream", func(r *audit.Record) *uint64 { return &r.Upstream }),
+		field("results", func(r *audit.Record) *uint64 { return &r.Results }),
+		field("error", func(r *audit.Record) *string { return &r.Error }),
+		field("upstream_to", func(r *audit.Record) *string { return &r.UpstreamTo }),
+	}
+}
+
+func nonceColumn() column {
+	return column{
+		name: "nonce",
+		put: func(col driver.BatchColumn, records []audit.Record) error {
+			values := make([]string, len(records))
+			for i := range records {
+				values[i] = string(records[i].Nonce[:])
+			}
+			return col.Append(values)
+		},
+		dest: func(r *row) any { return &r.nonce },
+	}
+}
+
+func authTimeColumn() column {
+	return column{
+		name: "auth_time",
+		put: func(col driver.BatchColumn, records []audit.Record) error {
+			values := make([]int64, len(records))
+			for i := range records {
+				values[i] = records[i].AuthTime.UnixMicro()
+			}
+			return col.Append(values)
+		},
+		dest: func(r *row) any { return &r.authTime },
+	}
+}
+
+// names joins the columns' names for a statement.
+func names(list []column) string {
+	out := make([]string, len(list))
+	for i, c := range list {
+		out[i] = c.name
+	}
+	return strings.Join(out, ", ")
+}
+
+// scan reads one row whose columns are those of list.
+func scan(rows driver.Rows, list []column) (audit.Record, error) {
+	var r row
+	dest := make([]any, len(list))
+	for i, c := range list {
+		dest[i] = c.dest(&r)
+	}
+	if err := rows.Scan(dest...); err != nil {
+		return audit.Record{}, fmt.Errorf("read row: %w", err)
+	}
+	return r.record(), nil
+}

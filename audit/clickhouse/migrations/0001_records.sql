@@ -1,0 +1,84 @@
+-- One row a record, every field of it a column, so that the canonical bytes and
+-- with them the leaf hash can be computed again from the row.
+--
+-- Plain MergeTree on purpose: a row that comes twice stays visible and is
+-- reported, where a ReplacingMergeTree would let whoever may insert overwrite
+-- a record. auth_time is in microseconds since 1970 because "not known" and
+-- "1970" are two things.
+CREATE TABLE IF NOT EXISTS {{database}}.records
+(
+    site             LowCardinality(String)        CODEC(ZSTD(1)),
+    source           LowCardinality(String)        CODEC(ZSTD(1)),
+    seq              UInt64                        CODEC(Delta, ZSTD(1)),
+    time             DateTime64(6, 'UTC')          CODEC(Delta, ZSTD(1)),
+    nonce            FixedString(16)               CODEC(NONE),
+    kind             LowCardinality(String)        CODEC(ZSTD(1)),
+    request          String                        CODEC(ZSTD(1)),
+    decision         UInt64                        CODEC(Delta, ZSTD(1)),
+    app              LowCardinality(String)        CODEC(ZSTD(1)),
+    method           LowCardinality(String)        CODEC(ZSTD(1)),
+    target           String                        CODEC(ZSTD(1)),
+    query            String                        CODEC(ZSTD(1)),
+    route            LowCardinality(String)        CODEC(ZSTD(1)),
+    action           LowCardinality(String)        CODEC(ZSTD(1)),
+    area             LowCardinality(String)        CODEC(ZSTD(1)),
+    screen           LowCardinality(String)        CODEC(ZSTD(1)),
+    resource         LowCardinality(String)        CODEC(ZSTD(1)),
+    resource_id      String                        CODEC(ZSTD(1)),
+    resource_version String                        CODEC(ZSTD(1)),
+    deliberate       LowCardinality(String)        CODEC(ZSTD(1)),
+    patient          String                        CODEC(ZSTD(1)),
+    nhs_number       String                        CODEC(ZSTD(1)),
+    patient_source   LowCardinality(String)        CODEC(ZSTD(1)),
+    certainty        LowCardinality(String)        CODEC(ZSTD(1)),
+    user_issuer      LowCardinality(String)        CODEC(ZSTD(1)),
+    user_sub         LowCardinality(String)        CODEC(ZSTD(1)),
+    person           LowCardinality(String)        CODEC(ZSTD(1)),
+    user_name        LowCardinality(String)        CODEC(ZSTD(1)),
+    roles            Array(LowCardinality(String)) CODEC(ZSTD(1)),
+    activities       Array(LowCardinality(String)) CODEC(ZSTD(1)),
+    org              LowCardinality(String)        CODEC(ZSTD(1)),
+    role_id          LowCardinality(String)        CODEC(ZSTD(1)),
+    acr              LowCardinality(String)        CODEC(ZSTD(1)),
+    amr              Array(LowCardinality(String)) CODEC(ZSTD(1)),
+    assurance        UInt64                        CODEC(T64, ZSTD(1)),
+    auth_time        Int64                         CODEC(ZSTD(1)),
+    session          String                        CODEC(ZSTD(1)),
+    token            String                        CODEC(ZSTD(1)),
+    purpose          LowCardinality(String)        CODEC(ZSTD(1)),
+    basis            LowCardinality(String)        CODEC(ZSTD(1)),
+    client_ip        LowCardinality(String)        CODEC(ZSTD(1)),
+    device           LowCardinality(String)        CODEC(ZSTD(1)),
+    user_agent       LowCardinality(String)        CODEC(ZSTD(1)),
+    client_cn        LowCardinality(String)        CODEC(ZSTD(1)),
+    effect           LowCardinality(String)        CODEC(ZSTD(1)),
+    reasons          Array(LowCardinality(String)) CODEC(ZSTD(1)),
+    rules            Array(LowCardinality(String)) CODEC(ZSTD(1)),
+    policy_rev       LowCardinality(String)        CODEC(ZSTD(1)),
+    mode             LowCardinality(String)        CODEC(ZSTD(1)),
+    would_deny       Bool                          CODEC(ZSTD(1)),
+    outcome          LowCardinality(String)        CODEC(ZSTD(1)),
+    status           UInt64                        CODEC(T64, ZSTD(1)),
+    bytes_in         UInt64                        CODEC(T64, ZSTD(1)),
+    bytes_out        UInt64                        CODEC(T64, ZSTD(1)),
+    duration         UInt64                        CODEC(T64, ZSTD(1)),
+    upstream         UInt64                        CODEC(T64, ZSTD(1)),
+    results          UInt64                        CODEC(T64, ZSTD(1)),
+    error            LowCardinality(String)        CODEC(ZSTD(1)),
+    upstream_to      LowCardinality(String)        CODEC(ZSTD(1)),
+    detail           Array(String)                 CODEC(ZSTD(1)),
+
+    INDEX by_nhs_number nhs_number TYPE bloom_filter GRANULARITY 1,
+    PROJECTION by_person (SELECT _part_offset ORDER BY person, time),
+    PROJECTION by_seq (SELECT _part_offset ORDER BY source, seq),
+    PROJECTION by_decision (SELECT _part_offset ORDER BY source, decision),
+    PROJECTION by_time (SELECT _part_offset ORDER BY time)
+)
+ENGINE = MergeTree
+PARTITION BY toYYYYMM(time)
+ORDER BY (patient, time, source, seq)
+SETTINGS
+    non_replicated_deduplication_window = 10000,
+    fsync_after_insert = 1,
+    fsync_part_directory = 1,
+    min_rows_to_fsync_after_merge = 1;

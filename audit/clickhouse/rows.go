@@ -1,0 +1,176 @@
+package clickhouse
+
+import (
+	"context"
+	"fmt"
+	"math/bits"
+
+	driver "github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/matron-epr/matron/audit"
+)
+
+// insert sends records in one synchronous insert under a deduplication token.
+// Whether they were stored is unknown when it fails.
+func (s *Store) insert(ctx context.Context, token string, records []audit.Record) error {
+	ctx = driver.Context(ctx, driver.WithSettings(driver.Settings{
+		"insert_deduplication_token": token,
+		"insert_deduplicate":         1,
+		"async_insert":               0,
+	}))
+	list := columns()
+	batch, err := s.conn.PrepareBatch(ctx, "INSERT INTO "+s.table("records")+" ("+names(list)+")")
+	if err != nil {
+		return fmt.Errorf("prepare insert: %w", err)
+	}
+	for i, c := range list {
+		if err := c.put(batch.Column(i), records); err != nil {
+			_ = batch.Abort() // the first error counts
+			return fmt.Errorf("insert column %s: %w", c.name, err)
+		}
+	}
+	if err := batch.Send(); err != nil {
+		return fmt.Errorf("insert %d rows: %w", len(records), err)
+	}
+	return nil
+}
+
+// Records returns up to limit records of source from sequence number from on,
+// in order, rebuilt from the columns.
+func (s *Store) Records(ctx context.Context, source string, from uint64, limit int) ([]audit.Record, error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	list := columns()
+	return s.collect(ctx, list, "SELECT "+names(list)+" FROM "+s.table("records")+
+		" WHERE source = ? AND seq >= ? AND seq < ? ORDER BY seq", source, from, from+uint64(max(limit, 0))) //nolint:gosec // not negative
+}
+
+// collect runs a question whose answer has the columns of list.
+func (s *Store) collect(ctx context.Context, list []column, query string, args ...any) ([]audit.Record, error) {
+	rows, err := s.conn.Query(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("query records: %w", err)
+	}
+	defer rows.Close() //nolint:errcheck // Err below tells
+	var records []audit.Record
+	for rows.Next() {
+		r, err := scan(rows, list)
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, r)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("query records: %w", err)
+	}
+	return records, nil
+}
+
+// tally is what can be said of a range of sequence numbers without listing it.
+// A range is whole when count, sum and xor are those of each number once.
+type tally struct{ count, sum, xor uint64 }
+
+// wholeTally is the tally of first..last, each number once.
+func wholeTally(first, last uint64) tally {
+	n := last - first + 1
+	hi, lo := bits.Mul64(first+last, n)
+	return tally{count: n, sum: lo>>1 | hi<<63, xor: xorUpTo(last) ^ xorUpTo(first-1)}
+}
+
+// xorUpTo is 0 ^ 1 ^ … ^ n.
+func xorUpTo(n uint64) uint64 {
+	switch n % 4 {
+	case 0:
+		return n
+	case 1:
+		return 1
+	case 2:
+		return n + 1
+	}
+	return 0
+}
+
+// tallies counts first..last in buckets of size numbers, the first bucket from
+// first on. Buckets without a row are absent.
+func (s *Store) tallies(ctx context.Context, source string, first, last, size uint64) (map[uint64]tally, error) {
+	rows, err := s.conn.Query(ctx, "SELECT intDiv(seq - ?, ?) AS bucket, count(), sum(seq), groupBitXor(seq) FROM "+s.table("records")+
+		" WHERE source = ? AND seq BETWEEN ? AND ? GROUP BY bucket", first, size, source, first, last)
+	if err != nil {
+		return nil, fmt.Errorf("tally rows: %w", err)
+	}
+	defer rows.Close() //nolint:errcheck // Err below tells
+	found := make(map[uint64]tally)
+	for rows.Next() {
+		var bucket uint64
+		var t tally
+		if err := rows.Scan(&bucket, &t.count, &t.sum, &t.xor); err != nil {
+			return nil, fmt.Errorf("tally rows: %w", err)
+		}
+		found[bucket] = t
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("tally rows: %w", err)
+	}
+	return found, nil
+}
+
+// census says which numbers of first..last are missing and how many rows are
+// there more than once.
+func (s *Store) census(ctx context.Context, source string, first, last uint64) (missing []uint64, surplus uint64, err error) {
+	rows, err := s.conn.Query(ctx, "SELECT seq, count() FROM "+s.table("records")+
+		" WHERE source = ? AND seq BETWEEN ? AND ? GROUP BY seq ORDER BY seq", source, first, last)
+	if err != nil {
+		return nil, 0, fmt.Errorf("list rows: %w", err)
+	}
+	defer rows.Close() //nolint:errcheck // Err below tells
+	next := first
+	for rows.Next() {
+		var seq, count uint64
+		if err := rows.Scan(&seq, &count); err != nil {
+			return nil, 0, fmt.Errorf("list rows: %w", err)
+		}
+		for ; next < seq; next++ {
+			missing = append(missing, next)
+		}
+		next = seq + 1
+		surplus += count - 1
+	}
+	if err := rows.Err(); err != nil {
+		return nil, 0, fmt.Errorf("list rows: %w", err)
+	}
+	for ; next <= last; next++ {
+		missing = append(missing, next)
+	}
+	return missing, surplus, nil
+}
+
+// highest is the highest sequence number of source, 0 when it has no row.
+func (s *Store) highest(ctx context.Context, source string) (uint64, error) {
+	var seq uint64
+	err := s.conn.QueryRow(ctx, "SELECT max(seq) FROM "+s.table("records")+" WHERE source = ?", source).Scan(&seq)
+	if err != nil {
+		return 0, fmt.Errorf("find highest row: %w", err)
+	}
+	return seq, nil
+}
+
+// life tells one run of a server from another: its id and when it started.
+type life struct {
+	server  string
+	started uint32
+}
+
+// sameAs allows for the second that the two clocks may round apart.
+func (l life) sameAs(o life) bool {
+	apart := int64(l.started) - int64(o.started)
+	return l.server == o.server && apart >= -2 && apart <= 2
+}
+
+func (s *Store) life(ctx context.Context) (life, error) {
+	var l life
+	err := s.conn.QueryRow(ctx, "SELECT toString(serverUUID()), toUInt32(toUnixTimestamp(now()) - uptime())").Scan(&l.server, &l.started)
+	if err != nil {
+		return life{}, fmt.Errorf("ask server for its start: %w", err)
+	}
+	return l, nil
+}
