@@ -21,14 +21,36 @@ type Map struct {
 	app     string
 	base    string   // path prefix under which the application is mounted, "" or "/x"
 	origins []string // scheme://host[:port] of absolute references that mean this application
+	tables  map[string]table
+	rules   []*rule
+	byID    map[string]*rule
+	byFirst map[string][]*rule // by literal first segment, in order
+	others  []*rule            // those that may match any other first segment
 }
 
 var _ proxy.Map = (*Map)(nil)
 
-// Parse reads a map. name is used in messages only. The error lists every
-// mistake, each as file:line:column.
-func Parse(name string, src []byte) (*Map, error) {
-	return &Map{app: name}, nil
+// index sorts rules by their first segment, so that a request is compared with
+// few of them.
+func (m *Map) index() {
+	m.byID, m.byFirst = map[string]*rule{}, map[string][]*rule{}
+	for _, r := range m.rules {
+		m.byID[r.id] = r
+		if first, ok := r.pattern.first(); ok {
+			m.byFirst[first] = nil
+		}
+	}
+	for _, r := range m.rules {
+		first, literal := r.pattern.first()
+		if !literal {
+			m.others = append(m.others, r)
+		}
+		for key := range m.byFirst {
+			if !literal || key == first {
+				m.byFirst[key] = append(m.byFirst[key], r)
+			}
+		}
+	}
 }
 
 // Names returns the names of the maps that are built in.
@@ -87,10 +109,68 @@ func (m *Map) WithBase(base string, origins ...string) *Map {
 
 // Classify implements proxy.Map.
 func (m *Map) Classify(r *http.Request, body func() ([]byte, error)) (proxy.Access, error) {
+	if err := checkPath(r.URL); err != nil {
+		return proxy.Access{}, err
+	}
+	path, ok := m.below(r.URL.Path)
+	if !ok {
+		return proxy.Access{}, nil
+	}
+	x := &exchange{
+		m: m, method: r.Method, rawQuery: r.URL.RawQuery,
+		header: r.Header, host: r.Host, fetch: body,
+	}
+	x.segments = splitPath(path, x.room[:0])
+	a, err := m.classify(x)
+	if errors.Is(err, errUnmapped) {
+		return proxy.Access{}, nil
+	}
+	return a, err
+}
+
+// below cuts the base off a path.
+func (m *Map) below(path string) (string, bool) {
+	rest, ok := strings.CutPrefix(path, m.base)
+	return rest, ok && (rest == "" || rest[0] == '/')
+}
+
+func (m *Map) classify(x *exchange) (proxy.Access, error) {
+	candidates := m.others
+	if len(x.segments) > 0 {
+		if list, ok := m.byFirst[x.segments[0]]; ok {
+			candidates = list
+		}
+	}
+	for _, r := range candidates {
+		x.rule = r
+		ok, err := r.matches(x)
+		if err != nil {
+			return proxy.Access{}, err
+		}
+		if ok {
+			return r.access(x)
+		}
+	}
 	return proxy.Access{}, nil
 }
 
 // Settle implements proxy.Map.
 func (m *Map) Settle(a proxy.Access, res *http.Response, body []byte) (proxy.Settlement, error) {
-	return proxy.Settlement{}, nil
+	r, ok := m.byID[a.Rule]
+	if !ok || !r.holds() {
+		return proxy.Settlement{}, unreadable("no rule says how to read this response")
+	}
+	n, err := newAnswer(m, a, res, body)
+	if err != nil {
+		return proxy.Settlement{}, err
+	}
+	read := r.settle
+	if r.response == nil {
+		read = r.extractor.response
+	}
+	f, err := read(n)
+	if err != nil {
+		return proxy.Settlement{}, err
+	}
+	return f.settlement(a), nil
 }

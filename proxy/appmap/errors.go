@@ -13,4 +13,7 @@ var (
 	ErrUnreadable = errors.New("unreadable response")
 	// ErrUnknownMap is wrapped by Builtin's error.
 	ErrUnknownMap = errors.New("no such built-in map")
+
+	// errUnmapped makes an exchange unmapped that a rule matched at first sight.
+	errUnmapped = errors.New("unmapped")
 )

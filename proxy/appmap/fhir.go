@@ -1,0 +1,273 @@
+package appmap
+
+import (
+	"net/url"
+	"strings"
+
+	"github.com/matron-epr/matron/proxy"
+)
+
+// nhsSystem is the identifier system of NHS numbers in FHIR.
+const nhsSystem = "https://fhir.nhs.uk/Id/nhs-number"
+
+// isFHIRID reports whether text is a FHIR id. It never starts with the "_" or
+// "$" of an operation.
+func isFHIRID(text string) bool {
+	if text == "" || len(text) > 64 || text == "." || text == ".." {
+		return false
+	}
+	for i := range len(text) {
+		c := text[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '.' {
+			return false
+		}
+	}
+	return true
+}
+
+// scope is where a reference stands: what its parts refer to.
+type scope struct {
+	m         *Map
+	host      string   // under which the application was asked
+	bundle    *entries // of the transaction, nil outside
+	contained []any    // resources within the resource
+}
+
+// target is what a reference points to.
+type target uint8
+
+const (
+	unclear     target = iota // cannot be told
+	aPatient                  // a patient, who may be without a name yet
+	notAPatient               // something else
+)
+
+// reference resolves the text of a reference. A patient of another server is
+// named by the whole address, never by the id alone: it is somebody else.
+func (s *scope) reference(text string) (proxy.Patient, target) {
+	if id, ok := strings.CutPrefix(text, "#"); ok {
+		return s.containedPatient(id)
+	}
+	if s.bundle != nil {
+		if p, t := s.bundle.resolve(text); t != unclear {
+			return p, t
+		}
+	}
+	if strings.HasPrefix(text, "urn:") || strings.ContainsAny(text, "#\\ \t\r\n") {
+		return proxy.Patient{}, unclear
+	}
+	if kind, query, ok := strings.Cut(text, "?"); ok {
+		return conditionalReference(kind, query)
+	}
+	if strings.Contains(text, "://") {
+		rest, local := s.m.local(text, s.host)
+		if !local {
+			return remoteReference(text)
+		}
+		text = rest
+	}
+	return literalReference(text)
+}
+
+// literalReference reads Type/id or Type/id/_history/version.
+func literalReference(text string) (proxy.Patient, target) {
+	kind, rest, _ := strings.Cut(text, "/")
+	id, version, versioned := strings.Cut(rest, "/")
+	if !isTypeName(kind) || !isFHIRID(id) {
+		return proxy.Patient{}, unclear
+	}
+	if versioned && !(strings.HasPrefix(version, "_history/") && isFHIRID(version[len("_history/"):])) {
+		return proxy.Patient{}, unclear
+	}
+	if kind != "Patient" {
+		return proxy.Patient{}, notAPatient
+	}
+	return proxy.Patient{ID: id}, aPatient
+}
+
+func isTypeName(text string) bool {
+	if text == "" || text[0] < 'A' || text[0] > 'Z' {
+		return false
+	}
+	return only(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+}
+
+func remoteReference(text string) (proxy.Patient, target) {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" {
+		return proxy.Patient{}, unclear
+	}
+	parts := splitPath(u.Path, nil)
+	for i := len(parts) - 2; i >= 0; i-- {
+		if isTypeName(parts[i]) && isFHIRID(parts[i+1]) {
+			if parts[i] == "Patient" {
+				return proxy.Patient{ID: text}, aPatient
+			}
+			return proxy.Patient{}, notAPatient
+		}
+	}
+	return proxy.Patient{}, unclear
+}
+
+// conditionalReference reads Patient?identifier=system|value of a transaction.
+func conditionalReference(kind, query string) (proxy.Patient, target) {
+	if !isTypeName(kind) {
+		return proxy.Patient{}, unclear
+	}
+	if kind != "Patient" {
+		return proxy.Patient{}, notAPatient
+	}
+	q, err := url.ParseQuery(query)
+	if err != nil || len(q) != 1 || len(q["identifier"]) != 1 {
+		return proxy.Patient{}, unclear
+	}
+	system, number, _ := strings.Cut(q.Get("identifier"), "|")
+	if nhs := nhsNumber(number); system == nhsSystem && nhs != "" {
+		return proxy.Patient{NHSNumber: nhs}, aPatient
+	}
+	return proxy.Patient{}, unclear
+}
+
+func (s *scope) containedPatient(id string) (proxy.Patient, target) {
+	for _, c := range s.contained {
+		o, ok := c.(*object)
+		if !ok || o.text("id") != id {
+			continue
+		}
+		if o.text("resourceType") != "Patient" {
+			return proxy.Patient{}, notAPatient
+		}
+		p := proxy.Patient{NHSNumber: nhsOf(o)}
+		if p.NHSNumber == "" {
+			return p, unclear
+		}
+		return p, aPatient
+	}
+	return proxy.Patient{}, unclear
+}
+
+// local cuts this application's own origin and base off an absolute address.
+func (m *Map) local(text, host string) (string, bool) {
+	u, err := url.Parse(text)
+	if err != nil || u.RawQuery != "" || u.User != nil {
+		return "", false
+	}
+	own := host != "" && strings.EqualFold(u.Host, host)
+	for _, o := range m.origins {
+		own = own || strings.EqualFold(u.Scheme+"://"+u.Host, strings.TrimSuffix(o, "/"))
+	}
+	rest, ok := strings.CutPrefix(u.Path, m.base+"/")
+	return rest, own && ok
+}
+
+// nhsOf returns the NHS number among the identifiers of a Patient, "" when there
+// is none or more than one.
+func nhsOf(patient *object) string {
+	number := ""
+	for _, v := range patient.list("identifier") {
+		i, ok := v.(*object)
+		if !ok || i.text("system") != nhsSystem || i.text("use") == "old" {
+			continue
+		}
+		n := nhsNumber(i.text("value"))
+		if n != "" && number != "" && n != number {
+			return ""
+		}
+		if n != "" {
+			number = n
+		}
+	}
+	return number
+}
+
+// referenceObject resolves a FHIR Reference: its literal, its identifier or both.
+func (s *scope) referenceObject(o *object) (proxy.Patient, target) {
+	var p proxy.Patient
+	t := unclear
+	if text := o.text("reference"); text != "" {
+		if p, t = s.reference(text); t != aPatient {
+			return p, t
+		}
+	}
+	i := o.child("identifier")
+	if i == nil {
+		return p, t
+	}
+	kind, system, number := o.text("type"), i.text("system"), i.text("value")
+	switch {
+	case t == unclear && kind != "" && kind != "Patient":
+		return p, notAPatient
+	case system == nhsSystem && nhsNumber(number) != "":
+		return join(p, proxy.Patient{NHSNumber: nhsNumber(number)}), aPatient
+	case t == unclear && kind == "Patient" && number != "":
+		return proxy.Patient{ID: system + "|" + number}, aPatient
+	}
+	return p, t
+}
+
+// named are the patients of one resource.
+type named struct {
+	patients []proxy.Patient
+	about    bool // it is about a patient, named or not
+	unclear  bool // a subject cannot be told, or there is none
+}
+
+// patientsOf names the patients that a resource is about, by the table of
+// subjects. A type that the map does not know is unclear.
+func (s *scope) patientsOf(res *object) named {
+	kind := res.text("resourceType")
+	if kind == "Patient" {
+		p := proxy.Patient{ID: res.text("id"), NHSNumber: nhsOf(res)}
+		return named{patients: addPatient(nil, p), about: true, unclear: p == proxy.Patient{}}
+	}
+	paths, about := s.m.tables["subjects"][kind]
+	if !about {
+		_, known := s.m.tables["areas"][kind]
+		return named{unclear: !known}
+	}
+	inner := *s
+	inner.contained = res.list("contained")
+	n := named{about: true}
+	others := 0
+	for path := range strings.FieldsSeq(paths) {
+		for _, node := range follow(nil, res, path) {
+			ref, ok := node.(*object)
+			if !ok {
+				n.unclear = true
+				continue
+			}
+			p, t := inner.referenceObject(ref)
+			switch t {
+			case aPatient:
+				n.patients = addPatient(n.patients, p)
+				others++
+			case notAPatient:
+				others++
+			case unclear:
+				n.unclear = true
+			}
+		}
+	}
+	n.unclear = n.unclear || others == 0
+	return n
+}
+
+// follow walks a dotted path through objects and through every element of arrays.
+func follow(found []any, n any, path string) []any {
+	if list, ok := n.([]any); ok {
+		for _, e := range list {
+			found = follow(found, e, path)
+		}
+		return found
+	}
+	if path == "" {
+		return append(found, n)
+	}
+	name, rest, _ := strings.Cut(path, ".")
+	if o, ok := n.(*object); ok {
+		if v, ok := o.get(name); ok {
+			return follow(found, v, rest)
+		}
+	}
+	return found
+}

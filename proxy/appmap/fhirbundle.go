@@ -1,0 +1,169 @@
+package appmap
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/proxy"
+)
+
+// maxEntries bounds what one transaction may do.
+const maxEntries = 1000
+
+// entries are those of one batch or transaction, by full URL, so that they can
+// refer to each other.
+type entries struct {
+	byURL map[string]*entry
+}
+
+type entry struct {
+	resource *object
+	method   string
+	url      string
+}
+
+// resolve finds what an entry of the same Bundle is. A patient that the
+// transaction creates has no id yet and is named by NHS number alone, if it has
+// one.
+func (e *entries) resolve(text string) (proxy.Patient, target) {
+	found, ok := e.byURL[text]
+	if !ok {
+		return proxy.Patient{}, unclear
+	}
+	kind, id, _ := strings.Cut(strings.TrimPrefix(found.url, "/"), "/")
+	kind, _, _ = strings.Cut(kind, "?")
+	if kind != "Patient" {
+		return proxy.Patient{}, notAPatient
+	}
+	var p proxy.Patient
+	if found.method == http.MethodPut && isFHIRID(id) {
+		p.ID = id
+	}
+	if found.resource != nil {
+		p.NHSNumber = nhsOf(found.resource)
+	}
+	return p, aPatient
+}
+
+// fhirBundle classifies every entry of a batch or transaction by the same rules
+// as a request of its own, and adds up what they do. One entry that no rule
+// describes makes the whole unmapped.
+func fhirBundle(x *exchange, a *proxy.Access) error {
+	res, err := x.resource()
+	if err != nil {
+		return err
+	}
+	if kind := res.text("type"); res.text("resourceType") != "Bundle" || kind != "batch" && kind != "transaction" {
+		return errUnmapped
+	}
+	list, all, err := readEntries(res)
+	if err != nil {
+		return err
+	}
+	sum := bundleSum{}
+	for i := range list {
+		part, err := x.classifyEntry(&list[i], all)
+		if err != nil {
+			return err
+		}
+		sum.add(&part)
+	}
+	sum.into(a)
+	return nil
+}
+
+func readEntries(bundle *object) ([]entry, *entries, error) {
+	nodes := bundle.list("entry")
+	if len(nodes) > maxEntries {
+		return nil, nil, malformed("a bundle of more than %d entries", maxEntries)
+	}
+	list := make([]entry, len(nodes))
+	all := &entries{byURL: map[string]*entry{}}
+	for i, node := range nodes {
+		o, ok := node.(*object)
+		if !ok || o.child("request") == nil {
+			return nil, nil, malformed("an entry of the bundle says no request")
+		}
+		r := o.child("request")
+		list[i] = entry{resource: o.child("resource"), method: r.text("method"), url: r.text("url")}
+		full := o.text("fullUrl")
+		if full == "" {
+			continue
+		}
+		if _, twice := all.byURL[full]; twice {
+			return nil, nil, malformed("two entries of the bundle have one address")
+		}
+		all.byURL[full] = &list[i]
+	}
+	return list, all, nil
+}
+
+// classifyEntry classifies one entry as if it were a request.
+func (x *exchange) classifyEntry(e *entry, all *entries) (proxy.Access, error) {
+	u, err := url.Parse("/" + strings.TrimPrefix(e.url, "/"))
+	if err != nil || strings.Contains(e.url, "://") || u.Fragment != "" {
+		return proxy.Access{}, malformed("the address of an entry cannot be read")
+	}
+	if err := checkPath(u); err != nil {
+		return proxy.Access{}, err
+	}
+	sub := &exchange{
+		m: x.m, method: e.method, rawQuery: u.RawQuery, host: x.host, entry: all,
+		header: http.Header{"Content-Type": {"application/fhir+json"}},
+	}
+	if e.resource != nil {
+		sub.doc, sub.hasDoc = e.resource, true
+	}
+	sub.segments = splitPath(u.Path, sub.room[:0])
+	if len(sub.segments) == 0 {
+		return proxy.Access{}, malformed("a bundle within a bundle")
+	}
+	a, err := x.m.classify(sub)
+	if err == nil && (a.Rule == "" || a.Block) {
+		err = errUnmapped
+	}
+	return a, err
+}
+
+// bundleSum adds up the accesses of entries.
+type bundleSum struct {
+	parts    []proxy.Part
+	patients []proxy.Patient
+	unknown  bool
+	reads    bool
+}
+
+func (s *bundleSum) add(a *proxy.Access) {
+	own := a.Parts
+	if len(own) == 0 {
+		own = []proxy.Part{{Action: a.Action, Area: a.Area, Resource: a.Resource}}
+	}
+	for _, p := range own {
+		s.reads = s.reads || !p.Action.Writes()
+	}
+	s.parts = append(s.parts, own...)
+	for _, p := range a.Patients {
+		s.patients = addPatient(s.patients, p)
+	}
+	s.unknown = s.unknown || a.Certainty == audit.Unknown
+}
+
+// into writes the sum. The response is always held, since it names the patients
+// that were created and those that were read. A transaction that only writes is
+// somebody saving their work, which no limit may refuse (GW-03).
+func (s *bundleSum) into(a *proxy.Access) {
+	setParts(a, slices.Clip(s.parts))
+	a.Patients, a.Certainty, a.Source, a.Hold = s.patients, certaintyOf(s.patients), audit.SourceBody, true
+	switch {
+	case s.unknown:
+		a.Certainty = audit.Unknown
+	case len(s.patients) == 0:
+		a.Certainty, a.Source = audit.None, audit.SourceNone
+	}
+	if !s.reads {
+		a.Kind = proxy.Interactive
+	}
+}

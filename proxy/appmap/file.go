@@ -1,0 +1,91 @@
+package appmap
+
+// file is a map as it is written. Its comments are the reference of the format;
+// docs/application-maps.md explains it by example.
+type file struct {
+	// App names the application.
+	App string `yaml:"app"`
+	// Base is the path under which the application is mounted; the
+	// configuration may say another one.
+	Base string `yaml:"base"`
+	// Deny is the form of refusals: problem, operation-outcome, or absent for
+	// whatever the client accepts.
+	Deny string `yaml:"deny"`
+	// Redact lists places whose content is secret and stays out of the record,
+	// e.g. query:token.
+	Redact []string `yaml:"redact"`
+	// Tables are lookup tables by name.
+	Tables map[string]map[string]string `yaml:"tables"`
+	// Rules are tried in order; the first that matches wins.
+	Rules []ruleFile `yaml:"rules"`
+}
+
+type ruleFile struct {
+	// ID is stable and unique: it is the route in every record.
+	ID    string    `yaml:"id"`
+	Match matchFile `yaml:"match"`
+	// Use names a built-in extractor for what a declaration cannot say.
+	Use string `yaml:"use"`
+	// Action and Area are literals or lookups: the policy decides on them.
+	Action string `yaml:"action"`
+	Area   string `yaml:"area"`
+	// Screen, Resource, ResourceID and Version are literals, places or lookups.
+	Screen     string `yaml:"screen"`
+	Resource   string `yaml:"resource"`
+	ResourceID string `yaml:"resource-id"`
+	Version    string `yaml:"version"`
+	// Patient lists the places in the request that name patients.
+	Patient []patientFile `yaml:"patient"`
+	// NoPatient says that the exchange concerns no patient at all.
+	NoPatient bool `yaml:"no-patient"`
+	// Phase is request (the default) or response: hold the response until the
+	// patients that it names are recorded.
+	Phase string `yaml:"phase"`
+	// Response says where the response names patients.
+	Response *responseFile `yaml:"response"`
+	// Limit is the kind of action for rate limits: interactive (the default),
+	// search, bulk or machine.
+	Limit string `yaml:"limit"`
+	// Deliberate is "true" when a person asked for exactly this, "false" for
+	// worklists and prefetch.
+	Deliberate string `yaml:"deliberate"`
+	// Static marks scripts, styles and images; KeepAlive requests that no person
+	// made; Block refuses whatever the policy says.
+	Static    bool `yaml:"static"`
+	KeepAlive bool `yaml:"keepalive"`
+	Block     bool `yaml:"block"`
+	// Deny and Redact override and add to those of the file.
+	Deny   string   `yaml:"deny"`
+	Redact []string `yaml:"redact"`
+}
+
+type matchFile struct {
+	// Method lists HTTP methods. GET includes HEAD.
+	Method []string `yaml:"method"`
+	Path   string   `yaml:"path"`
+	// Query and Header require values by name: a text, "*" for present, "!" for
+	// absent.
+	Query  map[string]string `yaml:"query"`
+	Header map[string]string `yaml:"header"`
+	// Content lists media types of the request body.
+	Content string `yaml:"content"`
+	// Body requires values in the body by place: json:/pointer or form:field.
+	Body map[string]string `yaml:"body"`
+}
+
+type patientFile struct {
+	// Value is a place, e.g. path:id.
+	Value string `yaml:"value"`
+	// System is local (the application's own id, the default) or nhs-number.
+	System string `yaml:"system"`
+	// Many allows several different patients here; otherwise that is an error.
+	Many bool `yaml:"many"`
+}
+
+type responseFile struct {
+	// Each points to the array whose elements are one result each.
+	Each string `yaml:"each"`
+	// Patient lists the places that name patients, within the element if Each
+	// is set.
+	Patient []patientFile `yaml:"patient"`
+}
