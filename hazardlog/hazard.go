@@ -17,10 +17,16 @@ type Log struct {
 
 // Approval says who stands behind a version of the log.
 type Approval struct {
-	State string `json:"state"`        // "draft" or "approved"
+	State string `json:"state"`        // Draft or Approved
 	Note  string `json:"note"`         // in words
 	By    string `json:"by,omitempty"` // the clinical safety officer, with registration
 }
+
+// The states of approval. A draft was approved by nobody.
+const (
+	Draft    = "draft"
+	Approved = "approved"
+)
 
 // Hazard is a potential source of harm to a patient.
 type Hazard struct {
@@ -94,4 +100,25 @@ type Rating struct {
 	Severity      Severity   `json:"severity"`
 	Likelihood    Likelihood `json:"likelihood"`
 	Justification string     `json:"justification"`
+}
+
+// Find returns the hazard of that id.
+func (l Log) Find(id string) (Hazard, bool) {
+	for _, h := range l.Hazards {
+		if h.ID == id {
+			return h, true
+		}
+	}
+	return Hazard{}, false
+}
+
+// Counts says how many of the hazard's controls there are and how many of them
+// evidence shows to work.
+func (h Hazard) Counts() (controls, verified int) {
+	for _, c := range h.Controls {
+		if c.Status == Verified {
+			verified++
+		}
+	}
+	return len(h.Controls), verified
 }
