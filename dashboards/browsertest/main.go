@@ -1,0 +1,164 @@
+// Command browsertest serves the dashboards in every state to the browser tests
+// beside it: one loopback address a state, all with the same made-up hospital.
+// It prints the addresses as one line of JSON and serves until its standard
+// input ends. It is no part of Matron's binary.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/matron-epr/matron/dashboards"
+	"github.com/matron-epr/matron/dashboards/internal/fake"
+	"github.com/matron-epr/matron/hazardlog"
+	"github.com/matron-epr/matron/policy"
+)
+
+func main() {
+	if err := run(os.Stdin, os.Stdout); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// served is what the tests need to know.
+type served struct {
+	States map[string]string `json:"states"` // state to origin
+	Pages  map[string]string `json:"pages"`  // page to path
+}
+
+// state is one way the pages can be.
+type state struct {
+	cfg     dashboards.Config
+	subject policy.Subject
+}
+
+func run(stdin io.Reader, stdout io.Writer) error {
+	out := served{States: map[string]string{}}
+	for name, st := range states() {
+		handler, err := st.handler()
+		if err != nil {
+			return fmt.Errorf("state %s: %w", name, err)
+		}
+		if name == "full" {
+			out.Pages = pages(handler)
+		}
+		origin, err := serve(handler)
+		if err != nil {
+			return err
+		}
+		out.States[name] = origin
+	}
+	if err := json.NewEncoder(stdout).Encode(out); err != nil {
+		return fmt.Errorf("print addresses: %w", err)
+	}
+	if _, err := io.Copy(io.Discard, stdin); err != nil {
+		return fmt.Errorf("wait for the tests: %w", err)
+	}
+	return nil
+}
+
+// states lists every state by name.
+func states() map[string]state {
+	full := func() state {
+		reader := fake.New()
+		return state{subject: fake.Subject(), cfg: dashboards.Config{
+			Site: fake.Site, Branding: dashboards.Branding{Organisation: "Example Hospital"},
+			Key: []byte("0123456789abcdef0123456789abcdef"), Accesses: reader, Alerts: reader, Hazards: fake.Hazards(),
+			Health: func(context.Context) dashboards.Health { return fake.Healthy() },
+			Record: new(fake.Journal).Record,
+			May:    func(policy.Subject, policy.Area, policy.Action) bool { return true },
+			Now:    fake.Now, Logger: slog.New(slog.DiscardHandler),
+		}}
+	}
+	out := map[string]state{"full": full()}
+
+	empty := full()
+	empty.cfg.Accesses, empty.cfg.Alerts, empty.cfg.Hazards = &fake.Reader{}, &fake.Reader{}, hazardlog.Log{}
+	out["empty"] = empty
+
+	broken := full()
+	down := &fake.Reader{Err: errors.New("no answer")}
+	broken.cfg.Accesses, broken.cfg.Alerts = down, down
+	broken.cfg.Health = func(context.Context) dashboards.Health { return dashboards.Health{} }
+	out["error"] = broken
+
+	stale := full()
+	stale.cfg.Health = func(context.Context) dashboards.Health {
+		h := fake.Healthy()
+		h.IndexedTo, h.Waiting, h.Mode, h.ReloadBad = fake.Now().Add(-26*time.Hour), 41_207, "observe", true
+		return h
+	}
+	out["stale"] = stale
+
+	refused := full()
+	refused.cfg.May = func(_ policy.Subject, area policy.Area, _ policy.Action) bool { return area == policy.Home }
+	out["no-permission"] = refused
+
+	unrecorded := full()
+	unrecorded.cfg.Record = (&fake.Journal{Err: errors.New("disk full")}).Record
+	out["unrecorded"] = unrecorded
+	return out
+}
+
+// handler stands in for the gateway: it puts the subject into the context and
+// serves the assets to anybody.
+func (st state) handler() (http.Handler, error) {
+	site, err := dashboards.New(st.cfg)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle(dashboards.Base+"assets/", site.Assets())
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		site.Handler().ServeHTTP(w, r.WithContext(policy.WithSubject(r.Context(), st.subject)))
+	})
+	return mux, nil
+}
+
+// pages finds the address of every page; the opaque ones by looking them up.
+func pages(h http.Handler) map[string]string {
+	return map[string]string{
+		"home": "/.matron/", "lookup": "/.matron/lookup", "alerts": "/.matron/alerts", "live": "/.matron/live",
+		"hazards": "/.matron/hazards", "hazards-initial": "/.matron/hazards?rating=initial",
+		"hazards-cell": "/.matron/hazards?severity=Major&likelihood=Low", "hazard": "/.matron/hazards/GW-01",
+		"not-found": "/.matron/patients/none",
+		"patient":   find(h, "nhs", fake.Patient), "patient-events": find(h, "nhs", fake.Patient) + "&view=events",
+		"patient-revealed": find(h, "nhs", fake.Patient) + "&reveal=yes", "patient-nobody": find(h, "nhs", fake.Nobody),
+		"patient-why": strings.Split(find(h, "nhs", fake.Patient), "?")[0], "staff": find(h, "staff", fake.Nurse),
+		"staff-own": find(h, "staff", fake.Reviewer),
+	}
+}
+
+// find posts the look-up form and returns where it leads.
+func find(h http.Handler, by, number string) string {
+	form := url.Values{"by": {by}, "number": {number}, "reason": {"planned-audit"}}
+	r := httptest.NewRequest(http.MethodPost, "/.matron/lookup", strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Header().Get("Location")
+}
+
+// serve answers on a free loopback port for as long as the process lives.
+func serve(h http.Handler) (string, error) {
+	var listen net.ListenConfig
+	l, err := listen.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("listen: %w", err)
+	}
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = srv.Serve(l) }() // ends with the process
+	return "http://" + l.Addr().String(), nil
+}

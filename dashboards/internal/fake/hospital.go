@@ -1,0 +1,115 @@
+package fake
+
+import (
+	"time"
+
+	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/dashboards"
+	"github.com/matron-epr/matron/policy"
+)
+
+// Site is the made-up hospital's code.
+const Site = "RXX"
+
+// The patients and staff of the made-up hospital.
+const (
+	Patient      = "9990000018" // viewed by many
+	OtherPatient = "9990000026"
+	Nobody       = "9990000034" // viewed by nobody
+	Nurse        = "S1001"
+	Reviewer     = "S9001"
+)
+
+// Now is the moment at which the made-up hospital stands still.
+func Now() time.Time { return time.Date(2026, time.November, 3, 14, 2, 11, 0, time.UTC) }
+
+// Subject is somebody with every role of the dashboards.
+func Subject() policy.Subject {
+	return policy.Subject{
+		Issuer: "https://id.example", Sub: "u-9001", Person: Reviewer, Name: "Alex Okafor",
+		Roles: []string{"privacy-officer"}, Organisation: Site, Assurance: 2,
+	}
+}
+
+// Healthy is the state of a gateway in which everything works.
+func Healthy() dashboards.Health {
+	return dashboards.Health{
+		Mode: "enforce", ModeSince: Now().Add(-26 * time.Hour), PolicyRev: "rev-41c9",
+		Journal: dashboards.StateOK, JournalSeq: 1_204_881, JournalAt: Now().Add(-time.Second),
+		Index: dashboards.StateOK, IndexedTo: Now().Add(-3 * time.Second), Waiting: 12,
+		ReloadAt: Now().Add(-26 * time.Hour), DetectedAt: Now().Add(-2 * time.Minute),
+	}
+}
+
+// member is somebody who works in the made-up hospital.
+type member struct {
+	id, name, role, basis string
+}
+
+func members() []member {
+	return []member{
+		{Nurse, "Sam Whitlock", "nurse", "ward:OBS1"},
+		{"S1002", "Priya Raman", "doctor", "ward:OBS1"},
+		{"S1003", "Tomasz Zielinski", "pharmacist", "order:RX-5512"},
+		{"S1004", "Grace Adeyemi", "ward-clerk", ""},
+		{"S1005", "Huw Bevan-Llewellyn", "doctor", "break-glass:BG-7"},
+	}
+}
+
+// New returns a Reader with three hours of accesses, one every 20 seconds.
+func New() *Reader {
+	staff := members()
+	areas := []string{"notes", "results", "demographics", "prescribing"}
+	actions := []string{"read", "read", "search", "update", "print"}
+	f := &Reader{Found: alerts()}
+	for i := range 540 {
+		who := staff[i%len(staff)]
+		a := audit.Access{Settled: i%41 != 7, Record: audit.Record{
+			Site: Site, Source: "gw1", Seq: uint64(100_000 - i), Time: Now().Add(-time.Duration(i) * 20 * time.Second),
+			Kind: audit.KindDecision, App: "epr", Action: actions[i%len(actions)], Area: areas[i%len(areas)],
+			Resource: "Patient", Certainty: audit.Authoritative, NHSNumber: Patient,
+			Person: who.id, UserName: who.name, Roles: []string{who.role}, Org: Site, Purpose: "TREAT",
+			Effect: "allow", Basis: who.basis, Outcome: audit.Success,
+		}}
+		vary(&a, i)
+		f.Rows = append(f.Rows, a)
+	}
+	return f
+}
+
+// vary makes some of the accesses less ordinary.
+func vary(a *audit.Access, i int) {
+	switch {
+	case i%13 == 4:
+		a.Effect, a.Outcome, a.Reasons, a.Basis = "deny", audit.MinorFailure, []string{"role-not-permitted"}, ""
+	case i%17 == 5:
+		a.Effect, a.Outcome, a.Reasons, a.Basis = "challenge", audit.MinorFailure, []string{"no-care-relationship"}, ""
+	case i%7 == 3:
+		a.NHSNumber = OtherPatient
+	case i%11 == 6:
+		a.NHSNumber, a.Certainty = "", audit.Unknown
+	case i%19 == 8:
+		a.NHSNumber, a.Certainty = "", audit.None
+	}
+}
+
+func alerts() []dashboards.Alert {
+	return []dashboards.Alert{
+		{
+			ID: "A-1", Time: Now().Add(-40 * time.Minute), Person: "S1004", PersonName: "Grace Adeyemi", NHSNumber: OtherPatient,
+			Detector: "household v1", Severity: dashboards.High,
+			Sentences: []string{"The member of staff and the patient have the same surname and live at the same address."},
+		},
+		{
+			ID: "A-2", Time: Now().Add(-3 * time.Hour), Person: "S1005", PersonName: "Huw Bevan-Llewellyn",
+			Detector: "bulk v1", Severity: dashboards.Medium,
+			Sentences:    []string{"Viewed 94 records in an hour.", "Others in the role view 11 in an hour at most times."},
+			Explanations: []string{"On call for the whole hospital from 08:00 to 20:00."},
+		},
+		{
+			ID: "A-3", Time: Now().Add(-30 * time.Hour), Person: Nurse, PersonName: "Sam Whitlock", Patient: "H0044821",
+			Detector: "own-record v1", Severity: dashboards.Low,
+			Sentences: []string{"The member of staff viewed a record that carries their own NHS number."},
+		},
+	}
+}
