@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/policy"
 	"github.com/matron-epr/matron/proxy"
 )
 
@@ -132,7 +133,8 @@ func (x *exchange) classifyEntry(e *entry, all *entries) (proxy.Access, error) {
 type bundleSum struct {
 	parts    []proxy.Part
 	patients []proxy.Patient
-	unknown  bool
+	unknown  bool // a change of something whose patient is not named
+	open     bool // the response will name more patients
 	reads    bool
 }
 
@@ -148,7 +150,10 @@ func (s *bundleSum) add(a *proxy.Access) {
 	for _, p := range a.Patients {
 		s.patients = addPatient(s.patients, p)
 	}
-	s.unknown = s.unknown || a.Certainty == audit.Unknown
+	if a.Certainty == audit.Unknown {
+		changes := a.Action == policy.Update || a.Action == policy.Delete
+		s.unknown, s.open = s.unknown || changes, s.open || !changes
+	}
 }
 
 // into writes the sum. The response is always held, since it names the patients
@@ -160,7 +165,9 @@ func (s *bundleSum) into(a *proxy.Access) {
 	switch {
 	case s.unknown:
 		a.Certainty = audit.Unknown
-	case len(s.patients) == 0:
+	case s.open && len(s.patients) > 0:
+		a.Certainty = audit.Several
+	case !s.open && len(s.patients) == 0:
 		a.Certainty, a.Source = audit.None, audit.SourceNone
 	}
 	if !s.reads {

@@ -31,6 +31,8 @@ func fhirRead(x *exchange, a *proxy.Access) error {
 		a.Certainty, a.Source = audit.Authoritative, audit.SourceURL
 	case kind == "Patient", about:
 		a.Certainty, a.Hold = audit.Unknown, true
+	case a.Action.Writes():
+		return errUnmapped // reference data is not changed through this map
 	default:
 		a.Certainty, a.Source = audit.None, audit.SourceNone
 	}
@@ -113,8 +115,7 @@ func fhirWrite(x *exchange, a *proxy.Access) error {
 	case n.unclear && hasSubject(x.m, res):
 		return malformed("the subject of the body cannot be told")
 	case !n.about:
-		a.Certainty, a.Source = audit.None, audit.SourceNone
-		return nil
+		return errUnmapped // reference data is not changed through this map
 	}
 	a.Patients, a.Certainty, a.Source = n.patients, certaintyOf(n.patients), audit.SourceBody
 	a.Hold = len(n.patients) == 0

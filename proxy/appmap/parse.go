@@ -96,11 +96,11 @@ func actions() []string {
 	}
 }
 
-// areas are those of patient records. Matron's own are not for applications.
+// areas are those of applications. Matron's own pages have others.
 func areas() []string {
 	return []string{
 		string(policy.Demographics), string(policy.Encounters), string(policy.Notes), string(policy.Results),
-		string(policy.Prescribing), string(policy.Theatres), string(policy.Documents), string(policy.Administration),
+		string(policy.Prescribing), string(policy.Theatres), string(policy.Documents), string(policy.Administration), string(policy.Home),
 	}
 }
 
