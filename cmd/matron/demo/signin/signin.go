@@ -7,7 +7,6 @@
 package signin
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -138,5 +137,5 @@ func (p *Provider) APIClientSecret() string { return p.keys.APIClientSecret }
 // TokenURL is where APIClientID gets its access tokens.
 func (p *Provider) TokenURL() string { return p.issuer + "/oauth/token" }
 
-// Close waits for back-channel notices under way, until ctx ends.
-func (p *Provider) Close(ctx context.Context) error { return p.store.close(ctx) }
+// Close waits for back-channel notices under way, which are bounded in time.
+func (p *Provider) Close() error { p.store.web.Wait(); return nil }

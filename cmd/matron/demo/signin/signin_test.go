@@ -1,7 +1,6 @@
 package signin
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"html/template"
@@ -57,7 +56,7 @@ func start(t *testing.T, dir string, change func(*Config)) service {
 	server.Start()
 	t.Cleanup(func() {
 		server.Close()
-		if err := p.Close(context.Background()); err != nil {
+		if err := p.Close(); err != nil {
 			t.Error(err)
 		}
 	})

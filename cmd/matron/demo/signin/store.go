@@ -341,20 +341,6 @@ func (s *store) TerminateSessionFromRequest(ctx context.Context, req *op.EndSess
 	return req.RedirectURI, nil
 }
 
-func (s *store) close(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() {
-		s.web.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 func (s *store) warn(ctx context.Context, err error) {
 	s.cfg.Log.WarnContext(ctx, "back-channel logout not delivered", slog.String("error", err.Error()))
 }
