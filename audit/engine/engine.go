@@ -43,8 +43,9 @@ type Config struct {
 	Executable string   // the binary that calls Child; default: this one
 	Args       []string // its arguments, e.g. engine-child
 
-	// Native opens the native port too. A wrong password on it aborts this
-	// engine, so it is for tests of the native protocol only.
+	// Native opens the native port too, for tests of the native protocol only:
+	// a wrong password on it aborts this engine, and through the engine's own
+	// passwordless account every user of the machine could read files.
 	Native bool
 
 	MemoryLimit  uint64        // bytes; default 2 GiB
@@ -141,7 +142,7 @@ func (e *Engine) reserve(ctx context.Context) error {
 		e.release()
 		return fmt.Errorf("reserve a port for the engine: %w", err)
 	}
-	e.cfg.Log.WarnContext(ctx, "engine listens on the native port: a wrong password there aborts it")
+	e.cfg.Log.WarnContext(ctx, "engine listens on its native port, which is for tests only")
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -8,9 +9,8 @@ import (
 	"strconv"
 )
 
-// The engine's own account is the passwordless default, which every local
-// process can reach: it may start listeners and nothing else. A FILE grant
-// would let every local user read the gateway's files through it.
+// The engine's own account is the passwordless default. It may start listeners
+// and nothing else. A FILE grant would let it read the gateway's files.
 const usersXML = `<clickhouse>
 <users>
 <default><password></password><networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>default</quota>
@@ -22,10 +22,18 @@ const usersXML = `<clickhouse>
 </clickhouse>
 `
 
+// A request that does not carry the real user's credentials reaches no handler
+// at all. Grants alone do not do: the function file() needs none here, so that
+// through the passwordless account every user of the machine could read the
+// gateway's files.
 const configXML = `<clickhouse>
 <listen_host>127.0.0.1</listen_host>
 <listen_reuse_port>true</listen_reuse_port>
 <http_port>%d</http_port>
+<http_handlers><rule>
+<headers><Authorization>Basic %s</Authorization></headers>
+<handler><type>dynamic_query_handler</type><query_param_name>query</query_param_name></handler>
+</rule></http_handlers>
 %s<max_server_memory_usage>%d</max_server_memory_usage>
 <users_config>users.xml</users_config>
 </clickhouse>
@@ -40,7 +48,8 @@ func (e *Engine) writeFiles() error {
 	if e.native != nil {
 		native = "<tcp_port>" + strconv.Itoa(e.native.port) + "</tcp_port>\n"
 	}
-	config := fmt.Sprintf(configXML, e.http.port, native, e.cfg.MemoryLimit)
+	credentials := base64.StdEncoding.EncodeToString([]byte(userName + ":" + e.password))
+	config := fmt.Sprintf(configXML, e.http.port, credentials, native, e.cfg.MemoryLimit)
 	if err := e.writeFile("config.xml", []byte(config)); err != nil {
 		return err
 	}

@@ -126,6 +126,9 @@ func (e *Engine) waitReady(ctx context.Context, c *process) error {
 
 func (e *Engine) startError() error {
 	words := e.lastWords()
+	if strings.Contains(words, "UNSUPPORTED_METHOD") {
+		return fmt.Errorf("%w: this one is too old to listen, version 26.7 or later is needed", ErrLibrary)
+	}
 	if strings.Contains(words, libraryMark) {
 		return fmt.Errorf("%w: %s", ErrLibrary, words)
 	}
@@ -232,8 +235,7 @@ func ask(ctx context.Context, addr, password, query string) error {
 	if err != nil {
 		return fmt.Errorf("ask engine: %w", err)
 	}
-	req.Header.Set("X-Clickhouse-User", userName)
-	req.Header.Set("X-Clickhouse-Key", password)
+	req.SetBasicAuth(userName, password)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {
