@@ -1,20 +1,21 @@
 package rego
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"embed"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
+	"github.com/goccy/go-yaml"
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/util"
 )
@@ -127,13 +128,9 @@ func (s *source) add(name string, text []byte) Problems {
 	if path.Ext(name) == ".rego" {
 		return s.addModule(name, text)
 	}
-	var doc any
-	if err := util.Unmarshal(text, &doc); err != nil {
-		return Problems{dataProblem(name, err)}
-	}
-	top, ok := doc.(map[string]any)
-	if !ok {
-		return Problems{{File: name, Text: "expected a table of named entries at the top"}}
+	top, p := readTable(name, text)
+	if p != nil {
+		return Problems{*p}
 	}
 	return s.addData(name, top)
 }
@@ -168,13 +165,33 @@ func (s *source) addData(name string, top map[string]any) Problems {
 	return ps
 }
 
-// dataProblem finds the line in the message of the YAML reader.
-func dataProblem(name string, err error) Problem {
-	p := Problem{File: name, Text: err.Error()}
-	if m := regexp.MustCompile(`line (\d+): `).FindStringSubmatch(p.Text); m != nil {
-		if line, convErr := strconv.Atoi(m[1]); convErr == nil {
-			p.Line = line
-		}
+// readTable reads one YAML or JSON file. OPA's own reader takes the last of two
+// entries with one name and the first of two documents, and says nothing; a
+// role that stands twice in a table would lose its first block unseen (GW-11).
+func readTable(name string, text []byte) (map[string]any, *Problem) {
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	var doc any
+	if err := d.Decode(&doc); err != nil {
+		return nil, tableProblem(name, err)
 	}
-	return p
+	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
+		return nil, &Problem{File: name, Text: "more than one document in the file"}
+	}
+	if err := util.RoundTrip(&doc); err != nil {
+		return nil, &Problem{File: name, Text: err.Error()}
+	}
+	top, ok := doc.(map[string]any)
+	if !ok {
+		return nil, &Problem{File: name, Text: "expected a table of named entries at the top"}
+	}
+	return top, nil
+}
+
+func tableProblem(name string, err error) *Problem {
+	e, ok := errors.AsType[yaml.Error](err)
+	if !ok || e.GetToken() == nil {
+		return &Problem{File: name, Text: err.Error()}
+	}
+	at := e.GetToken().Position
+	return &Problem{File: name, Line: at.Line, Column: at.Column, Text: e.GetMessage()}
 }

@@ -2,6 +2,7 @@ package rego
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -95,7 +96,7 @@ func readDecision(answer *ast.Term) (policy.Decision, error) {
 			Remedy string `json:"remedy"`
 		} `json:"reasons"`
 	}
-	if err := ast.As(answer.Value, &doc); err != nil {
+	if err := decode(answer, &doc); err != nil {
 		return policy.Decision{}, fmt.Errorf("%w: decision: %w", errUnreadable, err)
 	}
 	d := policy.Decision{Effect: policy.Deny}
@@ -114,6 +115,19 @@ func readDecision(answer *ast.Term) (policy.Decision, error) {
 	return d, nil
 }
 
+// decode converts a term; a set becomes a list.
+func decode(t *ast.Term, into any) error {
+	v, err := ast.JSON(t.Value)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, into)
+}
+
 // oblige asks what an allowed request brings with it, where the bundle has
 // rules for that. An error is a deny: an obligation must not be lost (GW-09).
 func (c *compiled) oblige(ctx context.Context, q *policy.Request, cancel topdown.Cancel) ([]string, error) {
@@ -128,7 +142,7 @@ func (c *compiled) oblige(ctx context.Context, q *policy.Request, cancel topdown
 		return nil, fmt.Errorf("%w: no obligations", errUnreadable)
 	}
 	var names []string
-	if err := ast.As(answer.Value, &names); err != nil {
+	if err := decode(answer, &names); err != nil {
 		return nil, fmt.Errorf("%w: obligations: %w", errUnreadable, err)
 	}
 	slices.Sort(names)

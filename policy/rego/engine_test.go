@@ -1,42 +1,394 @@
 package rego_test
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/matron-epr/matron/policy"
 	"github.com/matron-epr/matron/policy/rego"
 )
 
+// nurseReads is a question that the default bundle allows.
 func nurseReads() policy.Request {
 	return policy.Request{
 		Subject: policy.Subject{
-			Issuer: "https://id.example", Sub: "u-1", Person: "p-1", Name: "A Nurse",
-			Roles: []string{"nurse"}, Activities: []string{"B0360"}, Organisation: "RBA", Assurance: 2, Session: "s",
+			Issuer: "https://id.example", Sub: "u-1", Person: "S1001", Name: "Example, Pat", Roles: []string{"nurse"},
+			Activities: []string{"B0360"}, Organisation: "RBA", Assurance: 2, Session: "5e55",
 			AuthTime: time.Date(2026, 11, 22, 2, 0, 0, 0, time.UTC),
 		},
-		Site: "RBA", App: "fhir", Rule: "fhir.read", Action: policy.Read, Area: policy.Notes, Resource: "DocumentReference",
+		Site: "RBA", App: "fhir", Rule: "fhir-read", Action: policy.Read, Area: policy.Notes, Resource: "Condition",
 		Patients: []string{"1001"}, Certainty: "authoritative", Method: "GET",
 		Time: time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC),
 	}
 }
 
-func TestX(t *testing.T) {
-	e, err := rego.New(t.Context(), rego.Config{})
+func newEngine(tb testing.TB, cfg rego.Config) *rego.Engine {
+	tb.Helper()
+	e, err := rego.New(tb.Context(), cfg)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return e
+}
+
+// bundle writes a folder with a test that holds, and the given files.
+func bundle(tb testing.TB, files map[string]string) string {
+	tb.Helper()
+	dir := tb.TempDir()
+	writeFile(tb, dir, "some_test.rego", "package some_test\n\ntest_nothing if 1 == 1\n")
+	for name, text := range files {
+		writeFile(tb, dir, name, text)
+	}
+	return dir
+}
+
+func writeFile(tb testing.TB, dir, name, text string) {
+	tb.Helper()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// explained is a decision for bundles whose subject is something else.
+const explained = `
+decision := {"effect": "deny", "reasons": [{"code": "no", "text": "No.", "remedy": "Ask."}]}
+`
+
+func TestAllowNamesTheRuleAndTheRevision(t *testing.T) {
+	e := newEngine(t, rego.Config{})
+	want := policy.Decision{Effect: policy.Allow, Rules: []string{"role-table@access.rego:53"}, Revision: e.Revision()}
+	if diff := cmp.Diff(want, e.Decide(t.Context(), nurseReads())); diff != "" {
+		t.Error(diff)
+	}
+	if len(e.Revision()) != 32 {
+		t.Errorf("revision %q", e.Revision())
+	}
+}
+
+func TestRefusalSaysWhyAndWhatToDo(t *testing.T) {
+	e := newEngine(t, rego.Config{})
+	q := nurseReads()
+	q.Action, q.Area, q.Resource = policy.Create, policy.Prescribing, "MedicationRequest"
+	want := policy.Decision{
+		Effect: policy.Deny,
+		Reasons: []policy.Reason{{
+			Code:   "role-not-permitted",
+			Text:   "You are signed in as nurse, and that role may not add to prescriptions.",
+			Remedy: "Ask somebody who may: doctor, pharmacist. If your role is wrong, ring the service desk and read out the reference.",
+		}},
+		Rules:    []string{"role-not-permitted@explain.rego:69"},
+		Revision: e.Revision(),
+	}
+	if diff := cmp.Diff(want, e.Decide(t.Context(), q)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Whatever a request holds, none of it gets into what staff are shown.
+func TestReasonsHoldNothingOfTheRequest(t *testing.T) {
+	e := newEngine(t, rego.Config{})
+	const secret = "Zzyzx-4857773456"
+	for _, fact := range factNames() {
+		q := nurseReads()
+		q.Subject.Roles = []string{"receptionist"}
+		v := reflect.ValueOf(&q).Elem()
+		for name := range strings.SplitSeq(fact, ".") {
+			v = v.FieldByName(name)
+		}
+		switch v.Interface().(type) {
+		case []string:
+			v.Set(reflect.ValueOf([]string{secret}))
+		case bool, int, time.Time:
+			continue
+		default:
+			v.SetString(secret)
+		}
+		d := e.Decide(t.Context(), q)
+		if d.Allowed() || strings.Contains(fmt.Sprint(d), secret) {
+			t.Errorf("%s: %+v", fact, d)
+		}
+	}
+}
+
+func TestZeroEngineRefuses(t *testing.T) {
+	var e rego.Engine
+	d := e.Decide(t.Context(), nurseReads())
+	if d.Allowed() || d.Reasons[0].Code != "policy-error" || e.Revision() != "" {
+		t.Errorf("%+v", d)
+	}
+}
+
+// Each of these is an error of the rules, and an error is a deny. The log says
+// where and not with what values.
+func TestErrorsDeny(t *testing.T) {
+	for name, rules := range map[string]string{
+		"a built-in function meets garbage": "allow if time.parse_rfc3339_ns(input.resource) > 0\n" + explained,
+		"two answers at once":               "allow if level == 1\nlevel := 1 if input.rule != \"\"\nlevel := 2 if input.app != \"\"\n" + explained,
+		"the explanation fails":             "allow if input.rule == \"x\"\ndecision := {\"effect\": \"deny\", \"reasons\": [{\"code\": time.parse_rfc3339_ns(input.resource), \"text\": \"t\", \"remedy\": \"r\"}]}",
+		"no explanation":                    "allow if input.rule == \"x\"\ndecision := {\"effect\": \"allow\"} if input.rule == \"x\"",
+		"an explanation without a reason":   "allow if input.rule == \"x\"\ndecision := {\"effect\": \"allow\", \"reasons\": []}",
+		"an explanation of another form":    "allow if input.rule == \"x\"\ndecision := [1]",
+		"a reason without a remedy":         "allow if input.rule == \"x\"\ndecision := {\"effect\": \"deny\", \"reasons\": [{\"code\": \"c\", \"text\": \"t\"}]}",
+		"obligations of another form":       "allow if input.rule != \"\"\nobligations := 7\n" + explained,
+		"obligations that are not there":    "allow if input.rule != \"\"\nobligations := [\"x\"] if input.rule == \"x\"\n" + explained,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			e := newEngine(t, rego.Config{
+				Dir: bundle(t, map[string]string{"rules.rego": "package matron\n\n" + rules}),
+				Log: slog.New(slog.NewTextHandler(&log, nil)),
+			})
+			q := nurseReads()
+			q.Resource = "garbage-4857773456"
+			for range 2 {
+				d := e.Decide(t.Context(), q)
+				if d.Effect != policy.Deny || len(d.Reasons) != 1 || d.Reasons[0].Code != "policy-error" || d.Reasons[0].Remedy == "" || d.Revision != e.Revision() {
+					t.Errorf("%+v", d)
+				}
+			}
+			if !strings.Contains(log.String(), "policy evaluation failed") || strings.Contains(log.String(), "4857773456") {
+				t.Errorf("log %s", log.String())
+			}
+		})
+	}
+}
+
+// slow is a rule that would take hours.
+const slow = `
+allow if {
+	some a in numbers.range(1, 1000000)
+	some b in numbers.range(1, 1000000)
+	a + b == count(input.patients) - 7
+}
+` + explained
+
+func TestTimeoutDenies(t *testing.T) {
+	e := newEngine(t, rego.Config{Dir: bundle(t, map[string]string{"rules.rego": "package matron\n\n" + slow}), Timeout: 20 * time.Millisecond})
+	d := e.Decide(t.Context(), nurseReads())
+	if d.Effect != policy.Deny || d.Reasons[0].Code != "policy-error" {
+		t.Errorf("%+v", d)
+	}
+}
+
+// A client that has gone away changes nothing: the answer is recorded all the same.
+func TestCancelledRequestGetsTheSameAnswer(t *testing.T) {
+	e := newEngine(t, rego.Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if d := e.Decide(ctx, nurseReads()); !d.Allowed() {
+		t.Errorf("%+v", d)
+	}
+}
+
+func TestChallengeAndObligations(t *testing.T) {
+	e := newEngine(t, rego.Config{Dir: bundle(t, map[string]string{"rules.rego": `package matron
+
+allow if input.action == "read"
+
+obligations contains "notify" if input.area == "notes"
+
+obligations contains "mark" if input.area == "notes"
+
+decision := {"effect": "challenge", "reasons": [{"code": "step-up", "text": "Why.", "remedy": "How."}]}
+`})})
+	q := nurseReads()
+	want := policy.Decision{Effect: policy.Allow, Rules: []string{"allow"}, Revision: e.Revision(), Obligations: []string{"mark", "notify"}}
+	if diff := cmp.Diff(want, e.Decide(t.Context(), q)); diff != "" {
+		t.Error(diff)
+	}
+	q.Action = policy.Update
+	want = policy.Decision{Effect: policy.Challenge, Reasons: []policy.Reason{{Code: "step-up", Text: "Why.", Remedy: "How."}}, Revision: e.Revision(), Rules: []string{}}
+	if diff := cmp.Diff(want, e.Decide(t.Context(), q)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Every mistake of a bundle is told with its place, and the old bundle stays.
+func TestBadBundleKeepsTheOld(t *testing.T) {
+	const rules = "package matron\n\nallow if input.rule != \"\"\n" + explained
+	for name, c := range map[string]struct {
+		files map[string]string
+		want  []string
+	}{
+		"syntax in two files": {
+			map[string]string{"a.rego": "package matron\n\nallow if if\n", "b.rego": "package x\n\ny = {\n"},
+			[]string{"a.rego:3:10: rego_parse_error", "b.rego:"},
+		},
+		"unknown functions in two files": {
+			map[string]string{"a.rego": rules + "x if one(1)\n\ny if two(2)\n", "b.rego": "package b\n\nz if three(3)\n"},
+			[]string{"a.rego:6:6: rego_type_error: undefined function one", "a.rego:8:6: rego_type_error: undefined function two", "b.rego:3:6: rego_type_error: undefined function three"},
+		},
+		"the network":            {map[string]string{"a.rego": rules + "x if http.send({})\n"}, []string{"a.rego:6:6: rego_type_error: undefined function http.send"}},
+		"the clock":              {map[string]string{"a.rego": rules + "x if time.now_ns() > 1\n"}, []string{"undefined function time.now_ns"}},
+		"chance":                 {map[string]string{"a.rego": rules + "x if rand.intn(\"a\", 2) == 1\n"}, []string{"undefined function rand.intn"}},
+		"allow rests on not":     {map[string]string{"a.rego": "package matron\n\nallow if ok\n\nok if not denied\n\ndenied if input.app == \"x\"\n" + explained}, []string{`a.rego:5:7: allow rests on this "not"`}},
+		"allow by default":       {map[string]string{"a.rego": "package matron\n\ndefault allow := true\n" + explained}, []string{"a.rego:3:1: allow is true by default"}},
+		"allow whatever":         {map[string]string{"a.rego": "package matron\n\nallow := true\n" + explained}, []string{"a.rego:3:1: allow holds without any condition"}},
+		"no allow, no decision":  {map[string]string{"a.rego": "package matron\n\nx := 1\n"}, []string{"no rule data.matron.allow", "no rule data.matron.decision"}},
+		"data in place of rules": {map[string]string{"a.rego": rules, "d.yaml": "matron:\n  allow: true\n"}, []string{"a.rego:3:1: rego_compile_error: conflicting rule"}},
+		"no rules at all":        {map[string]string{}, []string{".:1:1: no rules"}},
+		"data that cannot be read": {
+			map[string]string{"a.rego": rules, "d.yaml": "a: 1\nb: [\n", "e.json": "[1]"},
+			[]string{"d.yaml:", "e.json:1:1: expected a table"},
+		},
+		"an entry twice":   {map[string]string{"a.rego": rules, "d.yaml": "a: 1\n", "e.yaml": "a: 2\n"}, []string{`e.yaml:1:1: entry "a" is in another file`}},
+		"a role twice":     {map[string]string{"a.rego": rules, "d.yaml": "a: 1\na: 2\n"}, []string{"d.yaml:2:1: mapping key \"a\" already defined"}},
+		"two documents":    {map[string]string{"a.rego": rules, "d.yaml": "a: 1\n---\nb: 2\n"}, []string{"d.yaml:1:1: more than one document"}},
+		"nothing in it":    {map[string]string{"a.rego": rules, "d.yaml": ""}, []string{"d.yaml:1:1: "}},
+		"a test fails":     {map[string]string{"a.rego": rules, "a_test.rego": "package a_test\n\ntest_x if data.matron.allow with input as {\"rule\": \"\"}\n"}, []string{"a_test.rego:3:11: test_x failed, expected:"}},
+		"a test is to do":  {map[string]string{"a.rego": rules, "a_test.rego": "package a_test\n\ntodo_test_x if 1 == 2\n"}, []string{"a_test.rego:3:1: todo_test_x is marked as to do"}},
+		"a test errs":      {map[string]string{"a.rego": rules, "a_test.rego": "package a_test\n\ntest_x if time.parse_rfc3339_ns(\"x\") > 0\n"}, []string{"a_test.rego:3:1: test_x failed: "}},
+		"no tests at all":  {map[string]string{"a.rego": rules, "some_test.rego": "package some_test\n"}, []string{".:1:1: no tests"}},
+		"a rule id twice":  {map[string]string{"a.rego": rules + "# METADATA\n# labels:\n#   id: same\nx if input.app == \"\"\n\n# METADATA\n# labels:\n#   id: same\ny if input.app == \"\"\n"}, []string{`rule id "same" is taken`}},
+		"the old language": {map[string]string{"a.rego": "package matron\n\nallow { input.rule }\n"}, []string{"a.rego:3:1: rego_parse_error"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := bundle(t, map[string]string{"a.rego": rules})
+			e := newEngine(t, rego.Config{Dir: dir})
+			before, want := e.Revision(), e.Decide(t.Context(), nurseReads())
+			if err := os.Remove(filepath.Join(dir, "a.rego")); err != nil {
+				t.Fatal(err)
+			}
+			for file, text := range c.files {
+				writeFile(t, dir, file, text)
+			}
+			err := e.Reload(t.Context())
+			if _, ok := errors.AsType[rego.Problems](err); !ok {
+				t.Fatalf("error %v", err)
+			}
+			for _, line := range c.want {
+				if !strings.Contains(err.Error(), line) {
+					t.Errorf("not told %q:\n%v", line, err)
+				}
+			}
+			if diff := cmp.Diff(want, e.Decide(t.Context(), nurseReads())); diff != "" || e.Revision() != before || !want.Allowed() {
+				t.Errorf("the old bundle is gone: %s", diff)
+			}
+		})
+	}
+}
+
+func TestMissingFolderIsRefused(t *testing.T) {
+	if _, err := rego.New(t.Context(), rego.Config{Dir: filepath.Join(t.TempDir(), "none")}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// Decisions go on while bundles change; each is wholly by one of them.
+func TestReloadUnderDecide(t *testing.T) {
+	one := "package matron\n\nallow if input.area == \"notes\"\n" + explained
+	two := "package matron\n\nallow if input.area == \"results\"\n" + explained
+	dir := bundle(t, map[string]string{"a.rego": one})
+	e := newEngine(t, rego.Config{Dir: dir})
+	first := e.Revision()
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				d := e.Decide(t.Context(), nurseReads())
+				if d.Allowed() != (d.Revision == first) || !d.Allowed() && d.Reasons[0].Code != "no" {
+					t.Errorf("%+v", d)
+					return
+				}
+			}
+		})
+	}
+	for i := range 10 {
+		writeFile(t, dir, "a.rego", []string{two, one}[i%2])
+		if err := e.Reload(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	wg.Wait()
+	if e.Revision() != first {
+		t.Error("the same contents have another revision")
+	}
+}
+
+// A change of rules is in force at once, whatever was remembered before.
+func TestReloadForgetsWhatWasAllowed(t *testing.T) {
+	dir := bundle(t, map[string]string{"a.rego": "package matron\n\nallow if input.area == \"notes\"\n" + explained})
+	e := newEngine(t, rego.Config{Dir: dir})
+	if !e.Decide(t.Context(), nurseReads()).Allowed() {
+		t.Fatal("refused")
+	}
+	writeFile(t, dir, "a.rego", "package matron\n\nallow if input.area == \"results\"\n"+explained)
+	if err := e.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if e.Decide(t.Context(), nurseReads()).Allowed() {
+		t.Error("still allowed")
+	}
+}
+
+func TestDefaultBundlePassesItsTests(t *testing.T) {
+	var out bytes.Buffer
+	passed, failed, err := rego.Test(t.Context(), "", &out, true)
+	if err != nil || failed != 0 || passed < 25 || strings.Count(out.String(), "passed\n") != passed {
+		t.Errorf("%d passed, %d failed, %v\n%s", passed, failed, err, out.String())
+	}
+}
+
+// A copy of the default bundle with one wrong line fails with place and value.
+func TestFailureSaysWhatWasExpected(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, rego.Default()); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "roles.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	q := nurseReads()
-	t.Logf("%+v", e.Decide(t.Context(), q))
-	q.Area = "theatres"
-	q.Action = "delete"
-	t.Logf("%+v", e.Decide(t.Context(), q))
-	q = nurseReads()
-	q.Action = "create"
-	q.Area = "prescribing"
-	t.Logf("%+v", e.Decide(t.Context(), q))
-	q.Subject.Roles = nil
-	t.Logf("%+v", e.Decide(t.Context(), q))
-	q.Subject.Sub = ""
-	t.Logf("%+v", e.Decide(t.Context(), q))
+	writeFile(t, dir, "roles.yaml", strings.Replace(string(text), "[read, search, list]", "[raed, search, list]", 1))
+	var out bytes.Buffer
+	_, failed, err := rego.Test(t.Context(), dir, &out, false)
+	if err != nil || failed == 0 || !strings.Contains(out.String(), "test_tables_use_known_actions failed, expected:\n\tunknown == set()") || !strings.Contains(out.String(), `{"raed"}`) {
+		t.Errorf("%d failed, %v\n%s", failed, err, out.String())
+	}
+}
+
+// FuzzDecide asks the default bundle anything. It never panics, an error is a
+// deny, a deny has a reason, and only known words are ever allowed.
+func FuzzDecide(f *testing.F) {
+	e := newEngine(f, rego.Config{})
+	f.Add("https://id.example", "u-1", "nurse", "fhir-read", "read", "notes", "Condition", "1001", "authoritative", false, false)
+	f.Add("i", "s", "R8000", "r", "create", "prescribing", "MedicationRequest", "1", "several", false, true)
+	f.Add("", "", "", "", "", "", "", "", "", true, false)
+	f.Add("i", "s", "api-client", "r", "read", "results", "", "\xff", "unknown", true, true)
+	f.Fuzz(func(t *testing.T, issuer, sub, role, rule, action, area, resource, patient, certainty string, machine, held bool) {
+		q := policy.Request{
+			Subject: policy.Subject{Issuer: issuer, Sub: sub, Roles: strings.Split(role, ","), Machine: machine},
+			Rule:    rule, Action: policy.Action(action), Area: policy.Area(area), Resource: resource,
+			Patients: strings.Fields(patient), Certainty: certainty, Held: held,
+		}
+		d := e.Decide(t.Context(), q)
+		switch {
+		case d.Allowed() && (issuer == "" || sub == "" || rule == "" || action == "" || area == "" || certainty == ""):
+			t.Errorf("allowed without evidence: %+v", q)
+		case d.Allowed() == (len(d.Reasons) > 0):
+			t.Errorf("reasons do not fit the effect: %+v", d)
+		case !d.Allowed() && d.Reasons[0].Code == "policy-error":
+			t.Errorf("the default bundle errs on %+v", q)
+		}
+	})
 }

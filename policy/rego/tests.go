@@ -108,11 +108,11 @@ func failure(result *tester.Result) Problem {
 	for _, e := range slices.Backward(result.Trace) {
 		if e.Op == topdown.FailOp && e.Location != nil && e.QueryID != 0 && e.Location.File == result.Location.File {
 			var detail bytes.Buffer
-			text := fmt.Sprintf("%s failed: expected %s", result.Name, e.Location.Text)
-			if err := topdown.PrettyEvent(&detail, e, topdown.PrettyEventOpts{PrettyVars: true}); err == nil {
-				text += "\n\t" + strings.ReplaceAll(strings.TrimSpace(detail.String()), "\n", "\n\t")
+			if err := topdown.PrettyEvent(&detail, e, topdown.PrettyEventOpts{PrettyVars: true}); err != nil {
+				detail.WriteString(string(e.Location.Text))
 			}
-			return problemAt(e.Location, text)
+			lines := strings.ReplaceAll(strings.TrimSpace(detail.String()), "\n", "\n\t")
+			return problemAt(e.Location, result.Name+" failed, expected:\n\t"+lines)
 		}
 	}
 	return problemAt(result.Location, result.Name+" failed: expected it to hold")

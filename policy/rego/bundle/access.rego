@@ -65,6 +65,14 @@ else := "role-code" if {
 	input.action in row.may[input.area]
 }
 
+# ... or a role has it for this kind of entry ...
+else := "role-resource" if {
+	some code in input.subject.roles
+	row := data.roles[object.get(data.codes, code, code)]
+	row.machine == input.subject.machine
+	input.action in row.also[input.resource]
+}
+
 # ... or every person who is signed in has it.
 else := "everyone" if {
 	input.subject.machine == false

@@ -2,4 +2,171 @@ package matron_test
 
 import data.matron
 
-test_nurse if matron.allow with input as {"subject": {"issuer": "a", "sub": "b", "roles": ["nurse"], "machine": false}, "rule": "r", "certainty": "authoritative", "patients": ["1"], "action": "read", "area": "notes"}
+# A question that is allowed; each test changes what it is about.
+question := {
+	"subject": {
+		"issuer": "https://id.example",
+		"sub": "u-1",
+		"roles": ["nurse"],
+		"machine": false,
+	},
+	"rule": "fhir-read",
+	"action": "read",
+	"area": "notes",
+	"resource": "Condition",
+	"patients": ["1001"],
+	"certainty": "authoritative",
+	"held": false,
+}
+
+asked(change) := object.union(question, change)
+
+in_role(roles) := {"subject": {"roles": roles}}
+
+codes(change) := found if {
+	found := {reason.code | some reason in matron.decision.reasons} with input as asked(change)
+}
+
+test_nurse_reads_notes if matron.allow with input as question
+
+test_national_code_counts_as_its_role if matron.allow with input as asked(in_role(["R8001"]))
+
+test_second_role_counts if matron.allow with input as asked(in_role(["receptionist", "nurse"]))
+
+test_nurse_may_not_prescribe if codes({"action": "create", "area": "prescribing", "resource": "MedicationRequest"}) == {"role-not-permitted"}
+
+test_nurse_charts_what_was_given if {
+	matron.allow with input as asked({"action": "create", "area": "prescribing", "resource": "MedicationAdministration"})
+}
+
+test_doctor_and_pharmacist_prescribe if {
+	every role in ["doctor", "pharmacist", "R8000"] {
+		matron.allow with input as asked(object.union(in_role([role]), {"action": "create", "area": "prescribing"}))
+	}
+}
+
+test_receptionist_sees_no_clinical_record if {
+	every area in ["notes", "results", "prescribing", "theatres", "documents"] {
+		codes(object.union(in_role(["receptionist"]), {"area": area})) == {"role-not-permitted"}
+	}
+}
+
+test_administrator_sees_no_patient if {
+	every area in ["demographics", "encounters", "notes", "results", "prescribing", "theatres", "documents"] {
+		codes(object.union(in_role(["system-administrator"]), {"area": area})) == {"role-not-permitted"}
+	}
+}
+
+# Matron's own pages: which roles may read each.
+own_pages := {
+	"audit": {"privacy-officer"},
+	"live": {"privacy-officer", "security-analyst"},
+	"safety": {"clinical-safety-officer"},
+}
+
+test_own_pages if {
+	every area, roles in own_pages {
+		roles == {role |
+			some role, _ in data.roles
+			matron.allow with input as asked(object.union(in_role([role]), {"area": area, "patients": [], "certainty": "none"}))
+		}
+	}
+}
+
+test_home_is_for_everyone_signed_in if {
+	matron.allow with input as asked({"subject": {"roles": []}, "area": "home", "patients": [], "certainty": "none"})
+}
+
+test_home_is_not_for_systems if {
+	codes({"subject": {"roles": ["api-client"], "machine": true}, "area": "home"}) == {"role-not-permitted"}
+}
+
+test_person_never_gets_what_is_for_systems if codes(in_role(["api-client"])) == {"no-role"}
+
+test_system_never_gets_what_is_for_people if {
+	codes({"subject": {"roles": ["doctor"], "machine": true}}) == {"no-role"}
+}
+
+test_system_reads if matron.allow with input as asked({"subject": {"roles": ["api-client"], "machine": true}})
+
+test_nobody if {
+	codes({"subject": {"sub": ""}}) == {"no-identity"}
+	codes({"subject": {"issuer": ""}}) == {"no-identity"}
+}
+
+test_unmapped if codes({"rule": ""}) == {"unmapped"}
+
+test_unknown_words if {
+	codes({"action": ""}) == {"unknown-action"}
+	codes({"action": "fly"}) == {"unknown-action"}
+	codes({"area": ""}) == {"unknown-area"}
+	codes({"area": "kitchen"}) == {"unknown-area"}
+}
+
+test_patient_unknown if {
+	every certainty in ["", "unknown", "sure"] {
+		codes({"certainty": certainty}) == {"patient-unknown"}
+	}
+	codes({"patients": []}) == {"patient-unknown"}
+	codes({"certainty": "none"}) == {"patient-unknown"}
+}
+
+test_held_answer_may_name_the_patient if {
+	matron.allow with input as asked({"certainty": "unknown", "patients": [], "held": true})
+}
+
+test_change_must_name_the_patient_beforehand if {
+	codes(object.union(in_role(["doctor"]), {"action": "delete", "certainty": "unknown", "patients": [], "held": true})) == {"patient-unknown"}
+}
+
+test_refusal_names_who_may if {
+	some reason in matron.decision.reasons with input as asked({"action": "create", "area": "prescribing", "resource": "MedicationRequest"})
+	reason.text == "You are signed in as nurse, and that role may not add to prescriptions."
+	startswith(reason.remedy, "Ask somebody who may: doctor, pharmacist.")
+}
+
+# The tables hold together: every word in them is one that the rules know.
+rows contains [area, actions] if {
+	some role in data.roles
+	some area, actions in role.may
+}
+
+rows contains [area, actions] if some area, actions in data.everyone
+
+test_tables_use_known_areas if {
+	unknown := {area | some [area, _] in rows} - object.keys(data.areas)
+	unknown == set()
+}
+
+test_tables_use_known_actions if {
+	granted := {action | some [_, actions] in rows; some action in actions}
+	besides := {action |
+		some role in data.roles
+		some actions in role.also
+		some action in actions
+	}
+	unknown := (granted | besides) - object.keys(data.actions)
+	unknown == set()
+}
+
+test_codes_stand_for_roles if {
+	unknown := {role | some _, role in data.codes} - object.keys(data.roles)
+	unknown == set()
+}
+
+test_codes_are_not_names if object.keys(data.codes) & object.keys(data.roles) == set()
+
+test_roles_are_complete if {
+	every role in data.roles {
+		is_string(role.title)
+		is_boolean(role.machine)
+		is_object(role.may)
+	}
+}
+
+test_reasons_are_complete if {
+	every reason in data.reasons {
+		is_string(reason.text)
+		is_string(reason.remedy)
+	}
+}

@@ -95,6 +95,12 @@ able contains role.title if {
 	input.action in role.may[input.area]
 }
 
+able contains role.title if {
+	some role in data.roles
+	role.machine == input.subject.machine
+	input.action in role.also[input.resource]
+}
+
 default who := ""
 
 who := data.who.none if count(able) == 0
