@@ -37,6 +37,9 @@ func setParts(a *proxy.Access, parts []proxy.Part) {
 
 // decided reports whether an area is among those that the policy was asked about.
 func decided(a *proxy.Access, area string) bool {
+	if area == "" {
+		return false
+	}
 	if string(a.Area) == area {
 		return true
 	}
