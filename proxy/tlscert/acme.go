@@ -56,9 +56,17 @@ func newACME(ctx context.Context, cfg Config) (*issued, error) {
 	a.stop = stop
 	if err := a.magic.ManageSync(life, cfg.Names); err != nil {
 		a.close()
-		return nil, fmt.Errorf("issue by %s: %w", cfg.ACME.Directory, err)
+		return nil, fmt.Errorf("issue by %s: %w", cfg.ACME.service(), err)
 	}
 	return a, nil
+}
+
+// service names whom an error is about.
+func (c ACMEConfig) service() string {
+	if c.EABKeyID == "" {
+		return c.Directory
+	}
+	return fmt.Sprintf("%s for external account %s (key in %s)", c.Directory, c.EABKeyID, c.EABKeyFile)
 }
 
 // issuer checks the configuration of the service.
@@ -79,7 +87,7 @@ func (cfg Config) issuer() (certmagic.ACMEIssuer, error) {
 		return certmagic.ACMEIssuer{}, err
 	}
 	return certmagic.ACMEIssuer{
-		CA: c.Directory, TestCA: c.Directory, Email: c.Email, Agreed: true,
+		CA: c.Directory, Email: c.Email, Agreed: true,
 		TrustedRoots: roots, ExternalAccount: binding,
 		DisableHTTPChallenge: !c.HTTPChallenge, AltTLSALPNPort: c.TLSPort, AltHTTPPort: c.HTTPPort,
 	}, nil
