@@ -2,15 +2,23 @@
 // through the real gateway over real HTTPS, look patients up, read, write and
 // search, mostly on their own ward, with some misuse among it.
 //
-// It knows nothing of the gateway's inside; it sends requests as browsers and
-// applications do and counts what it sent and what came back.
+// It knows nothing of the gateway's inside: it sends requests as browsers and
+// applications do and counts what it sent and what came back. Run may be called
+// by several goroutines.
 package staff
 
 import (
 	"context"
 	"crypto/x509"
 	"log/slog"
+	"math/rand/v2"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/matron-epr/matron/cmd/matron/demo/hospital"
 )
@@ -33,6 +41,17 @@ const (
 	Provider Class = "provider"
 )
 
+// Kinds of misuse that are acted out.
+const (
+	OwnRecord   = "own-record"
+	Household   = "household"
+	Bulk        = "bulk-opening"
+	Prescribing = "receptionist-prescribing" // tried, and refused
+)
+
+// bulkPatients is how many records one bulk opening goes through.
+const bulkPatients = 32
+
 // Config is what Run needs.
 type Config struct {
 	Gateway  string         // e.g. https://localhost:8443
@@ -49,6 +68,8 @@ type Config struct {
 	// Internal is the prefix of the gateway's own routes; "" means /.matron.
 	// Every path under it that is not in Dashboards counts as SignIn.
 	Internal string
+	// SignOut is asked for at the end of a stint; "" means that people just leave.
+	SignOut string
 	// TokenURL, ClientID and ClientSecret are the API client's; an empty TokenURL
 	// leaves the API client out.
 	TokenURL, ClientID, ClientSecret string
@@ -56,20 +77,126 @@ type Config struct {
 	Log                              *slog.Logger
 }
 
-// Counts is what was sent and what came back. For each class the requests equal
-// the responses of every status plus the failures.
-type Counts struct {
-	Requests  map[Class]uint64         `json:"requests"`
-	Responses map[Class]map[int]uint64 `json:"responses"`
-	// Failures got no response: whether they reached the gateway is not known.
-	Failures map[Class]uint64 `json:"failures"`
-	SignIns  uint64           `json:"sign_ins"` // sign-ins completed
-	// Denials is how many application and dashboard requests were answered 403.
-	Denials uint64 `json:"denials"`
-	// Misuse counts the misuse that was acted out, by kind.
-	Misuse map[string]uint64 `json:"misuse"`
+func (c Config) withDefaults() Config {
+	if c.Rate <= 0 {
+		c.Rate = 5
+	}
+	if c.People <= 0 {
+		c.People = 12
+	}
+	if c.FHIR == "" {
+		c.FHIR = "/fhir"
+	}
+	if c.UI == "" {
+		c.UI = "/ui"
+	}
+	if c.Internal == "" {
+		c.Internal = "/.matron"
+	}
+	return c
+}
+
+// classify says which class a request to target is of.
+func (c Config) classify(target *url.URL) Class {
+	gateway, err := url.Parse(c.Gateway)
+	if err != nil || target.Host != gateway.Host {
+		return Provider
+	}
+	if slices.Contains(c.Dashboards, target.Path) {
+		return Dashboard
+	}
+	if target.Path == c.Internal || strings.HasPrefix(target.Path, c.Internal+"/") {
+		return SignIn
+	}
+	return Application
+}
+
+// crew is everything that one Run shares.
+type crew struct {
+	cfg     Config
+	counter *counter
+	pace    *rate.Limiter // of ordinary work
+	haste   *rate.Limiter // of misuse, so that it does not wait behind the others
+	web     *web
 }
 
 // Run lets the staff work until ctx ends, lets requests in flight finish, and
 // returns what was counted.
-func Run(context.Context, Config) Counts { return Counts{} }
+func Run(ctx context.Context, cfg Config) Counts {
+	cfg = cfg.withDefaults()
+	burst := max(1, int(cfg.Rate))
+	c := &crew{
+		cfg: cfg, counter: newCounter(), web: newWeb(cfg.CA),
+		pace: rate.NewLimiter(rate.Limit(cfg.Rate), burst), haste: rate.NewLimiter(rate.Limit(cfg.Rate), burst),
+	}
+	var group sync.WaitGroup
+	roster := make(chan hospital.Staff)
+	group.Go(func() { c.callUp(ctx, roster) })
+	for i := range cfg.People {
+		rng := newRand(cfg.Seed, uint64(i)) //nolint:gosec // i counts people and is small
+		group.Go(func() { c.work(ctx, roster, rng) })
+	}
+	group.Go(func() { c.misbehave(ctx, newRand(cfg.Seed, 1<<32)) })
+	if cfg.TokenURL != "" {
+		group.Go(func() { c.machine(ctx, newRand(cfg.Seed, 1<<33)) })
+	}
+	group.Wait()
+	c.web.close()
+	return c.counter.counts()
+}
+
+func newRand(seed, stream uint64) *rand.Rand {
+	return rand.New(rand.NewPCG(seed, stream)) //nolint:gosec // simulated work, nothing secret
+}
+
+// callUp hands out the staff in turn, everybody once before anybody twice.
+func (c *crew) callUp(ctx context.Context, roster chan<- hospital.Staff) {
+	rng := newRand(c.cfg.Seed, 1<<34)
+	for {
+		people := slices.DeleteFunc(slices.Clone(c.cfg.Hospital.Staff), hospital.Staff.Machine)
+		rng.Shuffle(len(people), func(i, j int) { people[i], people[j] = people[j], people[i] })
+		for _, p := range people {
+			select {
+			case roster <- p:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// work takes one stint after another: sign in, see some patients, leave.
+func (c *crew) work(ctx context.Context, roster <-chan hospital.Staff, rng *rand.Rand) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case p := <-roster:
+			if !c.stint(ctx, p, rng) {
+				idle(ctx, time.Second) // the gateway is not there: do not hammer it
+			}
+		}
+	}
+}
+
+func (c *crew) stint(ctx context.Context, p hospital.Staff, rng *rand.Rand) bool {
+	w := c.newWorker(p, rng, c.pace)
+	if !w.signIn(ctx) {
+		return false
+	}
+	for range 4 + rng.IntN(5) {
+		if ctx.Err() != nil || w.lost {
+			break
+		}
+		w.task(ctx)
+	}
+	w.leave(ctx)
+	return !w.lost
+}
+
+func idle(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
