@@ -105,7 +105,7 @@ func (s *Site) eventTable(title string, rows []audit.Access, who, whose bool, re
 	if whose {
 		t.Head = append(t.Head, text("Whose record"))
 	}
-	t.Head = append(t.Head, text("What"), text("Part of the record"), text("Why allowed"), text("Result"))
+	t.Head = append(t.Head, text("What"), text("Part of the record"), text("Why"), text("Result"))
 	for _, a := range rows {
 		row := []cell{text(s.formatSecond(a.Time))}
 		if who {
@@ -148,7 +148,15 @@ func (s *Site) patientCell(a audit.Access, reason string) cell {
 		}
 		return text("Not known")
 	}
-	return cell{Text: ref.label(false), Href: s.patientURL(ref, because(reason)), Hidden: "who viewed this record"}
+	return s.refCell(ref, reason)
+}
+
+// refCell names a patient, masked, with the way to who viewed their record.
+func (s *Site) refCell(ref patientRef, reason string) cell {
+	return cell{
+		Text: ref.label(false), Href: s.patientURL(ref, because(reason)),
+		Hidden: "who viewed this record", Class: "app-table__id",
+	}
 }
 
 // part says which part of the record it was.
@@ -176,5 +184,15 @@ func basis(a audit.Access) string {
 	if a.Basis == "" {
 		return "Not yet explained"
 	}
-	return readable(a.Basis)
+	return basisWords(a.Basis)
+}
+
+// basisWords makes a basis readable and leaves its evidence as it is:
+// "break-glass:BG-7" becomes "Break glass: BG-7".
+func basisWords(code string) string {
+	kind, evidence, found := strings.Cut(code, ":")
+	if !found {
+		return sentenceCase(readable(code))
+	}
+	return sentenceCase(readable(kind)) + ": " + evidence
 }

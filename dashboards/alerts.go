@@ -84,7 +84,7 @@ func (s *Site) alertPatient(a Alert) cell {
 	if ref == (patientRef{}) {
 		return text("Several patients")
 	}
-	return cell{Text: ref.label(false), Href: s.patientURL(ref, because("alert-review")), Hidden: "who viewed this record"}
+	return s.refCell(ref, "alert-review")
 }
 
 func severityTag(v Severity) tag {

@@ -118,9 +118,12 @@ type cell struct {
 	Lines  []string
 }
 
+// caption of a table. Hidden keeps it for screen readers where a heading above
+// the table says the same.
 type caption struct {
-	Text string
-	Size string
+	Text   string
+	Size   string
+	Hidden bool
 }
 
 type table struct {

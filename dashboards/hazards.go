@@ -139,7 +139,7 @@ func (s *Site) hazardTable(all []hazardlog.Hazard) table {
 	}
 	for _, h := range all {
 		t.Rows = append(t.Rows, []cell{
-			text(h.ID),
+			{Text: h.ID, Class: "app-table__id"},
 			link(h.Name, Base+"hazards/"+h.ID),
 			tagged(riskTag(h.Initial.Risk())),
 			tagged(riskTag(h.Residual.Risk())),
@@ -261,7 +261,9 @@ func controlTable(controls []hazardlog.Control) table {
 			since = "With the gateway"
 		}
 		t.Rows = append(t.Rows, []cell{
-			text(c.Text), text(c.ID), text(sentenceCase(string(c.Type))), text(since),
+			text(c.Text),
+			{Text: c.ID, Class: "app-table__id"},
+			text(sentenceCase(string(c.Type))), text(since),
 			tagged(controlTag(c.Status)), text("Not measured yet"),
 		})
 	}

@@ -1,7 +1,10 @@
 package dashboards
 
 import (
+	"cmp"
 	"net/http"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/matron-epr/matron/audit"
@@ -74,6 +77,7 @@ func (s *Site) alertPanel(r *http.Request) panel {
 		return p
 	}
 	t := s.alertTable("The first alerts", found)
+	t.Caption.Hidden = true
 	p.Table = &t
 	return p
 }
@@ -95,8 +99,8 @@ func (s *Site) refusedPanel(r *http.Request, effect string) panel {
 		p.Text = "Found: " + s.count(s.cfg.Health(r.Context()), 0) + "."
 		return p
 	}
-	t := s.eventTable("The newest", rows, true, true, "planned-audit")
-	t.ID = p.ID + "-table"
+	t := s.eventTable(p.Heading+", newest first", rows, true, true, "planned-audit")
+	t.ID, t.Caption.Hidden = p.ID+"-table", true
 	p.Table = &t
 	return p
 }
@@ -154,21 +158,27 @@ func runningText(log hazardlog.Log, h Health) string {
 	return running + "Comparison with the approved version: not measured yet."
 }
 
-// gravestCell counts the hazards whose residual risk needs a reason, and those
-// that nobody has rated.
+// gravestCell counts the hazards whose residual risk needs a reason, gives the
+// reasons of the gravest, and counts those that nobody has rated.
 func (s *Site) gravestCell() cell {
-	var grave, unrated uint64
+	var grave []hazardlog.Hazard
+	var unrated uint64
 	for _, h := range s.cfg.Hazards.Hazards {
 		switch risk := h.Residual.Risk(); {
 		case !risk.Rated():
 			unrated++
 		case risk >= 3:
-			grave++
+			grave = append(grave, h)
 		}
 	}
-	words := plural(grave, "hazard", "hazards")
+	slices.SortStableFunc(grave, func(a, b hazardlog.Hazard) int { return cmp.Compare(b.Residual.Risk(), a.Residual.Risk()) })
+	words := plural(uint64(len(grave)), "hazard", "hazards")
 	if unrated > 0 {
 		words += ", and " + formatCount(unrated) + " not rated"
 	}
-	return link(words, Base+"hazards")
+	out := link(words, Base+"hazards")
+	for _, h := range grave[:min(len(grave), homeRows)] {
+		out.Lines = append(out.Lines, h.ID+", risk "+strconv.Itoa(int(h.Residual.Risk()))+": "+h.Residual.Justification)
+	}
+	return out
 }

@@ -26,6 +26,7 @@ type livePage struct {
 	Partial string // what could not be read
 	Update  string // address to fetch again
 	Refresh button
+	Clock   string // when the figures were read
 }
 
 // state is the largest line on the page.
@@ -42,6 +43,7 @@ func (s *Site) live(r *http.Request) (answer, error) {
 		chrome:  s.chrome(r, "Live"),
 		State:   s.stateLine(health),
 		Update:  Base + "live/now",
+		Clock:   s.formatClock(s.cfg.Now()),
 		Refresh: button{Text: "Refresh", Href: Base + "live", Variant: "secondary", Small: true},
 	}
 	now := s.cfg.Now()
@@ -98,6 +100,10 @@ func (s *Site) liveFacts(h Health, rates []audit.Rate) summaryList {
 			slow = formatMillis(last.P50) + " for half of the requests, " + formatMillis(last.P99) + " for 99 of 100"
 		}
 	}
+	waiting := plural(h.Waiting, "record waiting", "records waiting")
+	if h.Index == StateUnknown {
+		waiting = ""
+	}
 	revision := h.PolicyRev
 	if revision == "" {
 		revision = "Unknown"
@@ -107,7 +113,7 @@ func (s *Site) liveFacts(h Health, rates []audit.Rate) summaryList {
 		{text("Refused"), text(refused)},
 		{text("Time taken"), text(slow)},
 		{text("Record"), cell{Tag: stateTag(h.Journal), Text: s.newest(h)}},
-		{text("Searchable copy"), cell{Tag: stateTag(h.Index), Text: plural(h.Waiting, "record waiting", "records waiting")}},
+		{text("Searchable copy"), cell{Tag: stateTag(h.Index), Text: waiting}},
 		{text("Policy in force"), text(revision)},
 	}}
 }

@@ -80,7 +80,7 @@ func (s *Site) nav(r *http.Request) []navItem {
 			continue
 		}
 		item := entry.item
-		item.Current = r.URL.Path == item.Href || (item.Href != Base && strings.HasPrefix(r.URL.Path, item.Href+"/"))
+		item.Current = current(r.URL.Path, item.Href)
 		items = append(items, item)
 	}
 	return items
@@ -106,7 +106,9 @@ func (s *Site) banners(h Health) []banner {
 	add(h.Mode == "bypass", "The gateway is bypassed: requests are passed on and recorded, and nothing is refused.")
 	add(h.Mode == "observe", "The gateway observes only: it records what it would refuse and refuses nothing.")
 	add(h.Index == StateFailed, "The searchable copy of the record does not answer. Care goes on and every access is still recorded; lists and counts cannot be trusted to be complete.")
-	add(h.Index != StateFailed && s.stale(h), "Lists are behind: "+plural(h.Waiting, "record is", "records are")+" waiting to become searchable. Counts are at least what is shown.")
+	unknown := h.Index == StateUnknown || h.IndexedTo.IsZero()
+	add(h.Index != StateFailed && unknown, "It is not known whether lists are complete. Counts are at least what is shown.")
+	add(h.Index == StateOK && !unknown && s.stale(h), "Lists are behind: "+plural(h.Waiting, "record is", "records are")+" waiting to become searchable. Counts are at least what is shown.")
 	add(h.ReloadBad, "The last change of configuration or policy was refused at "+s.formatClock(h.ReloadAt)+". The one before stays in force.")
 	return out
 }
@@ -126,4 +128,13 @@ func (s *Site) count(h Health, n uint64) string {
 		return "Unknown"
 	}
 	return "At least " + formatCount(n)
+}
+
+// current reports whether a page belongs to an entry of the menu. What a look-up
+// leads to belongs to Look up.
+func current(path, href string) bool {
+	if href == Base+"lookup" && (strings.HasPrefix(path, Base+"patients/") || strings.HasPrefix(path, Base+"staff/")) {
+		return true
+	}
+	return path == href || (href != Base && strings.HasPrefix(path, href+"/"))
 }

@@ -169,8 +169,20 @@ func (s *Site) peopleTable(people []audit.PersonSummary, reason string) table {
 			text(s.formatTime(p.First)),
 			text(s.formatTime(p.Last)),
 			text(sentenceCase(list(p.Areas, "not known"))),
-			text(list(p.Bases, "Not yet explained")),
+			bases(p.Bases),
 		})
 	}
 	return t
+}
+
+// bases lists why the views were allowed, one a line.
+func bases(codes []string) cell {
+	if len(codes) == 0 {
+		return text("Not yet explained")
+	}
+	out := cell{}
+	for _, code := range codes {
+		out.Lines = append(out.Lines, basisWords(code))
+	}
+	return out
 }

@@ -26,6 +26,8 @@ const STATES = {
   unrecorded: ['home', 'patient', 'alerts', 'staff']
 }
 
+const LIMIT = { timeout: 60_000 }
+
 let server
 let served
 let browser
@@ -80,9 +82,23 @@ function tooSmall () {
   return small
 }
 
-async function check (page, what) {
+// axe needs scripts of its own in the page. Where pages are looked at without
+// JavaScript it looks at the same page with Matron's script left out.
+async function axe (page, what) {
   const { violations } = await new AxeBuilder({ page }).withTags(TAGS).analyze()
   assert.deepEqual(violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html.slice(0, 160)).join(' | ')}`), [], `${what}: axe`)
+}
+
+async function axeWithoutScript (origin, path, width, what) {
+  const { context, page, complaints } = await open(origin, width, true)
+  await page.route('**/*.js', (route) => route.fulfill({ contentType: 'text/javascript', body: '' }))
+  await page.goto(origin + path)
+  await axe(page, what)
+  assert.deepEqual(complaints, [], 'complaints of the browser')
+  await context.close()
+}
+
+async function check (page, what) {
   const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth)
   assert.ok(wide <= 0, `${what}: ${wide} px wider than the window`)
   assert.deepEqual(await page.evaluate(tooSmall), [], `${what}: targets below 24 px`)
@@ -97,11 +113,13 @@ for (const [state, names] of Object.entries(STATES)) {
     for (const name of names) {
       for (const width of [320, 1440]) {
         for (const js of [true, false]) {
-          test(`${name} at ${width} px ${js ? 'with' : 'without'} JavaScript`, async () => {
+          test(`${name} at ${width} px ${js ? 'with' : 'without'} JavaScript`, LIMIT, async () => {
             const origin = served.states[state]
             const { context, page, complaints } = await open(origin, width, js)
             await page.goto(origin + served.pages[name])
             await check(page, `${state} ${name}`)
+            if (js) await axe(page, `${state} ${name}`)
+            else if (width === 320) await axeWithoutScript(origin, served.pages[name], width, `${state} ${name}`)
             if (shots && js) await page.screenshot({ path: join(shots, `${state}-${name}-${width}.png`), fullPage: true })
             assert.deepEqual(complaints, [], 'complaints of the browser')
             await context.close()
@@ -123,7 +141,7 @@ describe('journeys', () => {
   }
 
   for (const js of [true, false]) {
-    test(`look up a patient by keyboard ${js ? 'with' : 'without'} JavaScript`, async () => {
+    test(`look up a patient by keyboard ${js ? 'with' : 'without'} JavaScript`, LIMIT, async () => {
       const origin = served.states.full
       const { context, page, complaints } = await open(origin, 1440, js)
       await page.goto(origin + '/.matron/')
@@ -138,6 +156,7 @@ describe('journeys', () => {
       assert.match(await page.title(), /^Error: /)
       if (js) assert.ok(await page.evaluate(() => document.activeElement.matches('.nhsuk-error-summary')), 'focus on the summary')
       await check(page, 'look up with errors')
+      if (js) await axe(page, 'look up with errors')
       if (shots && js) await page.screenshot({ path: join(shots, 'journey-lookup-errors.png'), fullPage: true })
 
       await tabTo(page, '#number')
@@ -165,7 +184,7 @@ describe('journeys', () => {
     })
   }
 
-  test('the live page updates itself, and stops when asked', async () => {
+  test('the live page updates itself, and stops when asked', LIMIT, async () => {
     const origin = served.states.full
     const { context, page, complaints } = await open(origin, 1440, true)
     await page.clock.install()
@@ -183,7 +202,7 @@ describe('journeys', () => {
     await context.close()
   })
 
-  test('figures that cannot be updated are marked as old', async () => {
+  test('figures that cannot be updated are marked as old', LIMIT, async () => {
     const origin = served.states.full
     const { context, page } = await open(origin, 1440, true)
     await page.clock.install()
@@ -196,12 +215,13 @@ describe('journeys', () => {
     await context.close()
   })
 
-  test('forced colours and print', async () => {
+  test('forced colours and print', LIMIT, async () => {
     const origin = served.states.full
     const { context, page, complaints } = await open(origin, 1440, true, { forcedColors: 'active', reducedMotion: 'reduce' })
     await page.goto(origin + '/.matron/live')
     assert.equal(await page.getByRole('status').innerText(), 'Updates are paused.')
     await check(page, 'live in forced colours')
+    await axe(page, 'live in forced colours')
     if (shots) await page.screenshot({ path: join(shots, 'forced-live.png') })
     await page.emulateMedia({ media: 'print', forcedColors: 'none' })
     await page.goto(origin + '/.matron/hazards')
