@@ -56,6 +56,20 @@ func (f *floods) note(key floodKey, now time.Time) (write bool, missed uint64) {
 	return true, missed
 }
 
+// drain returns the events that no record counts yet, and forgets them.
+func (f *floods) drain() map[floodKey]uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	owed := make(map[floodKey]uint64)
+	for key, e := range f.seen {
+		if e.missed > 0 {
+			owed[key] = e.missed
+			e.missed = 0
+		}
+	}
+	return owed
+}
+
 // sweep forgets keys whose window is over and that owe no count.
 func (f *floods) sweep(now time.Time) {
 	if len(f.seen) < floodKeys {

@@ -56,8 +56,8 @@ type forwarder struct {
 	proxy httputil.ReverseProxy
 	// once never uses a connection a second time, so that net/http never sends
 	// a request again whose connection broke (GW-05).
-	once http.RoundTripper
-	pool http.RoundTripper
+	once *http.Transport
+	pool *http.Transport
 }
 
 func newForwarder(g *Gateway, r *route) *forwarder {

@@ -62,8 +62,29 @@ func (g *Gateway) Swap(apps []App) error {
 		routes = append(routes, r)
 	}
 	slices.SortStableFunc(routes, func(a, b *route) int { return len(b.trimmed) - len(a.trimmed) })
-	g.routes.Store(&routes)
+	if old := g.routes.Swap(&routes); old != nil {
+		for _, r := range *old {
+			r.rest()
+		}
+	}
 	return nil
+}
+
+// Close records the limit events that are counted and not yet recorded, and
+// lets go of idle connections. Requests must have ended by then.
+func (g *Gateway) Close() error {
+	err := g.flushFloods()
+	for _, r := range *g.routes.Load() {
+		r.rest()
+	}
+	return err
+}
+
+// rest lets go of idle connections; those in use are let go of after use.
+func (r *route) rest() {
+	if f, ok := r.handler.(*forwarder); ok {
+		f.pool.CloseIdleConnections()
+	}
 }
 
 // newRoute fills in the defaults of a and builds its handler.

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -172,7 +173,7 @@ func (x *exchange) fateUnknown() bool { return x.forwarded && x.writes() }
 func (x *exchange) recordLimit(cause error) error {
 	key := floodKey{x.subject.Issuer, x.subject.Sub, x.access.Kind}
 	if !x.subject.Known() {
-		key.sub = x.ip
+		key.sub, key.kind = x.ip, Anonymous
 	}
 	now := x.g.cfg.Now()
 	write, missed := x.g.floods.note(key, now)
@@ -184,13 +185,38 @@ func (x *exchange) recordLimit(cause error) error {
 	rec.Kind, rec.Effect, rec.WouldDeny = audit.KindLimit, policy.Deny.String(), false
 	rec.Reasons = []string{e.code}
 	rec.Outcome, rec.Status = audit.MinorFailure, uint64(e.status)
-	rec.Detail = append(rec.Detail, "kind="+string(key.kind))
-	if missed > 0 {
-		rec.Detail = append(rec.Detail, "uncounted="+strconv.FormatUint(missed, 10))
-	}
+	rec.Detail = append(rec.Detail, limitDetail(key.kind, missed)...)
 	x.decision = rec
 	_, err := x.append([]*audit.Record{&x.decision})
 	return err
+}
+
+// limitDetail says what was limited and how many events of the same person and
+// kind went before that have no record of their own.
+func limitDetail(kind LimitKind, missed uint64) []string {
+	d := []string{"kind=" + string(kind)}
+	if missed > 0 {
+		d = append(d, "unrecorded="+strconv.FormatUint(missed, 10))
+	}
+	return d
+}
+
+// flushFloods records what is counted and not yet recorded.
+func (g *Gateway) flushFloods() error {
+	for key, missed := range g.floods.drain() {
+		rec := &audit.Record{
+			Kind: audit.KindLimit, Time: stamp(g.cfg.Now()), UserIssuer: key.issuer, UserSub: key.sub,
+			Effect: policy.Deny.String(), Reasons: []string{explain(errLimited).code},
+			Outcome: audit.MinorFailure, Detail: limitDetail(key.kind, missed),
+		}
+		if key.issuer == "" {
+			rec.UserSub, rec.ClientIP = "", key.sub
+		}
+		if err := g.cfg.Log.Add(rec); err != nil {
+			return fmt.Errorf("record limit events: %w", err)
+		}
+	}
+	return nil
 }
 
 // logSend notes that an answer could not be rendered, which only a broken

@@ -53,6 +53,9 @@ type Access struct {
 	// parts differ, Action or Area above is empty, so that nobody who overlooks
 	// Parts allows the exchange.
 	Parts []Part
+	// Redact names query parameters whose values are secret: the record has them
+	// without the value.
+	Redact []string
 }
 
 // Part is one of several things that one exchange does.
