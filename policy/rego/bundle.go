@@ -120,7 +120,7 @@ func bundleFiles(fsys fs.FS) ([]string, error) {
 // framed puts the length in front, so that no two bundles hash alike by moving
 // text from one file to the next.
 func framed(b []byte) []byte {
-	return append(binary.BigEndian.AppendUint64(nil, uint64(len(b))), b...)
+	return append(binary.AppendVarint(nil, int64(len(b))), b...)
 }
 
 // add parses one file into the source.

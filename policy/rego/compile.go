@@ -65,14 +65,14 @@ func (c *compiled) prepare(compiler *ast.Compiler) error {
 	if len(rulesNamed(compiler, "basis")) > 0 {
 		allow += "; data.matron.basis = answer"
 	}
-	if c.allow, err = c.query(allow, compiler); err != nil {
+	if c.allow, err = compileQuery(allow, compiler); err != nil {
 		return err
 	}
-	if c.decision, err = c.query("data.matron.decision = answer", compiler); err != nil {
+	if c.decision, err = compileQuery("data.matron.decision = answer", compiler); err != nil {
 		return err
 	}
 	if len(rulesNamed(compiler, "obligations")) > 0 {
-		c.obligations, err = c.query("data.matron.obligations = answer", compiler)
+		c.obligations, err = compileQuery("data.matron.obligations = answer", compiler)
 	}
 	return err
 }
@@ -83,7 +83,7 @@ type query struct {
 	compiler ast.QueryCompiler
 }
 
-func (c *compiled) query(text string, compiler *ast.Compiler) (*query, error) {
+func compileQuery(text string, compiler *ast.Compiler) (*query, error) {
 	body, err := ast.ParseBodyWithOpts(text, ast.ParserOptions{RegoVersion: ast.RegoV1})
 	if err != nil {
 		return nil, fmt.Errorf("parse %s: %w", text, err)

@@ -22,11 +22,16 @@ type field struct {
 	key     func([]byte, *policy.Request) []byte
 }
 
-// facts is every field of a question in the order of the policy package. Times
+// maxFacts bounds what a question holds at each level.
+const maxFacts = 24
+
+// facts is every field of a question in the order of the policy package, and
+// known, which says that the subject names somebody. Times
 // are given in whole seconds: a rule about an hour needs no more, and within
 // one second the same question stays the same.
 func facts() []field {
 	return []field{
+		ofSubject(flag("known", func(q *policy.Request) bool { return q.Subject.Known() })),
 		subjectText("issuer", func(q *policy.Request) string { return q.Subject.Issuer }),
 		subjectText("sub", func(q *policy.Request) string { return q.Subject.Sub }),
 		subjectText("person", func(q *policy.Request) string { return q.Subject.Person }),
@@ -71,7 +76,7 @@ func texts(name string, get func(*policy.Request) []string) field {
 		term: func(v vocabulary, q *policy.Request) *ast.Term { return v.texts(get(q)) },
 		key: func(b []byte, q *policy.Request) []byte {
 			list := get(q)
-			b = binary.AppendUvarint(b, uint64(len(list)))
+			b = binary.AppendVarint(b, int64(len(list)))
 			for _, s := range list {
 				b = appendText(b, s)
 			}
@@ -83,7 +88,7 @@ func texts(name string, get func(*policy.Request) []string) field {
 func number(name string, get func(*policy.Request) int) field {
 	return field{
 		name: ast.StringTerm(name),
-		term: func(v vocabulary, q *policy.Request) *ast.Term { return ast.InternedTerm(get(q)) },
+		term: func(_ vocabulary, q *policy.Request) *ast.Term { return ast.InternedTerm(get(q)) },
 		key:  func(b []byte, q *policy.Request) []byte { return binary.AppendVarint(b, int64(get(q))) },
 	}
 }
@@ -91,7 +96,7 @@ func number(name string, get func(*policy.Request) int) field {
 func flag(name string, get func(*policy.Request) bool) field {
 	return field{
 		name: ast.StringTerm(name),
-		term: func(v vocabulary, q *policy.Request) *ast.Term { return ast.InternedTerm(get(q)) },
+		term: func(_ vocabulary, q *policy.Request) *ast.Term { return ast.InternedTerm(get(q)) },
 		key:  func(b []byte, q *policy.Request) []byte { return strconv.AppendBool(b, get(q)) },
 	}
 }
@@ -100,7 +105,7 @@ func flag(name string, get func(*policy.Request) bool) field {
 func instant(name string, get func(*policy.Request) time.Time) field {
 	return field{
 		name: ast.StringTerm(name),
-		term: func(v vocabulary, q *policy.Request) *ast.Term {
+		term: func(_ vocabulary, q *policy.Request) *ast.Term {
 			t := get(q)
 			if t.IsZero() {
 				return ast.InternedEmptyString
@@ -124,7 +129,7 @@ func ofSubject(f field) field {
 }
 
 func appendText(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+	return append(binary.AppendVarint(b, int64(len(s))), s...)
 }
 
 // vocabulary holds the words that a bundle mentions as ready-made terms. Terms
@@ -175,8 +180,8 @@ func (v vocabulary) texts(list []string) *ast.Term {
 
 // question builds the input document from the given fields.
 func question(v vocabulary, fields []field, q *policy.Request) ast.Value {
-	root := make([][2]*ast.Term, 0, len(fields)+1)
-	subject := make([][2]*ast.Term, 0, len(fields))
+	var rootPairs, subjectPairs [maxFacts][2]*ast.Term // on the stack
+	root, subject := rootPairs[:0], subjectPairs[:0]
 	for i := range fields {
 		pair := [2]*ast.Term{fields[i].name, fields[i].term(v, q)}
 		if fields[i].subject {

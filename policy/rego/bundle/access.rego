@@ -10,8 +10,7 @@ default allow := false
 
 # Somebody, by a known route, about a known patient, with a role for it.
 allow if {
-	input.subject.issuer != ""
-	input.subject.sub != ""
+	input.subject.known == true
 	input.rule != ""
 	patients_known
 	basis
@@ -20,17 +19,25 @@ allow if {
 # One patient, read from where the application itself keeps it.
 patients_known if {
 	input.certainty == "authoritative"
-	input.patients != []
+	[patient] = input.patients
+	patient != ""
 }
 
 # One patient, learned from what the application showed before.
 patients_known if {
 	input.certainty == "learned"
-	input.patients != []
+	[patient] = input.patients
+	patient != ""
 }
 
-# A search or a list: whoever it turns out to name is recorded before release.
-patients_known if input.certainty == "several"
+# Several patients, each of them named.
+patients_known if {
+	input.certainty == "several"
+	input.patients != []
+	every patient in input.patients {
+		patient != ""
+	}
+}
 
 # The request names nobody, but its answer is kept back until whoever it names
 # is recorded. A change to a record must say beforehand whose it is.
@@ -70,7 +77,7 @@ else := "role-resource" if {
 	some code in input.subject.roles
 	row := data.roles[object.get(data.codes, code, code)]
 	row.machine == input.subject.machine
-	input.action in row.also[input.resource]
+	input.action in row.also[input.area][input.resource]
 }
 
 # ... or every person who is signed in has it.

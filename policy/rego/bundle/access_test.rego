@@ -5,8 +5,7 @@ import data.matron
 # A question that is allowed; each test changes what it is about.
 question := {
 	"subject": {
-		"issuer": "https://id.example",
-		"sub": "u-1",
+		"known": true,
 		"roles": ["nurse"],
 		"machine": false,
 	},
@@ -89,10 +88,7 @@ test_system_never_gets_what_is_for_people if {
 
 test_system_reads if matron.allow with input as asked({"subject": {"roles": ["api-client"], "machine": true}})
 
-test_nobody if {
-	codes({"subject": {"sub": ""}}) == {"no-identity"}
-	codes({"subject": {"issuer": ""}}) == {"no-identity"}
-}
+test_nobody if codes({"subject": {"known": false}}) == {"no-identity"}
 
 test_unmapped if codes({"rule": ""}) == {"unmapped"}
 
@@ -109,6 +105,14 @@ test_patient_unknown if {
 	}
 	codes({"patients": []}) == {"patient-unknown"}
 	codes({"certainty": "none"}) == {"patient-unknown"}
+	codes({"patients": ["1001", "1002"]}) == {"patient-unknown"}
+	codes({"patients": [""]}) == {"patient-unknown"}
+	codes({"certainty": "several", "patients": ["1001", ""]}) == {"patient-unknown"}
+	codes({"certainty": "several", "patients": []}) == {"patient-unknown"}
+}
+
+test_several_patients if {
+	matron.allow with input as asked({"certainty": "several", "patients": ["1001", "1002"]})
 }
 
 test_held_answer_may_name_the_patient if {
@@ -134,7 +138,8 @@ rows contains [area, actions] if {
 rows contains [area, actions] if some area, actions in data.everyone
 
 test_tables_use_known_areas if {
-	unknown := {area | some [area, _] in rows} - object.keys(data.areas)
+	besides := {area | some role in data.roles; some area, _ in role.also}
+	unknown := ({area | some [area, _] in rows} | besides) - object.keys(data.areas)
 	unknown == set()
 }
 
@@ -142,7 +147,8 @@ test_tables_use_known_actions if {
 	granted := {action | some [_, actions] in rows; some action in actions}
 	besides := {action |
 		some role in data.roles
-		some actions in role.also
+		some kinds in role.also
+		some actions in kinds
 		some action in actions
 	}
 	unknown := (granted | besides) - object.keys(data.actions)

@@ -98,7 +98,7 @@ able contains role.title if {
 able contains role.title if {
 	some role in data.roles
 	role.machine == input.subject.machine
-	input.action in role.also[input.resource]
+	input.action in role.also[input.area][input.resource]
 }
 
 default who := ""
@@ -117,9 +117,6 @@ filled(text) := strings.replace_n(
 	text,
 )
 
-identified if {
-	input.subject.issuer != ""
-	input.subject.sub != ""
-}
+identified if input.subject.known == true
 
 mapped if input.rule != ""

@@ -1,0 +1,366 @@
+package rego
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/topdown"
+
+	"github.com/matron-epr/matron/policy"
+)
+
+// asked is a question that the default bundle allows.
+func asked() policy.Request {
+	return policy.Request{
+		Subject: policy.Subject{
+			Issuer: "https://id.example", Sub: "u-1", Person: "S1001", Name: "Example, Pat", Roles: []string{"nurse"},
+			Activities: []string{"B0360"}, Organisation: "RBA", Assurance: 2, Session: "5e55",
+			AuthTime: time.Date(2026, 11, 22, 2, 0, 0, 0, time.UTC),
+		},
+		Site: "RBA", App: "fhir", Rule: "fhir-read", Action: policy.Read, Area: policy.Notes, Resource: "Condition",
+		Patients: []string{"1001"}, Certainty: "authoritative", Method: "GET",
+		Time: time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC),
+	}
+}
+
+func loadDefault(tb testing.TB) *compiled {
+	tb.Helper()
+	c, err := load(tb.Context(), "")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return c
+}
+
+// compileRules compiles rules that hold for nothing but their test.
+func compileRules(tb testing.TB, rules string) *compiled {
+	tb.Helper()
+	const decision = "\ndecision := {\"effect\": \"deny\", \"reasons\": [{\"code\": \"no\", \"text\": \"No.\", \"remedy\": \"Ask.\"}]}\n"
+	src := &source{rules: map[string]*ast.Module{}, data: map[string]any{}}
+	if ps := src.addModule("rules.rego", []byte("package matron\n\n"+rules+decision)); ps != nil {
+		tb.Fatal(ps)
+	}
+	c, err := compile(tb.Context(), src)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return c
+}
+
+// Over a random corpus, the hot query and the full decision say the same, and
+// there is a reason exactly when there is no permission.
+func TestAllowEqualsFullDecision(t *testing.T) {
+	c := loadDefault(t)
+	random := rand.New(rand.NewPCG(4857, 773456))
+	allowed := 0
+	for range 1500 {
+		q := randomQuestion(random)
+		d, err := c.decide(t.Context(), &q, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, found, err := c.ask(t.Context(), c.decision, question(c.words, c.all, &q), topdown.NewCancel(), nil)
+		if err != nil || !found {
+			t.Fatal(err)
+		}
+		var full struct {
+			Allow   bool  `json:"allow"`
+			Reasons []any `json:"reasons"`
+		}
+		if err := decode(answer, &full); err != nil {
+			t.Fatal(err)
+		}
+		if d.Allowed() != full.Allow || full.Allow != (len(full.Reasons) == 0) {
+			t.Fatalf("hot %v, full %+v for %+v", d, full, q)
+		}
+		if d.Allowed() {
+			allowed++
+		}
+	}
+	if allowed < 150 || allowed > 1350 {
+		t.Errorf("%d of 1500 allowed: the corpus says little", allowed)
+	}
+}
+
+func randomQuestion(r *rand.Rand) policy.Request {
+	pick := func(usual string, others ...string) string {
+		if r.IntN(8) > 0 {
+			return usual
+		}
+		return others[r.IntN(len(others))]
+	}
+	q := asked()
+	q.Subject.Issuer = pick("https://id.example", "", "https://id.example")
+	q.Subject.Sub = pick("u-1", "", "u-2")
+	q.Subject.Roles = [][]string{
+		{pick("nurse", "doctor", "receptionist", "ward-clerk", "privacy-officer")},
+		{pick("R8001", "R8000", "R9999", "")},
+		{"doctor", "receptionist"},
+		{"api-client"},
+		nil,
+	}[r.IntN(5)]
+	q.Subject.Machine = r.IntN(6) == 0
+	q.Rule = pick("fhir-read", "", "fhir-read", "x")
+	q.Action = policy.Action(pick("read", "search", "create", "update", "delete", "", "fly"))
+	q.Area = policy.Area(pick("demographics", "notes", "results", "prescribing", "audit", "home", "", "kitchen"))
+	q.Resource = pick("Condition", "MedicationAdministration", "")
+	q.Patients = [][]string{{"1001"}, {"1001"}, {"1001", "1002"}, nil, {""}}[r.IntN(5)]
+	q.Certainty = pick("authoritative", "learned", "several", "none", "unknown", "")
+	q.Held = r.IntN(2) == 0
+	return q
+}
+
+// factsOf lists every field of a question by its name in Go.
+func factsOf() []string {
+	var names []string
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[policy.Request]()) {
+		if f.Name != "Subject" {
+			names = append(names, f.Name)
+			continue
+		}
+		for _, s := range reflect.VisibleFields(f.Type) {
+			names = append(names, "Subject."+s.Name)
+		}
+	}
+	return names
+}
+
+// changed is q with another value in one field.
+func changed(q policy.Request, fact string) policy.Request {
+	v := reflect.ValueOf(&q).Elem()
+	for name := range strings.SplitSeq(fact, ".") {
+		v = v.FieldByName(name)
+	}
+	switch x := v.Interface().(type) {
+	case time.Time:
+		v.Set(reflect.ValueOf(x.Add(time.Second)))
+	case []string:
+		v.Set(reflect.ValueOf(append(slices.Clone(x), "another")))
+	case bool:
+		v.SetBool(!x)
+	case int:
+		v.SetInt(int64(x) + 1)
+	default:
+		v.SetString("another")
+	}
+	return q
+}
+
+// Every field of a question reaches the rules and the key: a field that is
+// added to policy.Request and forgotten here fails this test.
+func TestEveryFactIsInInputAndKey(t *testing.T) {
+	all, words := facts(), vocabulary{}
+	q := asked()
+	input, key := question(words, all, &q), appendKey(nil, all, &q)
+	if got, want := len(all), len(factsOf())+1; got != want { // known is derived
+		t.Errorf("%d facts, but a question has %d", got, want)
+	}
+	for _, fact := range factsOf() {
+		other := changed(q, fact)
+		if question(words, all, &other).Compare(input) == 0 {
+			t.Errorf("%s does not reach the rules", fact)
+		}
+		if string(appendKey(nil, all, &other)) == string(key) {
+			t.Errorf("%s is not in the key", fact)
+		}
+	}
+}
+
+// No two questions share a key by moving text from one field to the next.
+func TestKeyKeepsFieldsApart(t *testing.T) {
+	all := facts()
+	keys := map[string]bool{}
+	for _, roles := range [][]string{nil, {""}, {"", ""}, {"a"}, {"a", ""}, {"", "a"}, {"ab"}, {"a", "b"}} {
+		for _, activities := range [][]string{nil, {""}, {"a"}, {"a", "b"}} {
+			q := policy.Request{Subject: policy.Subject{Roles: roles, Activities: activities}}
+			keys[string(appendKey(nil, all, &q))] = true
+		}
+	}
+	if len(keys) != 32 {
+		t.Errorf("%d keys for 32 questions", len(keys))
+	}
+}
+
+// Whatever way a rule looks at a fact, an answer is never remembered for a
+// question that differs in it.
+func TestNothingARuleReadsIsLeftOutOfTheKey(t *testing.T) {
+	for _, f := range facts() {
+		path := "input." + f.path()
+		whole := `"ELSE"`
+		if f.subject {
+			whole = "input.subject"
+		}
+		for _, rules := range []string{
+			"allow if " + path + " == data.nothing\nallow if is_null(" + path + ") == false",
+			"allow if seen\nseen if is_null(" + path + ") == false",
+			"allow if f(1)\nf(x) if {\n\tx == 1\n\tis_null(" + path + ") == false\n}",
+			"allow if count([x | x := " + path + "]) == 1",
+			"allow if {\n\tx := input\n\tcount(x) > 0\n}",
+			"allow if {\n\tx := " + whole + "\n\tcount(x) > 0\n\tis_null(" + path + ") == false\n}",
+			"allow if {\n\tsome k in [\"" + strings.Split(f.path(), ".")[0] + "\"]\n\tis_null(input[k]) == false\n}",
+			"allow if data.helper[\"x\"] == 1\nallow if walked\nwalked if count([1 | walk(input)]) > 0",
+		} {
+			c := compileRules(t, rules)
+			paths := map[string]bool{}
+			for _, read := range c.reads {
+				paths[read.path()] = true
+			}
+			if !paths[f.path()] {
+				t.Errorf("%s is read unseen by:\n%s", f.path(), rules)
+			}
+		}
+	}
+}
+
+// The default bundle reads these and no more, so that what one nurse was
+// allowed need not be worked out again for the next.
+func TestFactsThatTheDefaultBundleReads(t *testing.T) {
+	paths := map[string]bool{}
+	for _, f := range loadDefault(t).reads {
+		paths[f.path()] = true
+	}
+	want := []string{
+		"action", "area", "certainty", "held", "patients", "resource", "rule",
+		"subject.known", "subject.machine", "subject.roles",
+	}
+	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(paths))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestCache(t *testing.T) {
+	now := time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC)
+	allow := policy.Decision{Effect: policy.Allow, Rules: []string{"allow"}}
+	c := newCache()
+	c.put([]byte("a"), allow, now)
+	c.put([]byte("denied"), policy.Decision{}, now)
+	c.put([]byte("challenged"), policy.Decision{Effect: policy.Challenge}, now)
+	for _, row := range []struct {
+		key  string
+		at   time.Duration
+		want bool
+	}{
+		{"a", 0, true},
+		{"a", cacheFor - 1, true},
+		{"a", cacheFor, false},
+		{"a", -1, false},
+		{"b", 0, false},
+		{"denied", 0, false},
+		{"challenged", 0, false},
+	} {
+		if _, ok := c.get([]byte(row.key), now.Add(row.at)); ok != row.want {
+			t.Errorf("%s after %v: %v", row.key, row.at, ok)
+		}
+	}
+	for i := range 2 * cacheEntries {
+		c.put(fmt.Append(nil, i), allow, now)
+	}
+	if len(c.entries) != cacheEntries {
+		t.Errorf("%d entries", len(c.entries))
+	}
+	c.put([]byte("b"), allow, now.Add(cacheFor))
+	if len(c.entries) != 1 {
+		t.Errorf("%d entries after all went stale", len(c.entries))
+	}
+}
+
+// A remembered decision is shared: adding to it must not change it for others.
+func TestRememberedDecisionIsNotChanged(t *testing.T) {
+	e, err := New(t.Context(), Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := e.Decide(t.Context(), asked())
+	got := e.Decide(t.Context(), asked())
+	_ = append(got.Rules, "added")
+	got = e.Decide(t.Context(), asked())
+	if diff := cmp.Diff(want, got); diff != "" || cap(got.Rules) != len(got.Rules) {
+		t.Errorf("changed: %s", diff)
+	}
+}
+
+// A panic in the evaluator is an error, and an error is a deny.
+func TestPanicDenies(t *testing.T) {
+	c := compileRules(t, "allow if input.rule == \"x\"")
+	c.store = nil
+	c.allow = nil
+	q := asked()
+	d, err := c.decide(t.Context(), &q, time.Minute)
+	if err == nil || d.Allowed() {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
+
+// What one evaluation may allocate; the time is for the benchmarks.
+func TestAllowAllocates(t *testing.T) {
+	c := loadDefault(t)
+	for role, bound := range map[string]float64{"nurse": 150, "R8001": 150} {
+		q := asked()
+		q.Subject.Roles = []string{role}
+		got := testing.AllocsPerRun(100, func() {
+			if d, err := c.decide(t.Context(), &q, time.Minute); err != nil || !d.Allowed() {
+				t.Fatal(d, err)
+			}
+		})
+		if got > bound {
+			t.Errorf("%s: %v allocations, at most %v", role, got, bound)
+		}
+	}
+}
+
+func BenchmarkAllow(b *testing.B) {
+	c := loadDefault(b)
+	q := asked()
+	b.ReportAllocs()
+	for b.Loop() {
+		if d, err := c.decide(b.Context(), &q, time.Minute); err != nil || !d.Allowed() {
+			b.Fatal(d, err)
+		}
+	}
+}
+
+func BenchmarkAllowByCode(b *testing.B) {
+	c := loadDefault(b)
+	q := asked()
+	q.Subject.Roles = []string{"R8001"}
+	b.ReportAllocs()
+	for b.Loop() {
+		if d, err := c.decide(b.Context(), &q, time.Minute); err != nil || !d.Allowed() {
+			b.Fatal(d, err)
+		}
+	}
+}
+
+func BenchmarkAllowRemembered(b *testing.B) {
+	e, err := New(b.Context(), Config{Now: time.Now})
+	if err != nil {
+		b.Fatal(err)
+	}
+	q := asked()
+	b.ReportAllocs()
+	for b.Loop() {
+		if !e.Decide(b.Context(), q).Allowed() {
+			b.Fatal("refused")
+		}
+	}
+}
+
+func BenchmarkExplain(b *testing.B) {
+	c := loadDefault(b)
+	q := asked()
+	q.Action = policy.Export
+	b.ReportAllocs()
+	for b.Loop() {
+		if d, err := c.decide(b.Context(), &q, time.Minute); err != nil || d.Allowed() {
+			b.Fatal(d, err)
+		}
+	}
+}
