@@ -152,30 +152,35 @@ func (r *responseRule) settle(n *answer) (found, error) {
 	if err != nil {
 		return found{}, err
 	}
+	list, ok := r.elements(doc)
+	if !ok && !n.failed() {
+		// Another shape than the map knows: it may well hold patients (GW-08).
+		return found{}, unreadable("the response holds no list where the map expects one")
+	}
 	f := found{seen: !n.failed()}
-	for _, node := range r.elements(doc) {
-		list, err := collect(r.patients, element{n, node})
+	for _, node := range list {
+		named, err := collect(r.patients, element{n, node})
 		if err != nil {
 			return found{}, err
 		}
 		f.results++
-		if len(list) == 0 {
+		if len(named) == 0 {
 			f.nameless++
 		}
-		for _, p := range list {
+		for _, p := range named {
 			f.patients = addPatient(f.patients, p)
 		}
 	}
 	return f, nil
 }
 
-// elements returns the members of the arrays that each points to.
-func (r *responseRule) elements(doc any) []any {
-	var all []any
+// elements returns the members of the arrays that each points to, and whether
+// there was any array.
+func (r *responseRule) elements(doc any) (all []any, ok bool) {
 	for _, n := range r.each.nodes(nil, doc) {
-		if list, ok := n.([]any); ok {
-			all = append(all, list...)
+		if list, is := n.([]any); is {
+			all, ok = append(all, list...), true
 		}
 	}
-	return all
+	return all, ok
 }

@@ -22,6 +22,7 @@ type Map struct {
 	base    string   // path prefix under which the application is mounted, "" or "/x"
 	origins []string // scheme://host[:port] of absolute references that mean this application
 	tables  map[string]table
+	redact  []string // query parameters that are secret, whatever the rule
 	rules   []*rule
 	byID    map[string]*rule
 	byFirst map[string][]*rule // by literal first segment, in order
@@ -114,7 +115,7 @@ func (m *Map) Classify(r *http.Request, body func() ([]byte, error)) (proxy.Acce
 	}
 	path, ok := m.below(r.URL.Path)
 	if !ok {
-		return proxy.Access{}, nil
+		return m.unmapped(), nil
 	}
 	x := &exchange{
 		m: m, method: r.Method, rawQuery: r.URL.RawQuery,
@@ -123,10 +124,13 @@ func (m *Map) Classify(r *http.Request, body func() ([]byte, error)) (proxy.Acce
 	x.segments = splitPath(path, x.room[:0])
 	a, err := m.classify(x)
 	if errors.Is(err, errUnmapped) {
-		return proxy.Access{}, nil
+		return m.unmapped(), nil
 	}
 	return a, err
 }
+
+// unmapped is what no rule describes. Its secrets are secret all the same.
+func (m *Map) unmapped() proxy.Access { return proxy.Access{Redact: m.redact} }
 
 // below cuts the base off a path.
 func (m *Map) below(path string) (string, bool) {
@@ -151,7 +155,7 @@ func (m *Map) classify(x *exchange) (proxy.Access, error) {
 			return r.access(x)
 		}
 	}
-	return proxy.Access{}, nil
+	return m.unmapped(), nil
 }
 
 // Settle implements proxy.Map.

@@ -11,8 +11,8 @@ type file struct {
 	// Deny is the form of refusals: problem, operation-outcome, or absent for
 	// whatever the client accepts.
 	Deny string `yaml:"deny"`
-	// Redact lists places whose content is secret and stays out of the record,
-	// e.g. query:token.
+	// Redact lists query parameters whose values are secret and stay out of the
+	// record, e.g. query:token.
 	Redact []string `yaml:"redact"`
 	// Tables are lookup tables by name.
 	Tables map[string]map[string]string `yaml:"tables"`

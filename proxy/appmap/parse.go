@@ -46,13 +46,13 @@ func (c *compiler) compile(f *file) *Map {
 		c.tables[name] = f.Tables[name]
 	}
 	deny := c.choice("deny", f.Deny, string(proxy.DenyAuto), string(proxy.DenyProblem), string(proxy.DenyOperationOutcome))
-	shared := c.redactions("redact", f.Redact)
+	m.redact = c.redactions("redact", f.Redact)
 	for i := range f.Rules {
 		r := c.rule(fmt.Sprintf("rules[%d]", i), &f.Rules[i])
 		if r.deny == "" {
 			r.deny = proxy.DenyForm(deny)
 		}
-		r.redact = append(r.redact, shared...)
+		r.redact = append(r.redact, m.redact...)
 		c.checkOrder(fmt.Sprintf("rules[%d]", i), m.rules, r)
 		m.rules = append(m.rules, r)
 	}
@@ -277,13 +277,22 @@ func (c *compiler) checkResponse(path string, rr *responseRule) {
 	}
 }
 
+// redactions reads the places that hold secrets. Headers and bodies never get
+// into a record, so that only query parameters can be named.
 func (c *compiler) redactions(path string, places []string) []string {
+	var names []string
 	for i, p := range places {
-		if _, err := parseSource(p); err != nil {
-			c.doc.Report(fmt.Sprintf("%s[%d]", path, i), err.Error())
+		s, err := parseSource(p)
+		if err == nil && s.kind != fromQuery {
+			err = fmt.Errorf("%q never gets into a record: only query:NAME can", p)
 		}
+		if err != nil {
+			c.doc.Report(fmt.Sprintf("%s[%d]", path, i), err.Error())
+			continue
+		}
+		names = append(names, s.name)
 	}
-	return slices.Clone(places)
+	return names
 }
 
 // checkOrder reports a rule whose id is taken, or that an earlier rule hides.

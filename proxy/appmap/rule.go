@@ -118,7 +118,7 @@ func (c *condition) holds(x *exchange) (bool, error) {
 func (r *rule) access(x *exchange) (proxy.Access, error) {
 	a := proxy.Access{
 		Rule: r.id, Kind: r.kind, Deny: r.deny, Deliberate: r.deliberate,
-		Static: r.static, KeepAlive: r.keepAlive, Block: r.block, Hold: r.response != nil,
+		Static: r.static, KeepAlive: r.keepAlive, Block: r.block, Hold: r.response != nil, Redact: r.redact,
 	}
 	var action, area string
 	for _, f := range []struct {
