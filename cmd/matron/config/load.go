@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -132,4 +133,17 @@ func (c *Config) paths() []*string {
 // isPath tells the path of a map file from the name of a built-in map.
 func isPath(m string) bool {
 	return m != "" && (filepath.Ext(m) != "" || filepath.Base(m) != m)
+}
+
+// TrustedNetworks returns listen.trusted_proxies as networks.
+func (c Config) TrustedNetworks() ([]netip.Prefix, error) {
+	networks := make([]netip.Prefix, len(c.Listen.TrustedProxies))
+	for i, text := range c.Listen.TrustedProxies {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("listen.trusted_proxies[%d]: %w", i, err)
+		}
+		networks[i] = network
+	}
+	return networks, nil
 }

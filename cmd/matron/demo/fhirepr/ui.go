@@ -109,6 +109,7 @@ func (e *EPR) uiPatients(w http.ResponseWriter, r *http.Request) {
 		found, total := e.store.search(query{typ: "Patient", count: 50, terms: []term{{name, []string{q}}}})
 		page.Patients, page.More = rows(found), total-len(found)
 	}
+	namePatients(w, page.Patients)
 	e.page(w, r, http.StatusOK, "patients.html", page)
 }
 
@@ -125,7 +126,18 @@ func (e *EPR) uiWard(w http.ResponseWriter, r *http.Request) {
 			page.Patients = append(page.Patients, row(v))
 		}
 	}
+	namePatients(w, page.Patients)
 	e.page(w, r, http.StatusOK, "patients.html", page)
+}
+
+// patientHeader names the patients on a page, for gateways that record whom a
+// page shows: HTML says so to people only.
+const patientHeader = "X-Patient"
+
+func namePatients(w http.ResponseWriter, shown []patientRow) {
+	for _, p := range shown {
+		w.Header().Add(patientHeader, p.ID)
+	}
 }
 
 // patientOf is the patient whom a resource is about.

@@ -1,0 +1,108 @@
+// Command bench measures the gateway against a bare Go reverse proxy and Caddy
+// in one run: the same upstream, the same certificate, the same load. It prints
+// ratios, since machines differ and drift.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	matron, caddy string
+	rounds        int
+	requests      int
+	connections   int
+	rate          int
+	length        time.Duration
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) == 3 && args[0] == "upstream" {
+		return serveUpstream(ctx, args[1], args[2])
+	}
+	if len(args) == 4 && args[0] == "bare" {
+		return serveBare(ctx, args[1], args[2], args[3])
+	}
+	var o options
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.StringVar(&o.matron, "matron", "bin/matron", "the gateway's binary")
+	flags.StringVar(&o.caddy, "caddy", "bin/caddy", "Caddy's binary")
+	flags.IntVar(&o.rounds, "rounds", 3, "rounds; each measures every proxy once, medians are printed")
+	flags.IntVar(&o.requests, "requests", 20000, "requests of a saturated measurement")
+	flags.IntVar(&o.connections, "connections", 32, "connections")
+	flags.IntVar(&o.rate, "rate", 1000, "requests a second of the open-loop measurement")
+	flags.DurationVar(&o.length, "length", 5*time.Second, "length of the open-loop measurement")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "matron-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	return compare(ctx, o, dir)
+}
+
+// compare starts every proxy, measures them in turn, round after round, so that
+// a drift of the machine meets all alike, and prints medians and ratios.
+func compare(ctx context.Context, o options, dir string) error {
+	stage, err := newStage(ctx, o, dir)
+	if err != nil {
+		return err
+	}
+	defer stage.close()
+	results := map[string][]result{}
+	for round := range o.rounds {
+		for _, p := range stage.proxies {
+			r, err := measure(ctx, o, p)
+			if err != nil {
+				return fmt.Errorf("%s: %w (see %s)", p.name, err, filepath.Join(dir, p.name+".log"))
+			}
+			results[p.name] = append(results[p.name], r)
+			fmt.Fprintf(os.Stderr, "round %d %-10s %6.1f µs CPU/request  p50 %s\n", round+1, p.name, r.cpu, r.p50)
+		}
+	}
+	report(o, stage, results)
+	return nil
+}
+
+func report(o options, s *stage, results map[string][]result) {
+	fmt.Printf("CPU per request saturated over %d connections (%d requests), p50 and p99 at %d requests/s; TLS, HTTP/1.1 keep-alive,\n", o.connections, o.requests, o.rate)
+	fmt.Printf("2 KB response; medians of %d rounds; load, proxies and upstream share this machine.\n\n", o.rounds)
+	fmt.Printf("%-12s %14s %10s %10s %12s %12s\n", "proxy", "CPU µs/request", "p50", "p99", "CPU ÷ bare", "CPU ÷ Caddy")
+	cpu := func(name string) float64 { return median(results[name], func(r result) float64 { return r.cpu }) }
+	for _, p := range s.proxies {
+		rs := results[p.name]
+		fmt.Printf("%-12s %14.1f %10s %10s %12.2f %12.2f\n", p.name, cpu(p.name),
+			time.Duration(median(rs, func(r result) float64 { return float64(r.p50) })).Round(time.Microsecond),
+			time.Duration(median(rs, func(r result) float64 { return float64(r.p99) })).Round(time.Microsecond),
+			cpu(p.name)/cpu("bare"), cpu(p.name)/cpu("caddy"))
+	}
+	p50 := func(name string) float64 { return median(results[name], func(r result) float64 { return float64(r.p50) }) }
+	fmt.Printf("\nMatron adds %s to p50 over the bare proxy.\n", time.Duration(p50("matron")-p50("bare")).Round(time.Microsecond))
+}
+
+func median(rs []result, of func(result) float64) float64 {
+	values := make([]float64, len(rs))
+	for i, r := range rs {
+		values[i] = of(r)
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
+}

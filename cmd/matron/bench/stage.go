@@ -1,0 +1,299 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/matron-epr/matron/cmd/matron/demo/hospital"
+	"github.com/matron-epr/matron/cmd/matron/demo/signin"
+)
+
+// stage is every process of one run.
+type stage struct {
+	dir      string
+	roots    *x509.CertPool
+	commands []*exec.Cmd
+	provider *http.Server
+	proxies  []target
+}
+
+func newStage(ctx context.Context, o options, dir string) (_ *stage, err error) {
+	s := &stage{dir: dir, roots: x509.NewCertPool()}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if err := s.certificate(); err != nil {
+		return nil, err
+	}
+	me, err := self()
+	if err != nil {
+		return nil, err
+	}
+	upstream := freeAddress()
+	if _, err := s.start("upstream", nil, me, "upstream", upstream, ""); err != nil {
+		return nil, err
+	}
+	bare := freeAddress()
+	bareAt, err := s.start("bare", nil, me, "bare", bare, upstream, dir)
+	if err != nil {
+		return nil, err
+	}
+	tuned := freeAddress()
+	tunedAt, err := s.start("bare-gogc", []string{"GOGC=400"}, me, "bare", tuned, upstream, dir)
+	if err != nil {
+		return nil, err
+	}
+	caddy := freeAddress()
+	caddyAt, err := s.caddy(o.caddy, caddy, upstream)
+	if err != nil {
+		return nil, err
+	}
+	s.proxies = []target{
+		s.target("bare", bare, bareAt, nil), s.target("bare-gogc", tuned, tunedAt, nil), s.target("caddy", caddy, caddyAt, nil),
+	}
+	for _, address := range []string{upstream, bare, tuned, caddy} {
+		if err := listening(address); err != nil {
+			return nil, err
+		}
+	}
+	matron, err := s.matron(ctx, o.matron, upstream)
+	if err != nil {
+		return nil, err
+	}
+	s.proxies = append(s.proxies, matron)
+	return s, nil
+}
+
+func (s *stage) target(name, address string, pid int, header http.Header) target {
+	_, port, _ := net.SplitHostPort(address)
+	return target{name: name, base: "https://localhost:" + port, pid: pid, header: header, roots: s.roots}
+}
+
+// start starts a process that ends with this one; its output goes to a log file.
+func (s *stage) start(name string, env []string, program string, args ...string) (pid int, err error) {
+	log, err := os.Create(filepath.Join(s.dir, name+".log"))
+	if err != nil {
+		return 0, err
+	}
+	c := exec.Command(program, args...) //nolint:noctx // ended by close, after everything that uses it
+	c.Stdout, c.Stderr, c.Env = log, log, append(os.Environ(), env...)
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := c.Start(); err != nil {
+		return 0, fmt.Errorf("start %s: %w", name, err)
+	}
+	s.commands = append(s.commands, c)
+	return c.Process.Pid, nil
+}
+
+func (s *stage) caddy(program, address, upstream string) (int, error) {
+	_, port, _ := net.SplitHostPort(address)
+	file := filepath.Join(s.dir, "Caddyfile")
+	text := fmt.Sprintf("{\n\tadmin off\n\tauto_https off\n\tservers {\n\t\tprotocols h1\n\t}\n}\nhttps://localhost:%s {\n\ttls %s/cert.pem %s/key.pem\n\treverse_proxy %s\n}\n",
+		port, s.dir, s.dir, upstream)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		return 0, err
+	}
+	return s.start("caddy", []string{"XDG_DATA_HOME=" + s.dir, "XDG_CONFIG_HOME=" + s.dir}, program, "run", "--config", file)
+}
+
+// matron starts the gateway with a real sign-in service and signs a nurse in.
+func (s *stage) matron(ctx context.Context, program, upstream string) (target, error) {
+	address := freeAddress()
+	t := s.target("matron", address, 0, nil)
+	issuer, err := s.signInService(ctx, t.base)
+	if err != nil {
+		return t, err
+	}
+	file := filepath.Join(s.dir, "matron.yaml")
+	if err := os.WriteFile(file, []byte(configuration(t.base, address, issuer, upstream)), 0o600); err != nil {
+		return t, err
+	}
+	if out, err := exec.CommandContext(ctx, program, "init", "-c", file).CombinedOutput(); err != nil {
+		return t, fmt.Errorf("matron init: %w\n%s", err, out)
+	}
+	if t.pid, err = s.start("matron", nil, program, "serve", "-c", file); err != nil {
+		return t, err
+	}
+	if err := listening(address); err != nil {
+		return t, err
+	}
+	cookie, err := s.signIn(ctx, t.base)
+	t.header = http.Header{"Cookie": {cookie}, "Accept": {"application/fhir+json"}}
+	return t, err
+}
+
+func configuration(base, address, issuer, upstream string) string {
+	return fmt.Sprintf(`site: RZZ
+source: bench
+data_dir: data
+external_url: %s
+listen: {address: %q}
+admin: {address: "127.0.0.1:0"}
+tls: {mode: files, certificate_file: cert.pem, key_file: key.pem}
+sign_in: {issuer: %q, client_id: matron, client_secret_file: client.secret, userinfo: true, claims: {person: person, assurance: assurance}}
+limits: {interactive: {per_second: 1000000, burst: 1000000}}
+applications:
+- {name: fhir, prefix: /fhir, upstream: "http://%s/fhir", map: fhir-r4}
+log: {level: warn}
+`, base, address, issuer, upstream)
+}
+
+func (s *stage) signInService(ctx context.Context, base string) (issuer string, err error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	issuer = fmt.Sprintf("http://localhost:%d", l.Addr().(*net.TCPAddr).Port)
+	p, err := signin.New(signin.Config{
+		Hospital: hospital.New(999, time.Now()), Dir: s.dir, Issuer: issuer, Redirects: []string{base + "/.matron/callback"},
+		PostLogout: []string{base + "/.matron/signed-out"}, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(filepath.Join(s.dir, "client.secret"), []byte(p.ClientSecret()), 0o600); err != nil {
+		return "", err
+	}
+	s.provider = &http.Server{Handler: p, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = s.provider.Serve(l) }()
+	return issuer, nil
+}
+
+// signIn goes through the code flow as a browser does and returns the session
+// cookie.
+func (s *stage) signIn(ctx context.Context, base string) (string, error) {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		return "", err
+	}
+	c := &http.Client{Jar: jar, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.roots, MinVersion: tls.VersionTLS12}}}
+	page, at, err := fetch(ctx, c, http.MethodGet, base+"/.matron/sign-in?return=%2Ffhir%2Fmetadata", nil)
+	if err != nil {
+		return "", err
+	}
+	found := regexp.MustCompile(`name="id" value="([^"]+)"`).FindStringSubmatch(page)
+	if found == nil {
+		return "", fmt.Errorf("%s is not the sign-in page", at)
+	}
+	nurses := hospital.New(999, time.Now()).WithRole("nurse")
+	form := url.Values{"id": {found[1]}, "person": {nurses[0].Person}}
+	if _, _, err := fetch(ctx, c, http.MethodPost, at.ResolveReference(&url.URL{Path: "/sign-in"}).String(), strings.NewReader(form.Encode())); err != nil {
+		return "", err
+	}
+	home, err := url.Parse(base)
+	if err != nil {
+		return "", err
+	}
+	for _, cookie := range jar.Cookies(home) {
+		if cookie.Name == "__Host-matron" {
+			return cookie.Name + "=" + cookie.Value, nil
+		}
+	}
+	return "", errors.New("signing in gave no session")
+}
+
+func fetch(ctx context.Context, c *http.Client, method, address string, body io.Reader) (string, *url.URL, error) {
+	r, err := http.NewRequestWithContext(ctx, method, address, body)
+	if err != nil {
+		return "", nil, err
+	}
+	r.Header.Set("Accept", "text/html")
+	if body != nil {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	res, err := c.Do(r)
+	if err != nil {
+		return "", nil, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	text, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	return string(text), res.Request.URL, err
+}
+
+// certificate makes one self-signed certificate for all.
+func (s *stage) certificate() error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		return err
+	}
+	raw, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	s.roots.AppendCertsFromPEM(cert)
+	return errors.Join(
+		os.WriteFile(filepath.Join(s.dir, "cert.pem"), cert, 0o600),
+		os.WriteFile(filepath.Join(s.dir, "key.pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}), 0o600),
+	)
+}
+
+func (s *stage) close() {
+	for _, c := range s.commands {
+		_ = c.Process.Signal(os.Interrupt)
+	}
+	for _, c := range s.commands {
+		done := time.AfterFunc(10*time.Second, func() { _ = c.Process.Kill() })
+		_ = c.Wait()
+		done.Stop()
+	}
+	if s.provider != nil {
+		_ = s.provider.Close()
+	}
+}
+
+// listening waits until somebody answers at address.
+func listening(address string) error {
+	var last error
+	for range 300 {
+		c, err := net.DialTimeout("tcp", address, time.Second)
+		if err == nil {
+			return c.Close()
+		}
+		last = err
+		time.Sleep(100 * time.Millisecond)
+	}
+	return fmt.Errorf("nothing listens on %s: %w", address, last)
+}
+
+func freeAddress() string {
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once
+	if err != nil {
+		return "127.0.0.1:0"
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}

@@ -1,0 +1,75 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/matron-epr/matron/cmd/matron/config"
+	"github.com/matron-epr/matron/policy/rego"
+	"github.com/matron-epr/matron/proxy"
+	"github.com/matron-epr/matron/proxy/appmap"
+)
+
+// applications builds every application of c and Matron's own pages. It reports
+// every map that is no good, not only the first.
+func (g *Gateway) applications(c config.Config) ([]proxy.App, error) {
+	apps := []proxy.App{{
+		Name: pagesName, Site: c.Site, Prefix: "/.matron", Map: newPagesMap(), Handler: g.pages.Handler(),
+	}}
+	var errs []error
+	for _, a := range c.Applications {
+		app, err := application(c, a)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		apps = append(apps, app)
+	}
+	return apps, errors.Join(errs...)
+}
+
+// application builds one application from its settings.
+func application(c config.Config, a config.Application) (proxy.App, error) {
+	m, err := appmap.Load(a.Map)
+	if err != nil {
+		return proxy.App{}, err
+	}
+	transport, err := transportFor(a.CAFile)
+	if err != nil {
+		return proxy.App{}, fmt.Errorf("application %s: %w", a.Name, err)
+	}
+	mode := proxy.Enforce
+	if a.Mode == "observe" {
+		mode = proxy.Observe
+	}
+	return proxy.App{
+		Name: a.Name, Site: a.Site, Prefix: a.Prefix, Mode: mode, Map: m.WithBase("", c.ExternalURL+a.Prefix, a.Upstream),
+		Upstream: mustParse(a.Upstream), StripPrefix: true, Transport: transport,
+		MaxBody: a.MaxBody, MaxHeld: a.MaxHeld, Timeout: a.Timeout,
+	}, nil
+}
+
+// Check reads everything that the configuration names and reports every
+// mistake. It starts nothing and changes nothing.
+func Check(ctx context.Context, c config.Config) error {
+	var errs []error
+	for _, a := range c.Applications {
+		_, err := application(c, a)
+		errs = append(errs, err)
+	}
+	_, err := rego.New(ctx, rego.Config{Dir: c.Policy.Dir, Timeout: c.Policy.Timeout})
+	errs = append(errs, err)
+	_, err = readSecret(c.SignIn.ClientSecretFile)
+	errs = append(errs, err)
+	_, err = transportFor(c.SignIn.CAFile)
+	errs = append(errs, err)
+	for _, file := range []string{c.TLS.CertificateFile, c.TLS.KeyFile, c.TLS.ACME.CAFile, c.ClickHouse.PasswordFile, c.ClickHouse.CAFile} {
+		if file != "" {
+			_, err := os.Stat(file)
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

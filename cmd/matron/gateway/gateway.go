@@ -1,0 +1,316 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/audit/cases"
+	"github.com/matron-epr/matron/audit/journal"
+	"github.com/matron-epr/matron/cmd/matron/config"
+	"github.com/matron-epr/matron/dashboards"
+	"github.com/matron-epr/matron/hazardlog"
+	"github.com/matron-epr/matron/policy/rego"
+	"github.com/matron-epr/matron/proxy"
+	"github.com/matron-epr/matron/proxy/limit"
+	"github.com/matron-epr/matron/proxy/signin"
+	"github.com/matron-epr/matron/proxy/tlscert"
+)
+
+// pagesName is the name of Matron's own pages among the applications.
+const pagesName = "matron"
+
+// Options is what New needs besides the configuration.
+type Options struct {
+	Config     config.Config
+	ConfigPath string // read again on reload
+	ConfigHash string
+	Version    string
+	Log        *slog.Logger
+	EngineArgs []string // how this binary becomes the ClickHouse engine
+	// Ready is called once the gateway takes requests; nil for nobody.
+	Ready func(Addresses)
+}
+
+// Addresses are where the gateway listens.
+type Addresses struct {
+	Gateway string // host:port
+	Admin   string
+	CAFile  string // root that clients must trust, when the certificate is our own
+}
+
+// Gateway is everything that serves. New builds it, Run runs it once.
+type Gateway struct {
+	cfg      config.Config
+	settings atomic.Pointer[config.Config] // in force; replaced by reload
+	opts     Options
+	log      *slog.Logger
+	now      func() time.Time
+	started  time.Time
+
+	db        *sql.DB
+	journal   *journal.Journal
+	office    *backOffice
+	policy    *rego.Engine
+	signin    *signin.Service
+	voucher   *signin.Voucher
+	certs     *tlscert.Manager
+	pages     *dashboards.Site
+	proxy     *proxy.Gateway
+	detection *detection
+	metrics   *metrics
+	reloads   reloads
+}
+
+// New opens the stores and builds every part. It starts nothing. On error
+// everything that was opened is closed again.
+func New(ctx context.Context, o Options) (_ *Gateway, err error) {
+	g := &Gateway{cfg: o.Config, opts: o, log: o.Log, now: time.Now, metrics: newMetrics()}
+	g.started = g.now()
+	g.settings.Store(&o.Config)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.close())
+		}
+	}()
+	for _, step := range []func(context.Context) error{
+		g.openStores, g.openPolicy, g.openSignIn, g.openCertificates, g.openPages, g.openProxy,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	g.watch()
+	return g, nil
+}
+
+func journalConfig(c config.Config) journal.Config {
+	return journal.Config{Dir: paths{c.DataDir}.journal(), Source: c.Source, Site: c.Site, Now: time.Now}
+}
+
+func (g *Gateway) openStores(ctx context.Context) error {
+	p := paths{g.cfg.DataDir}
+	if !Initialised(g.cfg) {
+		return fmt.Errorf("%s: %w", g.cfg.DataDir, ErrNotInitialised)
+	}
+	var err error
+	if g.db, err = openDatabase(p.database(), false); err != nil {
+		return err
+	}
+	if err := migrate(ctx, g.db); err != nil {
+		return err
+	}
+	jc := journalConfig(g.cfg)
+	jc.Log = g.log
+	if g.journal, err = journal.Open(jc); err != nil {
+		return fmt.Errorf("open journal: %w", err)
+	}
+	g.office, err = newBackOffice(g.cfg, g.journal, g.opts.EngineArgs, g.log, g.now)
+	if err != nil {
+		return err
+	}
+	store := cases.New(g.db)
+	g.detection, err = newDetection(g.cfg, g.office, store, g.metrics.alerts, g.log, g.now)
+	return err
+}
+
+func (g *Gateway) openPolicy(ctx context.Context) error {
+	var err error
+	g.policy, err = rego.New(ctx, rego.Config{Dir: g.cfg.Policy.Dir, Timeout: g.cfg.Policy.Timeout, Now: g.now, Log: g.log})
+	if err != nil {
+		return fmt.Errorf("load policy: %w", err)
+	}
+	return nil
+}
+
+func (g *Gateway) openSignIn(ctx context.Context) error {
+	secret, err := readSecret(g.cfg.SignIn.ClientSecretFile)
+	if err != nil {
+		return fmt.Errorf("read client secret: %w", err)
+	}
+	client, err := httpClient(g.cfg.SignIn.CAFile)
+	if err != nil {
+		return err
+	}
+	s := g.cfg.SignIn
+	g.signin, err = signin.New(ctx, signin.Config{
+		Issuer: s.Issuer, ClientID: s.ClientID, ClientSecret: secret, ExternalURL: g.cfg.ExternalURL,
+		Scopes: s.Scopes, UserInfo: s.Userinfo, HTTPClient: client, DB: g.db, Log: g.journal, Logger: g.log, Now: g.now,
+		Idle: s.Idle, Absolute: s.Absolute, Site: g.cfg.Site,
+		Claims: signin.ClaimMap{
+			Person: s.Claims.Person, Name: s.Claims.Name, Roles: s.Claims.Roles, Activities: s.Claims.Activities,
+			Organisation: s.Claims.Organisation, RoleID: s.Claims.RoleID, Assurance: s.Claims.Assurance,
+		},
+		Bearer: signin.BearerConfig{Audiences: s.Bearer.Audiences, Types: []string{"at+jwt", "JWT"}},
+	})
+	if err != nil {
+		return err
+	}
+	key, err := signin.LoadKey(paths{g.cfg.DataDir}.voucherKey())
+	if err != nil {
+		return err
+	}
+	g.voucher, err = signin.NewVoucher(signin.VoucherConfig{Key: key, Issuer: g.cfg.ExternalURL, Now: g.now})
+	return err
+}
+
+func (g *Gateway) openCertificates(ctx context.Context) error {
+	t := g.cfg.TLS
+	var err error
+	g.certs, err = tlscert.New(ctx, tlscert.Config{
+		Mode: t.Mode, CertFile: t.CertificateFile, KeyFile: t.KeyFile, Dir: paths{g.cfg.DataDir}.tls(), Names: t.Names,
+		ACME: tlscert.ACMEConfig{
+			Directory: t.ACME.Directory, Email: t.ACME.Email, CAFile: t.ACME.CAFile,
+			EABKeyID: t.ACME.EABKeyID, EABKeyFile: t.ACME.EABKeyFile,
+		},
+		Logger: g.log, Now: g.now,
+	})
+	if err != nil {
+		return fmt.Errorf("certificate: %w", err)
+	}
+	return nil
+}
+
+func (g *Gateway) openPages(context.Context) error {
+	hazards, err := hazardlog.Starter()
+	if err != nil {
+		return err
+	}
+	key, err := readKey(paths{g.cfg.DataDir}.linkKey())
+	if err != nil {
+		return err
+	}
+	g.pages, err = dashboards.New(dashboards.Config{
+		Site: g.cfg.Site, Key: key, Location: g.detection.location,
+		Branding: dashboards.Branding{Organisation: g.cfg.Branding.Organisation, Service: g.cfg.Branding.ServiceName},
+		Accesses: index{g.office}, Alerts: alertReader{g.detection.store, g.detection.name}, Hazards: hazards,
+		Health: g.health, Record: g.record, May: g.may, Now: g.now, Logger: g.log,
+	})
+	return err
+}
+
+// record makes one record of Matron's own doing durable.
+func (g *Gateway) record(ctx context.Context, r *audit.Record) error {
+	_, err := g.journal.Append(ctx, r)
+	return err
+}
+
+func (g *Gateway) openProxy(context.Context) error {
+	apps, err := g.applications(g.cfg)
+	if err != nil {
+		return err
+	}
+	trusted, err := g.cfg.TrustedNetworks()
+	if err != nil {
+		return err
+	}
+	l := g.cfg.Limits
+	limiter, err := limit.New(limit.Config{Now: g.now, Kinds: map[proxy.LimitKind]limit.Rate{
+		proxy.Interactive:   limit.Rate(l.Interactive),
+		proxy.SearchKind:    limit.Rate(l.Search),
+		proxy.Bulk:          limit.Rate(l.Bulk),
+		proxy.MachineClient: limit.Rate(l.Machine),
+	}})
+	if err != nil {
+		return err
+	}
+	public, paths := g.publicRoutes()
+	g.proxy, err = proxy.New(proxy.Config{
+		Apps: apps, Identifier: g.signin, Decider: g.policy, Limiter: limiter, Log: g.journal, Logger: g.log, Now: g.now,
+		Voucher: g.voucher, TrustedProxies: trusted, SignInPath: "/.matron/sign-in",
+		Public: public, PublicPaths: paths, Observe: g.metrics.observe,
+	})
+	return err
+}
+
+// publicRoutes are answered to anybody: sign-in, its assets and the public keys.
+func (g *Gateway) publicRoutes() (http.Handler, []string) {
+	mux := http.NewServeMux()
+	signInPaths := []string{
+		"/.matron/sign-in", "/.matron/callback", "/.matron/sign-out", "/.matron/signed-out", "/.matron/backchannel-logout",
+	}
+	for _, path := range signInPaths {
+		mux.Handle(path, g.signin.Handler())
+	}
+	mux.Handle("/.matron/keys", g.voucher.Keys())
+	mux.Handle("/.matron/assets/", g.pages.Assets())
+	return mux, append(signInPaths, "/.matron/keys", "/.matron/assets/")
+}
+
+// readSecret reads a secret that nobody else may read, without the line end
+// that editors add.
+func readSecret(path string) (string, error) {
+	raw, err := readKey(path)
+	if err != nil {
+		return "", err
+	}
+	for len(raw) > 0 && (raw[len(raw)-1] == '\n' || raw[len(raw)-1] == '\r') {
+		raw = raw[:len(raw)-1]
+	}
+	if len(raw) == 0 {
+		return "", fmt.Errorf("%s is empty", path)
+	}
+	return string(raw), nil
+}
+
+// httpClient trusts the system's roots, or those in caFile alone.
+func httpClient(caFile string) (*http.Client, error) {
+	transport, err := transportFor(caFile)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Client{Transport: transport, Timeout: 10 * time.Second}, nil
+}
+
+func transportFor(caFile string) (*http.Transport, error) {
+	t := &http.Transport{Proxy: nil, ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
+	if caFile == "" {
+		return t, nil
+	}
+	pem, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, fmt.Errorf("read roots: %w", err)
+	}
+	t.TLSClientConfig.RootCAs = x509.NewCertPool()
+	if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no certificate in PEM form", caFile)
+	}
+	return t, nil
+}
+
+func mustParse(address string) *url.URL {
+	u, err := url.Parse(address)
+	if err != nil {
+		return &url.URL{} // validated by config; an empty address is refused by proxy
+	}
+	return u
+}
+
+// close closes the stores, the journal last but one: whatever writes records is
+// gone by then.
+func (g *Gateway) close() error {
+	var errs []error
+	if g.certs != nil {
+		errs = append(errs, g.certs.Close())
+	}
+	if g.office != nil {
+		errs = append(errs, g.office.close())
+	}
+	if g.journal != nil {
+		errs = append(errs, g.journal.Close())
+	}
+	if g.db != nil {
+		errs = append(errs, g.db.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,87 @@
+package gateway
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/matron-epr/matron/proxy"
+)
+
+// metrics are what /metrics shows. Labels come from configuration and from
+// codes, never from a request, so that they stay few and name nobody.
+type metrics struct {
+	registry  *prometheus.Registry
+	exchanges *prometheus.CounterVec
+	refusals  *prometheus.CounterVec
+	whole     *prometheus.HistogramVec
+	recording prometheus.Histogram
+	deciding  prometheus.Histogram
+	upstream  *prometheus.HistogramVec
+	reloadOK  prometheus.Gauge
+	reloadAt  prometheus.Gauge
+	alerts    prometheus.Counter
+}
+
+func newMetrics() *metrics {
+	seconds := []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10}
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		exchanges: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "matron_exchanges_total", Help: "Exchanges that have ended, by application, action and effect of the decision.",
+		}, []string{"application", "action", "effect"}),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "matron_refusals_total", Help: "Exchanges that the gateway refused or could not complete, by code.",
+		}, []string{"application", "code"}),
+		whole: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "matron_exchange_seconds", Help: "Time from request to the end of the response.", Buckets: seconds,
+		}, []string{"application"}),
+		recording: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "matron_record_seconds", Help: "Time an exchange waited for its records to be durable.", Buckets: seconds,
+		}),
+		deciding: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "matron_decision_seconds", Help: "Time spent deciding.", Buckets: append([]float64{.00001, .00005, .0001}, seconds...),
+		}),
+		upstream: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "matron_upstream_seconds", Help: "Time until the application's response header.", Buckets: seconds,
+		}, []string{"application"}),
+		reloadOK: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "matron_config_last_reload_successful", Help: "1 when the last reload of configuration and policy was taken, 0 when it was refused.",
+		}),
+		reloadAt: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "matron_config_last_reload_success_timestamp_seconds", Help: "When configuration and policy were last taken.",
+		}),
+		alerts: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "matron_alerts_total", Help: "Alerts raised since the start.",
+		}),
+	}
+	m.registry.MustRegister(m.exchanges, m.refusals, m.whole, m.recording, m.deciding, m.upstream, m.reloadOK, m.reloadAt, m.alerts,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// observe takes in one exchange.
+func (m *metrics) observe(e proxy.Event) {
+	m.exchanges.WithLabelValues(e.App, e.Action, e.Effect).Inc()
+	if e.Code != "" {
+		m.refusals.WithLabelValues(e.App, e.Code).Inc()
+	}
+	m.whole.WithLabelValues(e.App).Observe(e.Whole.Seconds())
+	m.recording.Observe(e.Recording.Seconds())
+	m.deciding.Observe(e.Deciding.Seconds())
+	if e.Upstream > 0 {
+		m.upstream.WithLabelValues(e.App).Observe(e.Upstream.Seconds())
+	}
+}
+
+// reloaded notes that configuration and policy were taken in.
+func (m *metrics) reloaded(at time.Time) {
+	m.reloadOK.Set(1)
+	m.reloadAt.Set(float64(at.Unix()))
+}
+
+// watch adds a gauge that is read when /metrics is.
+func (m *metrics) watch(name, help string, value func() float64) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+}

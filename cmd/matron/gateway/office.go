@@ -1,0 +1,218 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/matron-epr/matron/audit/clickhouse"
+	"github.com/matron-epr/matron/audit/engine"
+	"github.com/matron-epr/matron/audit/journal"
+	"github.com/matron-epr/matron/cmd/matron/config"
+)
+
+// errNoIndex says that ClickHouse does not answer. Care goes on.
+var errNoIndex = errors.New("the index is not available now: care goes on, records wait on disk")
+
+// backOffice keeps the records searchable: engine, connection, tables and
+// shipper. Whatever happens here, care does not wait for it: run retries for
+// ever and returns an error never.
+type backOffice struct {
+	cfg        config.Config
+	journal    *journal.Journal
+	ledger     *journal.Ledger
+	entries    [][]byte // what the ledger held when it was opened
+	engineArgs []string
+	log        *slog.Logger
+	now        func() time.Time
+
+	store   atomic.Pointer[clickhouse.Store]   // nil while there is none
+	shipper atomic.Pointer[clickhouse.Shipper] // nil until first connected
+}
+
+func newBackOffice(c config.Config, j *journal.Journal, engineArgs []string, log *slog.Logger, now func() time.Time) (*backOffice, error) {
+	ledger, entries, err := journal.OpenLedger(paths{c.DataDir}.ledger())
+	if err != nil {
+		return nil, fmt.Errorf("open block ledger: %w", err)
+	}
+	return &backOffice{cfg: c, journal: j, ledger: ledger, entries: entries, engineArgs: engineArgs, log: log, now: now}, nil
+}
+
+func (o *backOffice) close() error { return o.ledger.Close() }
+
+// open returns the connection for a query.
+func (o *backOffice) open() (*clickhouse.Store, error) {
+	if store := o.store.Load(); store != nil {
+		return store, nil
+	}
+	return nil, errNoIndex
+}
+
+// ready reports whether records become searchable now.
+func (o *backOffice) ready() bool {
+	s := o.shipper.Load()
+	return o.store.Load() != nil && s != nil && s.Status().LastError == ""
+}
+
+func (o *backOffice) note() string {
+	return fmt.Sprintf("%d records wait", o.status().Lag)
+}
+
+// status is the shipper's, or that of a shipper that has not begun.
+func (o *backOffice) status() clickhouse.Status {
+	if s := o.shipper.Load(); s != nil {
+		return s.Status()
+	}
+	return clickhouse.Status{Lag: o.journal.Committed()}
+}
+
+// run keeps the back office going until ctx ends.
+func (o *backOffice) run(ctx context.Context) error {
+	wait := time.Second
+	for ctx.Err() == nil {
+		began := o.now()
+		err := o.session(ctx)
+		o.store.Store(nil)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if o.now().Sub(began) > time.Minute {
+			wait = time.Second
+		}
+		o.log.LogAttrs(ctx, slog.LevelWarn, "index lost, records wait on disk", slog.Any("error", err), slog.Duration("retry", wait))
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, 30*time.Second)
+	}
+	return nil
+}
+
+// session runs from one connection to its loss.
+func (o *backOffice) session(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	target := o.cfg.ClickHouse
+	account, err := account(target)
+	if err != nil {
+		return err
+	}
+	if target.Embedded {
+		e, err := startEngine(ctx, o.cfg, o.engineArgs, o.log)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = e.Close() }() // it starts again by itself until then
+		account = embeddedAccount(engine.Endpoint{Addr: e.Addr(), User: e.User(), Password: e.Password()})
+	}
+	return o.ship(ctx, account)
+}
+
+func (o *backOffice) ship(ctx context.Context, account clickhouse.Config) error {
+	account.Log, account.Now = o.log, o.now
+	store, err := clickhouse.Open(ctx, account)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = store.Close() }()
+	if err := store.Migrate(ctx); err != nil {
+		return err
+	}
+	shipper, err := clickhouse.NewShipper(clickhouse.ShipperConfig{
+		Store: store, Source: o.journal, Ledger: o.ledger, Entries: o.entries, Log: o.log, Now: o.now,
+	})
+	if err != nil {
+		return err
+	}
+	o.shipper.Store(shipper)
+	o.store.Store(store)
+	return shipper.Run(ctx)
+}
+
+func startEngine(ctx context.Context, c config.Config, args []string, log *slog.Logger) (*engine.Engine, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	library, err := findLibrary(c.ClickHouse.Library)
+	if err != nil {
+		return nil, err
+	}
+	return engine.Start(ctx, engine.Config{
+		Dir: paths{c.DataDir}.engine(), Library: library, Executable: self, Args: args, Log: log,
+	})
+}
+
+// findLibrary returns the engine's shared library: the configured one, or the
+// one that "npm ci" installed beside the binary or the working folder.
+func findLibrary(configured string) (string, error) {
+	if configured != "" {
+		return configured, nil
+	}
+	const inModules = "node_modules/@chdb/lib-linux-x64-gnu/libchdb.so"
+	var candidates []string
+	if self, err := os.Executable(); err == nil {
+		dir := filepath.Dir(self)
+		candidates = append(candidates, filepath.Join(dir, "libchdb.so"), filepath.Join(dir, "..", inModules))
+	}
+	candidates = append(candidates, inModules)
+	for _, path := range candidates {
+		if _, err := os.Stat(path); err == nil {
+			return filepath.Abs(path)
+		}
+	}
+	return "", fmt.Errorf("the embedded engine's libchdb.so is not in %v: run \"make deps\", or set clickhouse.library", candidates)
+}
+
+func embeddedAccount(e engine.Endpoint) clickhouse.Config {
+	return clickhouse.Config{Addr: []string{e.Addr}, Protocol: "http", Database: "matron", User: e.User, Password: e.Password}
+}
+
+// account is the account of an external server; for the embedded engine it is
+// empty until that has started.
+func account(c config.ClickHouse) (clickhouse.Config, error) {
+	if c.Embedded {
+		return clickhouse.Config{}, nil
+	}
+	password, err := readSecret(c.PasswordFile)
+	if err != nil {
+		return clickhouse.Config{}, fmt.Errorf("read ClickHouse password: %w", err)
+	}
+	a := clickhouse.Config{Addr: c.Address, Protocol: c.Protocol, Database: c.Database, User: c.User, Password: password}
+	if c.TLS {
+		transport, err := transportFor(c.CAFile)
+		if err != nil {
+			return clickhouse.Config{}, err
+		}
+		a.TLS = transport.TLSClientConfig
+	}
+	return a, nil
+}
+
+// OpenIndex connects a command to the index of a gateway that runs on this
+// machine, or to the configured server.
+func OpenIndex(ctx context.Context, c config.Config) (*clickhouse.Store, error) {
+	a, err := account(c.ClickHouse)
+	if err != nil {
+		return nil, err
+	}
+	if c.ClickHouse.Embedded {
+		endpoint, err := engine.Find(paths{c.DataDir}.engine())
+		if err != nil {
+			return nil, fmt.Errorf("find the embedded engine (is \"matron serve\" running?): %w", err)
+		}
+		a = embeddedAccount(endpoint)
+	}
+	a.Log, a.Now = slog.New(slog.DiscardHandler), time.Now
+	store, err := clickhouse.Open(ctx, a)
+	if err != nil {
+		return nil, fmt.Errorf("ask the index (is \"matron serve\" running?): %w", err)
+	}
+	return store, nil
+}

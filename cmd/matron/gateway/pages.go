@@ -1,0 +1,165 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/audit/cases"
+	"github.com/matron-epr/matron/audit/detect"
+	"github.com/matron-epr/matron/dashboards"
+	"github.com/matron-epr/matron/policy"
+	"github.com/matron-epr/matron/proxy"
+)
+
+// pagesMap classifies requests for Matron's own pages, which stand behind the
+// same pipeline as every application.
+type pagesMap struct {
+	mux    *http.ServeMux
+	routes map[string]dashboards.Route // by pattern
+}
+
+func newPagesMap() pagesMap {
+	m := pagesMap{mux: http.NewServeMux(), routes: map[string]dashboards.Route{}}
+	for _, r := range dashboards.Routes() {
+		pattern := r.Method + " " + r.Path
+		m.routes[pattern] = r
+		m.mux.Handle(pattern, http.NotFoundHandler())
+	}
+	return m
+}
+
+// Classify implements proxy.Map. The patient whom a page shows is named by the
+// page's own audit-viewed record, since addresses hold no identifier.
+func (m pagesMap) Classify(r *http.Request, _ func() ([]byte, error)) (proxy.Access, error) {
+	_, pattern := m.mux.Handler(r)
+	route, ok := m.routes[pattern]
+	if !ok {
+		return proxy.Access{}, nil
+	}
+	a := proxy.Access{
+		Rule: "page-" + route.ID, Action: route.Action, Area: route.Area, Screen: route.ID,
+		Certainty: audit.None, Source: audit.SourceNone, Kind: proxy.Interactive,
+		KeepAlive: route.KeepAlive, Deliberate: "true",
+	}
+	if route.KeepAlive {
+		a.Deliberate = "false"
+	}
+	return a, nil
+}
+
+// Settle implements proxy.Map; no page is ever held.
+func (pagesMap) Settle(proxy.Access, *http.Response, []byte) (proxy.Settlement, error) {
+	return proxy.Settlement{Certainty: audit.None}, nil
+}
+
+// may asks the policy whether a page may be offered to somebody.
+func (g *Gateway) may(s policy.Subject, area policy.Area, action policy.Action) bool {
+	return g.policy.Decide(context.Background(), policy.Request{
+		Subject: s, Site: g.cfg.Site, App: pagesName, Rule: "page-menu", Action: action, Area: area,
+		Certainty: string(audit.None), Method: http.MethodGet, Time: g.now(),
+	}).Allowed()
+}
+
+// alertReader shows the newest alerts in the words of the pages.
+type alertReader struct {
+	store *cases.Store
+	name  func(person string) string
+}
+
+// Alerts implements dashboards.AlertReader.
+func (r alertReader) Alerts(ctx context.Context, limit int) ([]dashboards.Alert, error) {
+	found, err := r.store.List(ctx, limit, "")
+	if err != nil {
+		return nil, err
+	}
+	alerts := make([]dashboards.Alert, len(found))
+	for i, a := range found {
+		alerts[i] = r.page(a)
+	}
+	return alerts, nil
+}
+
+func (r alertReader) page(a detect.Alert) dashboards.Alert {
+	page := dashboards.Alert{
+		ID: a.ID, Time: a.Made, Person: a.Person, PersonName: r.name(a.Person),
+		Detector: string(a.Kind), Severity: severity(a.Kind), Sentences: a.Sentences,
+	}
+	if len(a.Patients) == 1 {
+		page.Patient = a.Patients[0]
+	}
+	for _, e := range a.Explanations {
+		page.Explanations = append(page.Explanations, e.Sentence)
+	}
+	return page
+}
+
+// severity is how soon somebody should look at a kind of alert.
+func severity(k detect.Kind) dashboards.Severity {
+	switch k {
+	case detect.Household:
+		return dashboards.High
+	case detect.OwnRecord, detect.Bulk:
+		return dashboards.Medium
+	}
+	return dashboards.Low
+}
+
+// health answers from memory how the gateway is now.
+func (g *Gateway) health(context.Context) dashboards.Health {
+	stats := g.journal.Stats()
+	shipped := g.office.status()
+	h := dashboards.Health{
+		Mode: g.mode(), ModeSince: g.started, PolicyRev: g.policy.Revision(),
+		Journal: dashboards.StateOK, JournalSeq: stats.Committed,
+		Index: dashboards.StateFailed, Waiting: shipped.Lag, IndexedTo: g.now().Add(-shipped.LagAge),
+		DetectedAt: g.detection.finished(),
+	}
+	if g.journal.Healthy() != nil {
+		h.Journal = dashboards.StateFailed
+	}
+	if g.office.ready() {
+		h.Index = dashboards.StateOK
+	}
+	h.ReloadAt, h.ReloadBad = g.reloads.last()
+	return h
+}
+
+// mode is the weakest mode of any application: what the state line must not
+// hide.
+func (g *Gateway) mode() string {
+	for _, a := range g.settings.Load().Applications {
+		if a.Mode == "observe" {
+			return a.Mode
+		}
+	}
+	return "enforce"
+}
+
+// index is what pages ask of ClickHouse, or an error while there is none.
+type index struct{ office *backOffice }
+
+func (i index) Accesses(ctx context.Context, q audit.Query) ([]audit.Access, error) {
+	store, err := i.office.open()
+	if err != nil {
+		return nil, err
+	}
+	return store.Accesses(ctx, q)
+}
+
+func (i index) People(ctx context.Context, q audit.Query) ([]audit.PersonSummary, error) {
+	store, err := i.office.open()
+	if err != nil {
+		return nil, err
+	}
+	return store.People(ctx, q)
+}
+
+func (i index) Rates(ctx context.Context, from, to time.Time, step time.Duration) ([]audit.Rate, error) {
+	store, err := i.office.open()
+	if err != nil {
+		return nil, err
+	}
+	return store.Rates(ctx, from, to, step)
+}

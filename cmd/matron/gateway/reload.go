@@ -1,0 +1,118 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/cmd/matron/config"
+)
+
+// reloads remembers how the last reload ended. The zero value has seen none.
+type reloads struct {
+	mu  sync.Mutex
+	at  time.Time // guarded by mu
+	bad bool      // guarded by mu
+}
+
+func (r *reloads) last() (at time.Time, bad bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.at, r.bad
+}
+
+func (r *reloads) ended(at time.Time, bad bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.at, r.bad = at, bad
+}
+
+// reloadOn reloads at each signal until ctx ends. A reload that fails is
+// reported and never ends the gateway (GW-11).
+func (g *Gateway) reloadOn(ctx context.Context, signals <-chan os.Signal) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-signals:
+		}
+		err := g.reload(ctx)
+		g.reloads.ended(g.now(), err != nil)
+		if err != nil {
+			g.metrics.reloadOK.Set(0)
+			g.log.LogAttrs(ctx, slog.LevelError, "reload refused, the old configuration stays in force", slog.String("error", err.Error()))
+			continue
+		}
+		g.metrics.reloaded(g.now())
+		g.log.LogAttrs(ctx, slog.LevelInfo, "reloaded", slog.String("policy", g.policy.Revision()))
+	}
+}
+
+// reload takes in applications, policy and certificates. Everything is read and
+// checked before anything is swapped; settings that need a restart are refused
+// by name rather than ignored.
+func (g *Gateway) reload(ctx context.Context) error {
+	c, hash, err := config.Load(g.opts.ConfigPath)
+	if err != nil {
+		return err
+	}
+	if err := needsRestart(*g.settings.Load(), c); err != nil {
+		return err
+	}
+	apps, err := g.applications(c)
+	if err != nil {
+		return err
+	}
+	// Certificates stand on their own: fresh ones are right whatever becomes of
+	// the rest. The policy comes last of what may fail, so that nothing is half
+	// taken in.
+	if err := g.certs.Reload(); err != nil {
+		return err
+	}
+	before := g.policy.Revision()
+	if err := g.policy.Reload(ctx); err != nil {
+		return err
+	}
+	if err := g.proxy.Swap(apps); err != nil {
+		return err
+	}
+	g.settings.Store(&c)
+	return g.recordReload(before, hash)
+}
+
+func (g *Gateway) recordReload(before, hash string) error {
+	records := []*audit.Record{{
+		Time: g.now(), Kind: audit.KindConfigChange, PolicyRev: g.policy.Revision(), Detail: []string{"config_sha256=" + hash},
+	}}
+	if after := g.policy.Revision(); after != before {
+		records = append(records, &audit.Record{
+			Time: g.now(), Kind: audit.KindPolicyChange, PolicyRev: after, Detail: []string{"policy_before=" + before},
+		})
+	}
+	return g.journal.Add(records...)
+}
+
+// needsRestart names the settings that a reload cannot take in.
+func needsRestart(old, fresh config.Config) error {
+	fixed := func(c config.Config) map[string]string {
+		return map[string]string{
+			"site": c.Site, "source": c.Source, "data_dir": c.DataDir, "external_url": c.ExternalURL,
+			"listen": fmt.Sprint(c.Listen), "admin": fmt.Sprint(c.Admin), "tls": fmt.Sprint(c.TLS), "sign_in": fmt.Sprint(c.SignIn),
+			"policy": fmt.Sprint(c.Policy), "limits": fmt.Sprint(c.Limits), "clickhouse": fmt.Sprint(c.ClickHouse),
+			"detection": fmt.Sprint(c.Detection), "branding": fmt.Sprint(c.Branding), "log": fmt.Sprint(c.Log),
+		}
+	}
+	var errs []error
+	now := fixed(fresh)
+	for name, value := range fixed(old) {
+		if now[name] != value {
+			errs = append(errs, fmt.Errorf("%s has changed: that needs a restart", name))
+		}
+	}
+	return errors.Join(errs...)
+}

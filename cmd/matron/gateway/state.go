@@ -1,0 +1,144 @@
+package gateway
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
+	_ "modernc.org/sqlite" // the default relational store
+
+	"github.com/matron-epr/matron/audit/cases"
+	"github.com/matron-epr/matron/audit/journal"
+	"github.com/matron-epr/matron/cmd/matron/config"
+	"github.com/matron-epr/matron/proxy/signin"
+)
+
+// ErrNotInitialised says that the data folder lacks what Init makes. Nothing
+// that holds records is ever made silently: a second, empty journal would hide
+// the loss of the first.
+var ErrNotInitialised = errors.New("not initialised: run \"matron init\" with this configuration once")
+
+// paths are the places below the data folder.
+type paths struct{ dir string }
+
+func (p paths) journal() string    { return filepath.Join(p.dir, "journal") }
+func (p paths) ledger() string     { return filepath.Join(p.dir, "journal", "blocks.ledger") }
+func (p paths) engine() string     { return filepath.Join(p.dir, "clickhouse") }
+func (p paths) tls() string        { return filepath.Join(p.dir, "tls") }
+func (p paths) database() string   { return filepath.Join(p.dir, "matron.db") }
+func (p paths) keys() string       { return filepath.Join(p.dir, "keys") }
+func (p paths) voucherKey() string { return filepath.Join(p.keys(), "voucher.pem") }
+func (p paths) linkKey() string    { return filepath.Join(p.keys(), "links.key") }
+func (p paths) matchKey() string   { return filepath.Join(p.keys(), "match.key") }
+
+// Init makes the data folder, journal, databases and keys, each with access for
+// its owner alone. What is there already stays as it is.
+func Init(ctx context.Context, c config.Config) error {
+	p := paths{c.DataDir}
+	for _, dir := range []string{p.dir, p.keys(), p.engine(), p.tls()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("make data folder: %w", err)
+		}
+	}
+	if err := once(p.journal(), func() error { return journal.Create(journalConfig(c)) }); err != nil {
+		return fmt.Errorf("make journal: %w", err)
+	}
+	if err := once(p.voucherKey(), func() error { return signin.GenerateKey(p.voucherKey()) }); err != nil {
+		return fmt.Errorf("make signing key: %w", err)
+	}
+	for _, key := range []string{p.linkKey(), p.matchKey()} {
+		if err := once(key, func() error { return writeKey(key) }); err != nil {
+			return fmt.Errorf("make key: %w", err)
+		}
+	}
+	db, err := openDatabase(p.database(), true)
+	if err != nil {
+		return err
+	}
+	return errors.Join(migrate(ctx, db), db.Close())
+}
+
+// Initialised reports whether Init has been run.
+func Initialised(c config.Config) bool {
+	_, err := os.Stat(paths{c.DataDir}.journal())
+	return err == nil
+}
+
+func once(path string, make func() error) error {
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	return make()
+}
+
+func writeKey(path string) error {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails, see crypto/rand
+	return os.WriteFile(path, key, 0o600)
+}
+
+// readKey reads a key that nobody else may read.
+func readKey(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s is missing: %w", path, ErrNotInitialised)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("%s can be read by others: run chmod 600 on it", path)
+	}
+	return os.ReadFile(path) //nolint:gosec // a path below the data folder
+}
+
+// openDatabase opens the relational store. Pragmas stand in the DSN, so that
+// every connection gets them.
+func openDatabase(path string, create bool) (*sql.DB, error) {
+	mode := "rw"
+	if create {
+		mode = "rwc"
+	}
+	if _, err := os.Stat(path); err != nil && !create {
+		return nil, fmt.Errorf("%s: %w", path, ErrNotInitialised)
+	}
+	dsn := "file:" + path + "?mode=" + mode +
+		"&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=foreign_keys(ON)&_txlock=immediate"
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	if create {
+		if err := db.Ping(); err != nil {
+			return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), db.Close())
+		}
+		return db, os.Chmod(path, 0o600)
+	}
+	return db, nil
+}
+
+// migrate brings every part's tables up to date, each part with a history of
+// its own.
+func migrate(ctx context.Context, db *sql.DB) error {
+	for part, files := range map[string]fs.FS{"signin": signin.Migrations(), "cases": cases.Migrations()} {
+		store, err := database.NewStore(database.DialectSQLite3, part+"_migrations")
+		if err != nil {
+			return fmt.Errorf("migrate %s: %w", part, err)
+		}
+		provider, err := goose.NewProvider("", db, files, goose.WithStore(store))
+		if err != nil {
+			return fmt.Errorf("migrate %s: %w", part, err)
+		}
+		if _, err := provider.Up(ctx); err != nil {
+			return fmt.Errorf("migrate %s: %w", part, err)
+		}
+	}
+	return nil
+}
