@@ -207,6 +207,9 @@ func resume(d folder, cfg Config) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := d.sync(); err != nil { // the last segment may have been named just before a crash
+		return nil, err
+	}
 	w := &writer{folder: d, source: cfg.Source, limit: cfg.SegmentBytes}
 	next, cut, err := w.resume(firsts[len(firsts)-1])
 	if err != nil {
@@ -222,7 +225,7 @@ func resume(d folder, cfg Config) (*Journal, error) {
 		pending: newBatch(nil),
 		next:    next,
 		durable: position{seq: next - 1, segment: w.first, end: w.off},
-		stats:   Stats{Cut: cut, Bytes: size, Segments: len(firsts), OldestSegment: firsts[0]},
+		stats:   Stats{Cut: cut, Bytes: size + w.off, Segments: len(firsts), OldestSegment: firsts[0]},
 		reads:   reader{segments: firsts, marks: map[uint64][]mark{}},
 	}
 	j.lazy = time.AfterFunc(time.Hour, j.wake)

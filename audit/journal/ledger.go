@@ -57,6 +57,9 @@ func openLedger(d folder, name string) (*Ledger, [][]byte, error) {
 	}
 	l := &Ledger{dir: d, lock: lock, f: f}
 	entries, err := l.load(name, size)
+	if err == nil {
+		err = d.sync() // its name may be as young as its last entry
+	}
 	if err != nil {
 		return nil, nil, errors.Join(err, f.Close(), lock.Close())
 	}

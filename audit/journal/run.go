@@ -57,6 +57,7 @@ func (j *Journal) acknowledge(b *batch) {
 	if j.w.first != j.durable.segment {
 		j.reads.add(j.w.first)
 		j.stats.Segments++
+		j.stats.Bytes += segmentHead
 	}
 	j.stats.Bytes += int64(len(b.buf))
 	j.stats.Syncs++

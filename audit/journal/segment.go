@@ -88,7 +88,8 @@ func (d folder) segments() ([]uint64, error) {
 }
 
 // chain checks that every segment is the one its name says, belongs to source
-// and follows the one before. The oldest may follow one that was archived.
+// and follows the one before. The oldest may follow one that was archived. It
+// returns the size of all but the last.
 func (d folder) chain(firsts []uint64, source string) (size int64, err error) {
 	for i, first := range firsts {
 		f, n, err := d.view(segmentName(first))
@@ -105,7 +106,9 @@ func (d folder) chain(firsts []uint64, source string) (size int64, err error) {
 		if h.first != first || i > 0 && h.prev != firsts[i-1] {
 			return 0, &Damage{File: segmentName(first), Offset: 8, What: "segment out of place, or the one before is missing"}
 		}
-		size += n
+		if i < len(firsts)-1 {
+			size += n
+		}
 	}
 	return size, nil
 }
