@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/matron-epr/matron/policy"
@@ -89,7 +90,7 @@ func (x *exchange) question(now time.Time) policy.Request {
 	a := &x.access
 	patients := make([]string, 0, len(a.Patients))
 	for _, p := range a.Patients {
-		patients = append(patients, p.ID)
+		patients = append(patients, cmp.Or(p.ID, p.NHSNumber))
 	}
 	return policy.Request{
 		Subject:   x.subject,

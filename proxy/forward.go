@@ -78,9 +78,11 @@ func newForwarder(g *Gateway, r *route) *forwarder {
 func harden(r *route, single bool) *http.Transport {
 	t := r.Transport
 	if t == nil {
-		t = &http.Transport{DialContext: (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext}
-	} else {
-		t = t.Clone()
+		t = &http.Transport{}
+	}
+	t = t.Clone()
+	if t.DialContext == nil {
+		t.DialContext = (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext
 	}
 	t.Proxy = nil
 	t.DisableCompression = true
@@ -117,7 +119,7 @@ func (f *forwarder) RoundTrip(r *http.Request) (*http.Response, error) {
 func (f *forwarder) rewrite(p *httputil.ProxyRequest) {
 	x, out, up := exchangeFrom(p.In.Context()), p.Out, f.route.Upstream
 	out.URL.Scheme, out.URL.Host = up.Scheme, up.Host
-	out.URL.Path = strings.TrimSuffix(up.Path, "/") + f.route.strip(p.In.URL.Path)
+	out.URL.Path = f.route.base + p.In.URL.Path
 	out.URL.RawPath = "" // the canonical encoding of what the map has seen
 	if !f.route.KeepHost {
 		out.Host = up.Host
@@ -245,9 +247,6 @@ func (b *buffers) Put(p []byte) { b.pool.Put((*[32 << 10]byte)(p)) }
 // asking from its context.
 func inProcess(r *route) http.Handler {
 	h := r.Handler
-	if r.StripPrefix {
-		h = http.StripPrefix(r.trimmed, h)
-	}
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		x := exchangeFrom(req.Context())
 		req = req.WithContext(policy.WithSubject(req.Context(), x.subject))

@@ -23,6 +23,7 @@ type Gateway struct {
 type route struct {
 	App
 	trimmed string // Prefix without its trailing slash
+	base    string // path of Upstream, "" or "/x"
 	handler http.Handler
 }
 
@@ -99,6 +100,11 @@ func (g *Gateway) newRoute(a App) *route {
 		a.Timeout = defaultTimeout
 	}
 	r := &route{App: a, trimmed: strings.TrimSuffix(a.Prefix, "/")}
+	if a.Upstream != nil {
+		if base := strings.Trim(a.Upstream.Path, "/"); base != "" {
+			r.base = "/" + base
+		}
+	}
 	if a.Handler != nil {
 		r.handler = inProcess(r)
 	} else {
@@ -130,9 +136,6 @@ func (g *Gateway) public(path string) bool {
 
 // strip takes the prefix of r off path.
 func (r *route) strip(path string) string {
-	if !r.StripPrefix {
-		return path
-	}
 	rest := strings.TrimPrefix(path, r.trimmed)
 	if rest == "" {
 		return "/"

@@ -58,9 +58,8 @@ func (r *route) outward(ref string, x *exchange) string {
 	if absolute {
 		u.Scheme, u.Host = x.scheme, x.r.Host
 	}
-	base := strings.TrimSuffix(r.Upstream.Path, "/")
-	rest, ok := strings.CutPrefix(u.Path, base)
-	if !ok {
+	rest, ok := strings.CutPrefix(u.Path, r.base)
+	if !ok || rest != "" && rest[0] != '/' {
 		return ref
 	}
 	u.Path, u.RawPath = rest, ""

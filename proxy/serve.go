@@ -131,6 +131,11 @@ func (x *exchange) locate() error {
 		return errNoApplication
 	}
 	x.mode = x.route.Mode
+	if x.route.StripPrefix { // map and application see the application's own path
+		u := *x.r.URL
+		u.Path, u.RawPath = x.route.strip(u.Path), ""
+		x.r.URL = &u
+	}
 	return nil
 }
 
