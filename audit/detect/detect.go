@@ -1,16 +1,14 @@
 // Package detect turns accesses into alerts for a person to review: it explains
 // each access first and points only at what nothing explains.
 //
-// It never accuses and never decides: an alert says "not yet explained". It does
-// no I/O beyond the readers it is given, reads no clock, and gives the same
-// alerts for the same input. Values are safe for concurrent reading.
+// It never accuses and never decides: an alert says "not yet explained". Names,
+// addresses and NHS numbers are compared as keyed hashes and never kept in
+// clear. It does no I/O beyond the readers it is given, reads no clock, and gives
+// the same alerts for the same input, in whatever order that comes. Values are
+// safe for concurrent reading.
 package detect
 
-import (
-	"time"
-
-	"github.com/matron-epr/matron/audit"
-)
+import "time"
 
 // Kind is the sort of question an alert raises.
 type Kind string
@@ -31,7 +29,7 @@ type Detector struct {
 // Explanation is one reason why an access was part of somebody's work.
 type Explanation struct {
 	Template string `json:"template"`
-	Strength string `json:"strength"` // strong, weak
+	Strength string `json:"strength"` // strong or weak; only strong ones explain
 	Sentence string `json:"sentence"`
 	Evidence string `json:"evidence"`
 }
@@ -67,20 +65,53 @@ type Missing struct {
 type Result struct {
 	Alerts       []Alert
 	NotEvaluated []Missing
-	Accesses     int // accesses looked at
+	Accesses     int // deliberate accesses looked at
 	Explained    int // of them, explained by strong evidence
 }
 
 // Config sets thresholds; the zero value uses the defaults below.
 type Config struct {
 	Location *time.Location // the hospital's time zone for days; nil means UTC
-	// Grace is added around a ward stay: before its start and after its end.
+	// GraceBefore and GraceAfter are added around a stay; zero means a day before
+	// and a fortnight after, for preparation and for letters and results.
 	GraceBefore, GraceAfter time.Duration
-	// BulkWindow and BulkLimit: more than BulkLimit distinct patients within the
-	// window raise a question; ByRole overrides the limit per role.
+	// More than BulkLimit distinct unexplained patients within BulkWindow raise a
+	// question; zero means 20 within 10 minutes. ByRole overrides the limit: of
+	// somebody's roles the highest counts. nil takes the default for desks that
+	// see everybody and for machines.
 	BulkWindow time.Duration
 	BulkLimit  int
 	ByRole     map[string]int
+}
+
+func (c Config) withDefaults() Config {
+	if c.Location == nil {
+		c.Location = time.UTC
+	}
+	if c.GraceBefore == 0 {
+		c.GraceBefore = 24 * time.Hour
+	}
+	if c.GraceAfter == 0 {
+		c.GraceAfter = 14 * 24 * time.Hour
+	}
+	if c.BulkWindow == 0 {
+		c.BulkWindow = 10 * time.Minute
+	}
+	if c.BulkLimit == 0 {
+		c.BulkLimit = 20
+	}
+	if c.ByRole == nil {
+		c.ByRole = map[string]int{"receptionist": 40, "pharmacist": 40, "api-client": 2000}
+	}
+	return c
+}
+
+func (c Config) limit(roles []string) int {
+	limit := c.BulkLimit
+	for _, r := range roles {
+		limit = max(limit, c.ByRole[r])
+	}
+	return limit
 }
 
 // Context is what the hospital has told about staff, patients and care. A nil
@@ -91,13 +122,35 @@ type Context struct {
 	Care     []Care
 }
 
-// Staff, Patient and Care are lines of the context files with names, addresses
-// and NHS numbers as keyed hashes.
-type (
-	Staff   struct{}
-	Patient struct{}
-	Care    struct{}
-)
+// Staff is one line of the staff file: a person, or one period of theirs.
+type Staff struct {
+	Person   string
+	Kind     string // staff, bank, student, machine
+	Roles    []string
+	Wards    []string
+	From, To time.Time // days; zero means open, To is included
+	Family   Hash
+	Address  Hash // line and postcode unit
+	Unit     Hash // postcode unit
+	NHS      Hash
+}
 
-// Run looks at the accesses and returns the alerts in a fixed order.
-func Run(Config, Context, []audit.Record) Result { return Result{} }
+// Patient is one line of the patients file.
+type Patient struct {
+	ID         string
+	MergedInto string
+	Family     Hash
+	Address    Hash
+	Unit       Hash
+	NHS        Hash
+}
+
+// Care is one line of the care file.
+type Care struct {
+	Patient  string
+	Kind     string
+	Start    time.Time
+	End      time.Time // zero: it goes on
+	Ward     string
+	Evidence string
+}

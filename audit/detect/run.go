@@ -1,0 +1,173 @@
+package detect
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/matron-epr/matron/audit"
+)
+
+// access is one deliberate look at one patient that was let through.
+type access struct {
+	site, person, patient string
+	roles                 []string
+	at                    time.Time
+	ref                   Ref
+	why                   []Explanation // strong ones only
+}
+
+// run is one evaluation: the input, indexed.
+type run struct {
+	cfg      Config
+	context  Context
+	staff    map[string][]Staff
+	patients map[string]Patient
+	care     map[string][]Care
+	crowds   map[Hash]int // patients at one address
+}
+
+// Run looks at the accesses and returns the alerts in a fixed order.
+func Run(cfg Config, c Context, records []audit.Record) Result {
+	r := newRun(cfg.withDefaults(), c)
+	var out Result
+	accesses := r.accesses(records)
+	out.Accesses = len(accesses)
+	for i := range accesses {
+		accesses[i].why = r.explain(accesses[i])
+		if len(accesses[i].why) > 0 {
+			out.Explained++
+		}
+	}
+	for _, d := range []struct {
+		Detector
+		find         func([]access) []Alert
+		staff, lists bool
+	}{
+		{ownDetector(), r.own, true, true},
+		{householdDetector(), r.household, true, true},
+		{bulkDetector(), r.bulk, false, false},
+	} {
+		switch {
+		case d.staff && c.Staff == nil:
+			out.NotEvaluated = append(out.NotEvaluated, Missing{d.Detector, "not evaluated: no staff list"})
+		case d.lists && c.Patients == nil:
+			out.NotEvaluated = append(out.NotEvaluated, Missing{d.Detector, "not evaluated: no patient list"})
+		default:
+			out.Alerts = append(out.Alerts, d.find(accesses)...)
+		}
+	}
+	slices.SortFunc(out.Alerts, func(a, b Alert) int { return cmp.Or(a.Made.Compare(b.Made), cmp.Compare(a.ID, b.ID)) })
+	return out
+}
+
+func newRun(cfg Config, c Context) *run {
+	r := &run{
+		cfg: cfg, context: c, staff: map[string][]Staff{}, patients: map[string]Patient{},
+		care: map[string][]Care{}, crowds: map[Hash]int{},
+	}
+	for _, s := range c.Staff {
+		r.staff[s.Person] = append(r.staff[s.Person], s)
+	}
+	for _, p := range c.Patients {
+		r.patients[p.ID] = p
+		r.crowds[p.Address]++
+	}
+	for _, care := range c.Care {
+		id := r.survivor(care.Patient)
+		r.care[id] = append(r.care[id], care)
+	}
+	return r
+}
+
+// survivor follows merged numbers to the one that is in use.
+func (r *run) survivor(id string) string {
+	for range 10 { // a ring of merges must not hang us
+		p, ok := r.patients[id]
+		if !ok || p.MergedInto == "" {
+			return id
+		}
+		id = p.MergedInto
+	}
+	return id
+}
+
+// accesses picks what counts and puts it into the order of time.
+func (r *run) accesses(records []audit.Record) []access {
+	var out []access
+	for i := range records {
+		rec := &records[i]
+		if !counts(rec) {
+			continue
+		}
+		out = append(out, access{
+			site: rec.Site, person: rec.Person, patient: r.survivor(rec.Patient), roles: rec.Roles,
+			at: rec.Time, ref: Ref{rec.Source, rec.Seq},
+		})
+	}
+	slices.SortFunc(out, func(a, b access) int {
+		return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.ref.Source, b.ref.Source), cmp.Compare(a.ref.Seq, b.ref.Seq))
+	})
+	return out
+}
+
+// counts says whether a record is a deliberate look at a patient by a person.
+// What was refused showed nothing, and being named in a list or among search
+// results is not being opened.
+func counts(r *audit.Record) bool {
+	if r.Kind != audit.KindDecision && r.Kind != audit.KindPatient {
+		return false
+	}
+	if r.Person == "" || r.Patient == "" || r.Effect == "deny" || r.Effect == "challenge" || r.Deliberate == "false" {
+		return false
+	}
+	listed := r.Action == "search" || r.Action == "list"
+	return !listed || r.PatientSource != audit.SourceResponse
+}
+
+// explain finds the strong explanations of an access: the ward-stay template.
+func (r *run) explain(a access) []Explanation {
+	wards := r.wards(a.person, a.at)
+	var out []Explanation
+	for _, c := range r.care[a.patient] {
+		if c.Ward == "" || !slices.Contains(wards, c.Ward) || !r.around(c, a.at) {
+			continue
+		}
+		out = append(out, Explanation{
+			Template: "ward-stay", Strength: "strong", Evidence: c.Evidence,
+			Sentence: "The patient was cared for on " + c.Ward + ", where the person works, " + r.period(c) + ".",
+		})
+	}
+	return out
+}
+
+// around reports whether t lies within the stay and its grace.
+func (r *run) around(c Care, t time.Time) bool {
+	if t.Before(c.Start.Add(-r.cfg.GraceBefore)) {
+		return false
+	}
+	return c.End.IsZero() || !t.After(c.End.Add(r.cfg.GraceAfter))
+}
+
+func (r *run) period(c Care) string {
+	const layout = "2 January 2006 15:04"
+	from := "from " + c.Start.In(r.cfg.Location).Format(layout)
+	if c.End.IsZero() {
+		return from + " on"
+	}
+	return from + " to " + c.End.In(r.cfg.Location).Format(layout)
+}
+
+// wards are where the person worked at t, by the lines of the staff list that
+// were valid then.
+func (r *run) wards(person string, t time.Time) []string {
+	var out []string
+	today := t.In(r.cfg.Location).Format(time.DateOnly)
+	for _, s := range r.staff[person] {
+		if !s.From.IsZero() && today < s.From.Format(time.DateOnly) || !s.To.IsZero() && today > s.To.Format(time.DateOnly) {
+			continue
+		}
+		out = append(out, s.Wards...)
+	}
+	return out
+}
