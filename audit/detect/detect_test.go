@@ -1,0 +1,312 @@
+package detect
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/matron-epr/matron/audit"
+)
+
+func noon() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) }
+
+func hasher(t testing.TB) Hasher {
+	t.Helper()
+	h, err := NewHasher(bytes.Repeat([]byte{7}, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+const staffFile = `{"person":"nurse","roles":["nurse"],"wards":["ASH"],"name":{"family":"O'Testby"},"address":{"line":"1 Fable Close","postcode":"ZZ99 1AA"},"nhs_number":"9990000069"}
+{"person":"desk","roles":["receptionist"],"name":{"family":"Sampleton"},"address":{"line":"2 Fable Close","postcode":"ZZ99 2AA"}}
+{"person":"robot","roles":["api-client"],"kind":"machine"}
+`
+
+const patientsFile = `{"patient":"self","nhs_number":"999 000 0069","name":{"family":"O’TESTBY"},"address":{"line":"1, fable close","postcode":"zz991aa"}}
+{"patient":"kin","name":{"family":"Otestby"},"address":{"line":"1 Fable Close","postcode":"ZZ99 1AA"}}
+{"patient":"lodger","name":{"family":"Mockham"},"address":{"line":"1 Fable Close","postcode":"ZZ99 1AA"}}
+{"patient":"namesake","name":{"family":"O'Testby"},"address":{"line":"9 Elsewhere","postcode":"ZZ99 9ZZ"}}
+{"patient":"cousin","name":{"family":"O'Testby"},"address":{"line":"7 Fable Close","postcode":"ZZ99 1AA"}}
+{"patient":"onward","name":{"family":"O'Testby"},"address":{"line":"1 Fable Close","postcode":"ZZ99 1AA"}}
+{"patient":"oldkin","merged_into":"kin"}
+`
+
+const careFile = `{"patient":"onward","kind":"inpatient","start":"2026-11-20T09:00:00Z","ward":"ASH","evidence":"adt:1"}
+{"patient":"kin","kind":"inpatient","start":"2026-10-01T09:00:00Z","end":"2026-10-02T09:00:00Z","ward":"ASH","evidence":"adt:2"}
+`
+
+func hospital(t testing.TB) Context {
+	t.Helper()
+	h := hasher(t)
+	var c Context
+	var reports [3]Report
+	var errs [3]error
+	c.Staff, reports[0], errs[0] = h.ReadStaff(strings.NewReader(staffFile))
+	c.Patients, reports[1], errs[1] = h.ReadPatients(strings.NewReader(patientsFile))
+	c.Care, reports[2], errs[2] = h.ReadCare(strings.NewReader(careFile))
+	if err := errors.Join(errs[:]...); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([3]Report{}, reports); d != "" {
+		t.Fatalf("reports:\n%s", d)
+	}
+	return c
+}
+
+// view is an access of the right kind to be counted.
+func view(seq uint64, person, patient string, change ...func(*audit.Record)) audit.Record {
+	r := audit.Record{
+		Kind: audit.KindDecision, Site: "DEM01", Source: "gw", Seq: seq, Time: noon().Add(time.Duration(seq) * time.Second),
+		Person: person, Patient: patient, Effect: "allow", Action: "read", PatientSource: audit.SourceURL,
+	}
+	for _, c := range change {
+		c(&r)
+	}
+	return r
+}
+
+// found is what matters of an alert in a table.
+func found(r Result) []string {
+	var out []string
+	for _, a := range r.Alerts {
+		out = append(out, string(a.Kind)+" "+a.Person+" "+strings.Join(a.Patients, ","))
+	}
+	return out
+}
+
+func TestWhoIsAskedAbout(t *testing.T) {
+	c := hospital(t)
+	for name, row := range map[string]struct {
+		record audit.Record
+		want   []string
+	}{
+		"own record":                {view(1, "nurse", "self"), []string{"own-record nurse self"}},
+		"same surname and address":  {view(1, "nurse", "kin"), []string{"household nurse kin"}},
+		"same address":              {view(1, "nurse", "lodger"), []string{"household nurse lodger"}},
+		"same surname and postcode": {view(1, "nurse", "cousin"), []string{"household nurse cousin"}},
+		"a number that was merged":  {view(1, "nurse", "oldkin"), []string{"household nurse kin"}},
+		"named among search results": {view(1, "nurse", "kin", func(r *audit.Record) {
+			r.Kind, r.Action, r.PatientSource = audit.KindPatient, "search", audit.SourceResponse
+		}), nil},
+		"searched for by id":           {view(1, "nurse", "kin", func(r *audit.Record) { r.Action = "search" }), []string{"household nurse kin"}},
+		"same surname alone":           {view(1, "nurse", "namesake"), nil},
+		"explained by a stay":          {view(1, "nurse", "onward"), nil},
+		"somebody else's household":    {view(1, "desk", "kin"), nil},
+		"refused":                      {view(1, "nurse", "self", func(r *audit.Record) { r.Effect = "deny" }), nil},
+		"challenged":                   {view(1, "nurse", "self", func(r *audit.Record) { r.Effect = "challenge" }), nil},
+		"not deliberate":               {view(1, "nurse", "self", func(r *audit.Record) { r.Deliberate = "false" }), nil},
+		"an outcome":                   {view(1, "nurse", "self", func(r *audit.Record) { r.Kind = audit.KindOutcome }), nil},
+		"somebody not on the list":     {view(1, "stranger", "self"), nil},
+		"a patient not on the list":    {view(1, "nurse", "nobody"), nil},
+		"machine":                      {view(1, "robot", "self"), nil},
+		"nobody's own number is known": {view(1, "desk", "lodger"), nil},
+	} {
+		if d := cmp.Diff(row.want, found(Run(Config{}, c, []audit.Record{row.record}))); d != "" {
+			t.Errorf("%s:\n%s", name, d)
+		}
+	}
+}
+
+func TestAlertSaysWhy(t *testing.T) {
+	got := Run(Config{}, hospital(t), []audit.Record{view(2, "nurse", "kin"), view(1, "nurse", "kin"), view(3, "nurse", "onward")})
+	want := Result{
+		Accesses: 3, Explained: 1,
+		Alerts: []Alert{{
+			ID: got.Alerts[0].ID, Made: noon().Add(2 * time.Second), Kind: Household, Detector: Detector{"household", 1},
+			Site: "DEM01", Person: "nurse", Patients: []string{"kin"}, Days: []string{"2026-11-22"},
+			Sentences: []string{
+				"The person and the patient have the same surname and address.",
+				"It was viewed 2 times on 22 November 2026, first at 12:00:01.",
+				"Not yet explained: no stay of a patient on a ward where the person works is known.",
+			},
+			Explanations: []Explanation{}, Evidence: []Ref{{"gw", 1}, {"gw", 2}},
+		}},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	if len(got.Alerts[0].ID) != 24 {
+		t.Errorf("id %q", got.Alerts[0].ID)
+	}
+}
+
+// TestOwnRecordIsReportedEvenWhenExplained and carries the explanation.
+func TestOwnRecordIsReportedEvenWhenExplained(t *testing.T) {
+	c := hospital(t)
+	c.Care = append(c.Care, Care{Patient: "self", Kind: "inpatient", Start: noon(), Ward: "ASH", Evidence: "adt:9"})
+	got := Run(Config{}, c, []audit.Record{view(1, "nurse", "self")})
+	want := []Explanation{{
+		Template: "ward-stay", Strength: "strong", Evidence: "adt:9",
+		Sentence: "The patient was cared for on ASH, where the person works, from 22 November 2026 12:00 on.",
+	}}
+	if len(got.Alerts) != 1 {
+		t.Fatalf("%d alerts", len(got.Alerts))
+	}
+	if d := cmp.Diff(want, got.Alerts[0].Explanations); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestStayCoversItsGraceAndNoMore(t *testing.T) {
+	r := newRun(Config{GraceBefore: time.Hour, GraceAfter: 2 * time.Hour}.withDefaults(), Context{})
+	c := Care{Start: noon(), End: noon().Add(time.Hour)}
+	for offset, want := range map[time.Duration]bool{
+		-time.Hour - 1: false, -time.Hour: true, 0: true, 3 * time.Hour: true, 3*time.Hour + 1: false,
+	} {
+		if got := r.around(c, noon().Add(offset)); got != want {
+			t.Errorf("%v: %v", offset, got)
+		}
+	}
+	if !r.around(Care{Start: noon()}, noon().Add(9999*time.Hour)) {
+		t.Error("a stay without an end does not go on")
+	}
+}
+
+func TestWardsFollowThePeriodsOfTheList(t *testing.T) {
+	day := func(s string) time.Time {
+		d, err := time.Parse(time.DateOnly, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	r := newRun(Config{}.withDefaults(), Context{Staff: []Staff{
+		{Person: "p", Wards: []string{"OLD"}, To: day("2026-11-21")},
+		{Person: "p", Wards: []string{"NOW"}, From: day("2026-11-22"), To: day("2026-11-22")},
+		{Person: "p", Wards: []string{"ALWAYS"}},
+		{Person: "p", Wards: []string{"NEXT"}, From: day("2026-11-23")},
+	}})
+	if d := cmp.Diff([]string{"NOW", "ALWAYS"}, r.wards("p", noon())); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestHallOfResidenceIsNoHousehold(t *testing.T) {
+	c := hospital(t)
+	for i := range maxAtAddress {
+		c.Patients = append(c.Patients, Patient{ID: fmt.Sprint("student", i), Address: c.Staff[0].Address})
+	}
+	if got := found(Run(Config{}, c, []audit.Record{view(1, "nurse", "lodger")})); got != nil {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestBulkOpening(t *testing.T) {
+	many := func(person, role string, n int, gap time.Duration) []audit.Record {
+		var out []audit.Record
+		for i := range n {
+			out = append(out, view(uint64(i+1), person, fmt.Sprint("p", i), func(r *audit.Record) {
+				r.Time, r.Roles = noon().Add(time.Duration(i)*gap), []string{role}
+			}))
+		}
+		return out
+	}
+	repeated := append(many("clerk", "clerk", 20, time.Second), many("clerk", "clerk", 20, time.Second)...)
+	for name, row := range map[string]struct {
+		records  []audit.Record
+		patients int // in the alert; 0 means no alert
+	}{
+		"at the limit":             {many("clerk", "clerk", 20, time.Second), 0},
+		"over the limit":           {many("clerk", "clerk", 21, time.Second), 21},
+		"the same ones again":      {repeated, 0},
+		"over it but slowly":       {many("clerk", "clerk", 60, time.Minute), 0},
+		"a desk that sees all":     {many("desk", "receptionist", 40, time.Second), 0},
+		"even for such a desk":     {many("desk", "receptionist", 41, time.Second), 41},
+		"a machine among machines": {many("robot", "api-client", 500, time.Second), 0},
+	} {
+		got := Run(Config{}, Context{}, row.records)
+		n := 0
+		for _, a := range got.Alerts {
+			n += len(a.Patients)
+		}
+		if n != row.patients || len(got.Alerts) > 1 {
+			t.Errorf("%s: %d alerts over %d patients, want %d", name, len(got.Alerts), n, row.patients)
+		}
+	}
+	// What is explained does not count towards it.
+	c := hospital(t)
+	records := many("nurse", "nurse", 20, time.Second)
+	records = append(records, view(99, "nurse", "onward"))
+	if got := found(Run(Config{}, c, records)); got != nil {
+		t.Errorf("with an explained one: %v", got)
+	}
+}
+
+// TestSameInputSameAlerts shuffles the input and slides the window that it is
+// seen through.
+func TestSameInputSameAlerts(t *testing.T) {
+	c := hospital(t)
+	var records []audit.Record
+	for i := range uint64(200) {
+		records = append(records, view(i+1, []string{"nurse", "desk"}[i%2], []string{"self", "kin", "lodger", fmt.Sprint("x", i)}[i%4]))
+	}
+	want := Run(Config{}, c, records)
+	if len(want.Alerts) < 3 {
+		t.Fatalf("%v", found(want))
+	}
+	rng := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test's shuffle
+	for range 5 {
+		rng.Shuffle(len(records), func(i, j int) { records[i], records[j] = records[j], records[i] })
+		if d := cmp.Diff(want, Run(Config{}, c, records)); d != "" {
+			t.Fatalf("another order, other alerts:\n%s", d)
+		}
+	}
+	known := map[string]bool{}
+	for _, a := range want.Alerts {
+		known[a.ID] = true
+	}
+	for _, a := range Run(Config{}, c, records[:150]).Alerts {
+		if !known[a.ID] {
+			t.Errorf("%s got another id when less was known", a.Kind)
+		}
+	}
+}
+
+func TestMissingFeedsAreNamed(t *testing.T) {
+	c := hospital(t)
+	records := []audit.Record{view(1, "nurse", "self")}
+	for name, row := range map[string]struct {
+		context Context
+		want    []Missing
+	}{
+		"all there":       {c, nil},
+		"no staff":        {Context{Patients: c.Patients, Care: c.Care}, []Missing{{ownDetector(), "not evaluated: no staff list"}, {householdDetector(), "not evaluated: no staff list"}}},
+		"no patients":     {Context{Staff: c.Staff, Care: c.Care}, []Missing{{ownDetector(), "not evaluated: no patient list"}, {householdDetector(), "not evaluated: no patient list"}}},
+		"an empty one is": {Context{Staff: []Staff{}, Patients: []Patient{}}, nil},
+	} {
+		if d := cmp.Diff(row.want, Run(Config{}, row.context, records).NotEvaluated); d != "" {
+			t.Errorf("%s:\n%s", name, d)
+		}
+	}
+	c.Care = nil
+	got := Run(Config{}, c, []audit.Record{view(1, "nurse", "kin")})
+	if !strings.Contains(strings.Join(got.Alerts[0].Sentences, " "), "there is no list of ward stays") {
+		t.Errorf("a missing care feed looks like an empty one: %v", got.Alerts[0].Sentences)
+	}
+}
+
+// TestWordsAreNeutral: software never accuses.
+func TestWordsAreNeutral(t *testing.T) {
+	c := hospital(t)
+	records := []audit.Record{view(1, "nurse", "self"), view(2, "nurse", "kin"), view(3, "nurse", "lodger"), view(4, "nurse", "cousin")}
+	for i := range uint64(30) {
+		records = append(records, view(i+10, "desk", fmt.Sprint("x", i)))
+	}
+	for _, a := range Run(Config{}, c, records).Alerts {
+		for _, s := range a.Sentences {
+			for _, word := range []string{"suspicious", "misuse", "breach", "violation", "offend", "abuse", "illegal", "anomal"} {
+				if strings.Contains(strings.ToLower(s), word) {
+					t.Errorf("%q", s)
+				}
+			}
+		}
+	}
+}
