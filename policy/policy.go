@@ -82,7 +82,7 @@ type Request struct {
 	Action    Action   // "" unknown
 	Area      Area     // "" unknown
 	Resource  string   // FHIR type, screen or form
-	Patients  []string // patient ids the request names, as the application knows them
+	Patients  []string // patient ids the request names, as the application knows them, or NHS numbers where it names no id
 	Certainty string   // audit.Certainty of the attribution
 	Held      bool     // the answer is kept back until every patient it names is recorded
 	Purpose   string   // HL7 v3 PurposeOfUse code, "" when not stated

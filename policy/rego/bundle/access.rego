@@ -39,13 +39,15 @@ patients_known if {
 	}
 }
 
-# The request names nobody, but its answer is kept back until whoever it names
-# is recorded. A change to a record must say beforehand whose it is.
+# Whoever the answer names is recorded before it is released. A deletion has no
+# answer that names anybody: it must say beforehand whose record it is.
 patients_known if {
 	input.certainty == "unknown"
 	input.held == true
-	input.patients == []
-	input.action in {"read", "search", "list", "create", "print", "export"}
+	input.action in {"read", "search", "list", "create", "update", "print", "export"}
+	every patient in input.patients {
+		patient != ""
+	}
 }
 
 # Nobody's record: a form, a list of wards.

@@ -76,8 +76,10 @@ test_home_is_for_everyone_signed_in if {
 	matron.allow with input as asked({"subject": {"roles": []}, "area": "home", "patients": [], "certainty": "none"})
 }
 
-test_home_is_not_for_systems if {
-	codes({"subject": {"roles": ["api-client"], "machine": true}, "area": "home"}) == {"role-not-permitted"}
+test_own_pages_are_not_for_systems if {
+	every area in ["audit", "live", "safety"] {
+		codes({"subject": {"roles": ["api-client"], "machine": true}, "area": area}) == {"role-not-permitted"}
+	}
 }
 
 test_person_never_gets_what_is_for_systems if codes(in_role(["api-client"])) == {"no-role"}
@@ -119,7 +121,7 @@ test_held_answer_may_name_the_patient if {
 	matron.allow with input as asked({"certainty": "unknown", "patients": [], "held": true})
 }
 
-test_change_must_name_the_patient_beforehand if {
+test_deletion_must_name_the_patient_beforehand if {
 	codes(object.union(in_role(["doctor"]), {"action": "delete", "certainty": "unknown", "patients": [], "held": true})) == {"patient-unknown"}
 }
 
