@@ -59,6 +59,9 @@ type App struct {
 	// finds who is asking with policy.SubjectFrom.
 	Handler http.Handler
 
+	// Voucher tells this application who is asking, in place of Config.Voucher.
+	Voucher Voucher
+
 	MaxBody int64         // longest request body; 0 means 64 MiB
 	MaxHeld int64         // longest held response; 0 means 16 MiB
 	Timeout time.Duration // until the response header; 0 means 60 s

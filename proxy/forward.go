@@ -36,10 +36,14 @@ func (x *exchange) forward() error {
 // nothing is forwarded, since the application would not know whom it serves
 // (GW-07).
 func (x *exchange) vouch() error {
-	if x.g.cfg.Voucher == nil || x.route.Upstream == nil {
+	voucher := x.route.Voucher
+	if voucher == nil {
+		voucher = x.g.cfg.Voucher
+	}
+	if voucher == nil || x.route.Upstream == nil {
 		return nil
 	}
-	token, err := x.g.cfg.Voucher.Vouch(x.subject, x.id, x.r)
+	token, err := voucher.Vouch(x.subject, x.id, x.r)
 	if err != nil {
 		x.g.cfg.Logger.LogAttrs(x.r.Context(), slog.LevelError, "identity token not made",
 			slog.String("request", x.id), slog.Any("error", err))

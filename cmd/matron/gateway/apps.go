@@ -25,6 +25,7 @@ func (g *Gateway) applications(c config.Config) ([]proxy.App, error) {
 			errs = append(errs, err)
 			continue
 		}
+		app.Voucher = g.voucher.For(a.Name)
 		apps = append(apps, app)
 	}
 	return apps, errors.Join(errs...)

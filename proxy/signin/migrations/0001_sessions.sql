@@ -1,3 +1,4 @@
+-- +goose Up
 -- Sessions and sign-in attempts. Ids are SHA-256 hashes, times are microseconds
 -- since 1970 UTC.
 CREATE TABLE signin_session (
