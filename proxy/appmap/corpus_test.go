@@ -157,11 +157,12 @@ func exchangeOf(t *testing.T, request, response []byte) Exchange {
 		return e
 	}
 	head, e.ResponseBody = cutMessage(response)
-	e.Response, err = http.ReadResponse(bufio.NewReader(strings.NewReader(head)), r)
+	res, err := http.ReadResponse(bufio.NewReader(strings.NewReader(head)), r)
 	if err != nil {
 		t.Fatalf("response: %v", err)
 	}
-	_ = e.Response.Body.Close()
+	defer func() { _ = res.Body.Close() }()
+	e.Response = res
 	return e
 }
 

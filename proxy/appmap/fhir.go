@@ -76,7 +76,7 @@ func literalReference(text string) (proxy.Patient, target) {
 	if !isTypeName(kind) || !isFHIRID(id) {
 		return proxy.Patient{}, unclear
 	}
-	if versioned && !(strings.HasPrefix(version, "_history/") && isFHIRID(version[len("_history/"):])) {
+	if version, ok := strings.CutPrefix(version, "_history/"); versioned && (!ok || !isFHIRID(version)) {
 		return proxy.Patient{}, unclear
 	}
 	if kind != "Patient" {

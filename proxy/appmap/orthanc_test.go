@@ -25,8 +25,9 @@ import (
 
 // orthanc is a running Orthanc with an empty store.
 type orthanc struct {
-	url string
-	m   *Map
+	url    string
+	m      *Map
+	client *http.Transport
 }
 
 func startOrthanc(t *testing.T) *orthanc {
@@ -69,14 +70,16 @@ func startOrthanc(t *testing.T) *orthanc {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := &orthanc{url: fmt.Sprintf("http://127.0.0.1:%d", port), m: m}
+	o := &orthanc{url: fmt.Sprintf("http://127.0.0.1:%d", port), m: m, client: &http.Transport{DisableCompression: true}}
+	t.Cleanup(o.client.CloseIdleConnections)
 	o.await(t)
 	return o
 }
 
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	var config net.ListenConfig
+	l, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +99,7 @@ func (o *orthanc) await(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		res, err := http.DefaultTransport.RoundTrip(r)
+		res, err := o.client.RoundTrip(r)
 		if err == nil {
 			_ = res.Body.Close()
 			return
@@ -117,7 +120,7 @@ func (o *orthanc) ask(t *testing.T, method, path string, header http.Header, bod
 		r.Header.Set(name, header.Get(name))
 	}
 	r.Header.Set("Accept-Encoding", "identity")
-	res, err := http.DefaultTransport.RoundTrip(r)
+	res, err := o.client.RoundTrip(r)
 	if err != nil {
 		t.Fatal(err)
 	}
