@@ -73,7 +73,7 @@ func (f *framing) feedLine(p []byte) []byte {
 	if end >= 0 {
 		part, rest = p[:end], p[end+1:]
 	}
-	if room := framingLine - len(f.line); room > 0 {
+	if room := f.room() - len(f.line); room > 0 {
 		f.line = append(f.line, part[:min(room, len(part))]...)
 	}
 	if end < 0 {
@@ -83,6 +83,15 @@ func (f *framing) feedLine(p []byte) []byte {
 	f.line = f.line[:0]
 	f.endOfLine(line)
 	return rest
+}
+
+// room is how much of a line is kept: of a header line the name and a length, of
+// a request line all, since the version ends it.
+func (f *framing) room() int {
+	if f.state == inHeader && !f.started {
+		return 1 << 16
+	}
+	return framingLine
 }
 
 // endOfLine acts on a complete line.

@@ -1,0 +1,130 @@
+package proxy_test
+
+import (
+	"bufio"
+	"bytes"
+	"html/template"
+	"io"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jba/templatecheck"
+
+	"github.com/matron-epr/matron/proxy"
+)
+
+func TestEverySentinelIsExplainedOnce(t *testing.T) {
+	codes, err := proxy.Codes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(codes)
+	if n := len(slices.Compact(slices.Clone(codes))); n != len(codes) {
+		t.Errorf("%d codes, %d of them different: %v", len(codes), n, codes)
+	}
+}
+
+func TestRefusalPageFitsItsStruct(t *testing.T) {
+	tmpl, page, err := proxy.RefusalTemplate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := templatecheck.CheckHTML(tmpl.(*template.Template), page); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestIdentityHeaderIsRecognisedInEverySpelling(t *testing.T) {
+	for _, name := range []string{
+		"Matron-Identity", "matron_identity", "MATRON-anything", "X-Remote-User", "X_Remote_User", "x-remote_user",
+		"Remote-User", "REMOTE_USER", "X-Forwarded-User", "X_Forwarded_Email", "X-Auth-Request-Groups", "X-Forwarded-Preferred-Username",
+		"X-WebAuth-User", "X-MS-CLIENT-PRINCIPAL-NAME", "Oidc-Claim-Sub", "SSL-Client-S-DN",
+	} {
+		if !proxy.ClaimsIdentity(name) {
+			t.Errorf("%s is not recognised", name)
+		}
+	}
+	for _, name := range []string{"Accept", "Cookie", "Authorization", "X-Forwarded-For", "X-Requested-With", "User-Agent", "Matrons", "X-Userland"} {
+		if proxy.ClaimsIdentity(name) {
+			t.Errorf("%s is refused", name)
+		}
+	}
+}
+
+func TestConfigurationIsCheckedWhole(t *testing.T) {
+	_, err := proxy.New(proxy.Config{Apps: []proxy.App{{Name: "a"}, {Name: "b", Map: testMap{}, Prefix: "b"}}})
+	if err == nil {
+		t.Fatal("an empty configuration was accepted")
+	}
+	for _, want := range []string{"no Identifier", "no Decider", "no Limiter", "no Log", "no Logger", "no Now", "NoVoucher", "SignInPath", "a has no map", "does not start with a slash"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is missing in: %v", want, err)
+		}
+	}
+}
+
+// FuzzCanonicalPath: an accepted path has one reading. Cleaning it, or sending it
+// on and parsing it again, changes nothing.
+func FuzzCanonicalPath(f *testing.F) {
+	for _, p := range []string{"/", "/a/b", "/a//b", "/a/../b", "/a/./b", "/a;b", `/a\b`, "/a%2fb", "/a\x00", "/é", "/100%", "/a/"} {
+		f.Add(p)
+	}
+	f.Fuzz(func(t *testing.T, p string) {
+		if !proxy.CanonicalPath(p) {
+			return
+		}
+		if want := path.Clean(p); p != want && p != want+"/" {
+			t.Errorf("%q cleans to %q", p, want)
+		}
+		if strings.ContainsAny(p, ";\\#\x00\r\n") {
+			t.Errorf("%q holds a character that was to be refused", p)
+		}
+		u, err := url.ParseRequestURI((&url.URL{Path: p}).EscapedPath())
+		if err != nil || u.Path != p {
+			t.Errorf("%q becomes %q on the way, %v", p, u, err)
+		}
+		if again, err := url.PathUnescape(p); err == nil && again != p {
+			t.Errorf("%q can be decoded once more, to %q", p, again)
+		}
+	})
+}
+
+// FuzzFraming: where net/http understands a request, it ends where we say it
+// ends, or we call it ambiguous; and how the bytes arrive makes no difference.
+func FuzzFraming(f *testing.F) {
+	for _, s := range []string{
+		"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+		"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhelloGET / HTTP/1.1\r\n",
+		"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nTrailer: x\r\n\r\nGET",
+		"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
+		"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+		"POST / HTTP/1.1\nHost: a\nContent-Length: 0005\n\nhello",
+		"POST / HTTP/1.1\r\nHost: a\r\nX: y\r\n z\r\n\r\n",
+		"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0005;ext=\"\r\n\"\r\nhello\r\n0\r\n\r\n",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if one, whole := proxy.Ambiguous(b, 1), proxy.Ambiguous(b, len(b)+1); one != whole {
+			t.Fatalf("ambiguous byte by byte %v, at once %v", one, whole)
+		}
+		source := bytes.NewReader(b)
+		r := bufio.NewReaderSize(source, 16)
+		req, err := http.ReadRequest(r)
+		if err != nil || req.ProtoMajor != 1 {
+			return
+		}
+		if _, err := io.Copy(io.Discard, req.Body); err != nil {
+			return
+		}
+		want := len(b) - source.Len() - r.Buffered()
+		end, ambiguous := proxy.FirstRequest(b, 1)
+		if !ambiguous && end != want {
+			t.Errorf("ends at %d of %d, net/http says %d", end, len(b), want)
+		}
+	})
+}
