@@ -274,7 +274,7 @@ func TestCache(t *testing.T) {
 
 // A remembered decision is shared: adding to it must not change it for others.
 func TestRememberedDecisionIsNotChanged(t *testing.T) {
-	e, err := New(t.Context(), Config{})
+	e, err := New(t.Context(), Config{Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
