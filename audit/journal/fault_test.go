@@ -171,7 +171,7 @@ func TestEveryCallFails(t *testing.T) {
 func TestPowerCutTearsTheLastCommit(t *testing.T) {
 	luck := rand.New(rand.NewPCG(1, 2))
 	torn := 0
-	for range 120 {
+	for range 60 {
 		cfg := config(t)
 		cfg.SegmentBytes = 1 << 16
 		d := newDisk(t, cfg.Dir)
@@ -203,7 +203,7 @@ func TestPowerCutTearsTheLastCommit(t *testing.T) {
 		}
 		survives(t, on(dirty), acked)
 	}
-	if torn < 60 {
-		t.Errorf("only %d of 120 cuts tore the last commit", torn)
+	if torn < 30 {
+		t.Errorf("only %d of 60 cuts tore the last commit", torn)
 	}
 }

@@ -56,7 +56,7 @@ func TestKill9LosesNothing(t *testing.T) {
 	cfg.SegmentBytes = 1 << 16
 	mustCreate(t, cfg)
 	acked := map[string]bool{}
-	for round := range 12 {
+	for round := range 8 {
 		before := len(acked)
 		writeAndKill(t, cfg.Dir, 40+97*round, acked)
 		if len(acked) < before+40 {
