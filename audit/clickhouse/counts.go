@@ -26,7 +26,7 @@ func (s *Store) Rates(ctx context.Context, from, to time.Time, step time.Duratio
 	for i := range rates {
 		rates[i].Start = from.Add(time.Duration(i) * step).UTC()
 	}
-	rows, err := s.conn.Query(ctx, `SELECT intDiv(toUnixTimestamp64Micro(time) - ?, ?) AS slot, countIf(kind = 'decision'),
+	rows, err := s.conn.Query(ctx, `SELECT toInt64(intDiv(toUnixTimestamp64Micro(time) - ?, ?)) AS slot, countIf(kind = 'decision'),
 	countIf(kind = 'decision' AND effect != 'allow'), countIf(kind = 'limit'), countIf(kind = 'outcome' AND outcome IN ('8', '12')),
 	quantileIf(0.5)(duration, kind = 'outcome'), quantileIf(0.99)(duration, kind = 'outcome')
 FROM `+s.table("records")+`

@@ -93,7 +93,7 @@ func xorUpTo(n uint64) uint64 {
 // tallies counts first..last in buckets of size numbers, the first bucket from
 // first on. Buckets without a row are absent.
 func (s *Store) tallies(ctx context.Context, source string, first, last, size uint64) (map[uint64]tally, error) {
-	rows, err := s.conn.Query(ctx, "SELECT intDiv(seq - ?, ?) AS bucket, count(), sum(seq), groupBitXor(seq) FROM "+s.table("records")+
+	rows, err := s.conn.Query(ctx, "SELECT toUInt64(intDiv(seq - ?, ?)) AS bucket, count(), sum(seq), groupBitXor(seq) FROM "+s.table("records")+
 		" WHERE source = ? AND seq BETWEEN ? AND ? GROUP BY bucket", first, size, source, first, last)
 	if err != nil {
 		return nil, fmt.Errorf("tally rows: %w", err)
