@@ -4,6 +4,18 @@
 // rules of a decision that is under way, and never writes a question or its
 // values to a log. An Engine is safe for concurrent use: decisions read one
 // immutable bundle, and Reload swaps it whole.
+//
+// A bundle is a folder of rules (.rego), tables (.yaml, .json) and tests
+// (_test.rego). Rules find the question under input: the fields of
+// policy.Request in lower case, those of its subject under input.subject. The
+// engine asks for
+//
+//   - data.matron.allow: true or not. It may not rest on a "not".
+//   - data.matron.decision, when the answer was no: effect ("deny" or
+//     "challenge") and reasons, each with code, text and remedy.
+//   - data.matron.basis, where there is one: the name of the rule that the
+//     permission rests on. It must hold whenever allow does.
+//   - data.matron.obligations, where there are any: a set of names.
 package rego
 
 import (
