@@ -361,6 +361,9 @@ func TestStateSurvivesARestartAndATornTail(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := open(t, dir)
+	if data, err := os.ReadFile(filepath.Join(dir, "epr.ndjson")); err != nil || !strings.HasSuffix(string(data), "]\n") {
+		t.Errorf("the torn tail is still there (%v)", err)
+	}
 	path := strings.TrimPrefix(location, "https://localhost:8443")
 	if got := again.do(http.MethodGet, path, ""); got.body != made.body {
 		t.Errorf("after the restart: %d\n%s", got.status, cmp.Diff(made.body, got.body))

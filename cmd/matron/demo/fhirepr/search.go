@@ -17,7 +17,6 @@ const (
 // understood is refused: leaving a filter out would show too many patients.
 type query struct {
 	typ    string
-	ids    []string
 	terms  []term
 	count  int
 	offset int
@@ -143,10 +142,10 @@ func (s *store) candidates(q query) []string {
 		if len(t.values) != 1 {
 			continue
 		}
-		switch {
-		case t.name == "_id":
+		switch t.name {
+		case "_id":
 			return t.values
-		case t.name == "patient":
+		case "patient":
 			return s.byPatient[q.typ][t.values[0]]
 		}
 	}

@@ -158,13 +158,8 @@ func rows(versions []version) []patientRow {
 func row(v version) patientRow {
 	m := parsed(v)
 	out := patientRow{ID: v.ID, Born: text(m, "birthDate")}
-	for _, n := range slice(m["name"]) {
-		var given []string
-		for _, g := range slice(dig(n, "given")) {
-			given = append(given, texts(g)...)
-		}
-		out.Name = strings.ToUpper(text(n, "family")) + ", " + strings.Join(given, " ")
-		break
+	if names := slice(m["name"]); len(names) > 0 {
+		out.Name = strings.ToUpper(text(names[0], "family")) + ", " + strings.Join(lines(dig(names[0], "given")), " ")
 	}
 	for _, i := range slice(m["identifier"]) {
 		if dig(i, "system") == nhsNumberSystem {
@@ -276,13 +271,13 @@ func (e *EPR) uiPrescribe(w http.ResponseWriter, r *http.Request) {
 }
 
 // uiWrite stores what a form holds and shows the tab again.
-func (e *EPR) uiWrite(w http.ResponseWriter, r *http.Request, tab string, make func(id, words string) object) {
+func (e *EPR) uiWrite(w http.ResponseWriter, r *http.Request, tab string, draft func(id, words string) object) {
 	id, words := r.PathValue("id"), strings.TrimSpace(r.PostFormValue("text"))
 	if words == "" {
 		e.fail(w, r, &fault{http.StatusBadRequest, "required", "There was nothing to save: write something first."})
 		return
 	}
-	body := make(id, words)
+	body := draft(id, words)
 	typ, _ := body["resourceType"].(string)
 	if _, err := e.store.apply([]change{{method: http.MethodPost, key: key{Type: typ}, body: body}}); err != nil {
 		e.fail(w, r, err)

@@ -54,6 +54,9 @@ func (c client) ResponseTypes() []oidc.ResponseType {
 // LoginURL is the page where somebody chooses whom to be.
 func (c client) LoginURL(id string) string { return "/sign-in?id=" + url.QueryEscape(id) }
 
+// RestrictAdditionalIdTokenScopes is spelled as the library spells it.
+//
+//nolint:revive // the name is the library's
 func (c client) RestrictAdditionalIdTokenScopes() func([]string) []string {
 	return func(scopes []string) []string { return scopes }
 }

@@ -81,7 +81,7 @@ func makeSecrets(path string) (secrets, error) {
 	if _, err := rand.Read(s.Crypto); err != nil {
 		return secrets{}, fmt.Errorf("make encryption key: %w", err)
 	}
-	data, err := json.Marshal(s)
+	data, err := json.Marshal(s) //nolint:gosec // the file is where they are kept, mode 0600
 	if err != nil {
 		return secrets{}, fmt.Errorf("encode sign-in keys: %w", err)
 	}

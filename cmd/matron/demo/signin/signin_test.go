@@ -90,7 +90,16 @@ func (s service) browser(t *testing.T) *http.Client {
 	}}
 }
 
-func do(t *testing.T, c *http.Client, method, target string, form url.Values) *http.Response {
+// reply is an answer, read whole.
+type reply struct {
+	Status     string
+	StatusCode int
+	Header     http.Header
+	URL        *url.URL // of the last request, after redirects
+	Body       string
+}
+
+func do(t *testing.T, c *http.Client, method, target string, form url.Values) reply {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, target, strings.NewReader(form.Encode()))
 	if err != nil {
@@ -103,8 +112,12 @@ func do(t *testing.T, c *http.Client, method, target string, form url.Values) *h
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = res.Body.Close() })
-	return res
+	defer res.Body.Close() //nolint:errcheck // it was only read
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply{res.Status, res.StatusCode, res.Header, res.Request.URL, string(body)}
 }
 
 // signIn walks from the authorization address to the callback and returns the
@@ -113,15 +126,14 @@ func (s service) signIn(t *testing.T, authURL, person string) url.Values {
 	t.Helper()
 	c := s.browser(t)
 	page := do(t, c, http.MethodGet, authURL, nil)
-	id := page.Request.URL.Query().Get("id")
+	id := page.URL.Query().Get("id")
 	if page.StatusCode != http.StatusOK || id == "" {
-		t.Fatalf("sign-in page: %s at %s", page.Status, page.Request.URL)
+		t.Fatalf("sign-in page: %s at %s", page.Status, page.URL)
 	}
 	end := do(t, c, http.MethodPost, s.url+"/sign-in", url.Values{"id": {id}, "person": {person}})
 	to, err := url.Parse(end.Header.Get("Location"))
 	if err != nil || !strings.HasPrefix(to.String(), callback) {
-		body, _ := io.ReadAll(end.Body)
-		t.Fatalf("after choosing: %s to %q (%v): %s", end.Status, to, err, body)
+		t.Fatalf("after choosing: %s to %q (%v): %s", end.Status, to, err, end.Body)
 	}
 	return to.Query()
 }
@@ -206,8 +218,7 @@ func TestFiveTabsAtOnce(t *testing.T) {
 	c := s.browser(t)
 	for _, state := range []string{"1", "2", "3", "4", "5"} {
 		page := do(t, c, http.MethodGet, conf.AuthCodeURL(state), nil)
-		t.Cleanup(func() { _ = page.Body.Close() })
-		id := page.Request.URL.Query().Get("id")
+		id := page.URL.Query().Get("id")
 		defer func() {
 			end := do(t, c, http.MethodPost, s.url+"/sign-in", url.Values{"id": {id}, "person": {s.h.Staff[3].Person}})
 			to, err := url.Parse(end.Header.Get("Location"))
@@ -251,11 +262,7 @@ func TestRestartKeepsKeysAndSecrets(t *testing.T) {
 		t.Error("the secrets changed")
 	}
 	keys := func(s service) string {
-		body, err := io.ReadAll(do(t, &http.Client{}, http.MethodGet, s.url+"/keys", nil).Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(body)
+		return do(t, &http.Client{}, http.MethodGet, s.url+"/keys", nil).Body
 	}
 	if d := cmp.Diff(keys(a), keys(b)); d != "" {
 		t.Errorf("the keys changed:\n%s", d)
@@ -282,7 +289,7 @@ func TestRefusals(t *testing.T) {
 		t.Errorf("unknown attempt: %s", res.Status)
 	}
 	page := do(t, c, http.MethodGet, conf.AuthCodeURL("x"), nil)
-	id := page.Request.URL.Query().Get("id")
+	id := page.URL.Query().Get("id")
 	for _, person := range []string{"", "nobody", "M0001"} {
 		if res := do(t, c, http.MethodPost, s.url+"/sign-in", url.Values{"id": {id}, "person": {person}}); res.StatusCode != http.StatusBadRequest {
 			t.Errorf("signing in as %q: %s", person, res.Status)

@@ -133,7 +133,7 @@ func Run(ctx context.Context, cfg Config) Counts {
 	roster := make(chan hospital.Staff)
 	group.Go(func() { c.callUp(ctx, roster) })
 	for i := range cfg.People {
-		rng := newRand(cfg.Seed, uint64(i)) //nolint:gosec // i counts people and is small
+		rng := newRand(cfg.Seed, uint64(i))
 		group.Go(func() { c.work(ctx, roster, rng) })
 	}
 	group.Go(func() { c.misbehave(ctx, newRand(cfg.Seed, 1<<32)) })

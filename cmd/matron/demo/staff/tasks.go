@@ -155,16 +155,16 @@ func (w *worker) office(ctx context.Context) {
 	idle(ctx, 2*time.Second)
 }
 
-func (w *worker) write(ctx context.Context, typ string, body object) answer {
+func (w *worker) write(ctx context.Context, typ string, body object) {
 	data, err := json.Marshal(body)
 	if err != nil {
-		return answer{}
+		return
 	}
 	path := ""
 	if typ != "" {
 		path = "/" + typ
 	}
-	return w.post(ctx, http.MethodPost, path, fhirJSON, string(data), nil)
+	w.post(ctx, http.MethodPost, path, fhirJSON, string(data), nil)
 }
 
 func (w *worker) pulse(patient string) object {

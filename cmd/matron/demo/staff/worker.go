@@ -50,16 +50,16 @@ func (w *worker) send(ctx context.Context, a ask) answer {
 }
 
 // page opens a page as a browser does.
-func (w *worker) page(ctx context.Context, path string) answer {
-	return w.send(ctx, ask{method: http.MethodGet, url: w.at(path), header: navigation("same-origin")})
+func (w *worker) page(ctx context.Context, path string) {
+	w.send(ctx, ask{method: http.MethodGet, url: w.at(path), header: navigation("same-origin")})
 }
 
 // submit posts a form as a browser does.
-func (w *worker) submit(ctx context.Context, path string, values url.Values) answer {
+func (w *worker) submit(ctx context.Context, path string, values url.Values) {
 	header := navigation("same-origin")
 	header["Content-Type"] = "application/x-www-form-urlencoded"
 	header["Origin"] = w.cfg.Gateway
-	return w.send(ctx, ask{method: http.MethodPost, url: w.at(path), body: values.Encode(), header: header})
+	w.send(ctx, ask{method: http.MethodPost, url: w.at(path), body: values.Encode(), header: header})
 }
 
 func navigation(site string) map[string]string {
