@@ -46,7 +46,6 @@ type exchange struct {
 	upstream   time.Duration
 	results    uint64
 	failure    error // sentinel of what went wrong, nil for nothing
-	refusing   bool
 	status     int
 	bytesOut   int64
 	outcomeRec audit.Record

@@ -180,15 +180,17 @@ func (f *forwarder) received(res *http.Response) error {
 	x := exchangeFrom(res.Request.Context())
 	x.upstream = f.g.cfg.Now().Sub(x.sentAt)
 	f.cleanResponse(x, res.Header)
-	if x.access.Hold {
+	events := strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream")
+	switch {
+	case x.access.Hold:
+		x.watch(res)
 		return x.settle(res)
-	}
-	if res.StatusCode == http.StatusSwitchingProtocols {
+	case res.StatusCode == http.StatusSwitchingProtocols:
 		x.status = res.StatusCode
-	}
-	if strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream") {
-		// A stream of events lasts as long as the page that shows it.
+	case events: // lasts as long as the page that shows it
 		_ = http.NewResponseController(x.w).SetWriteDeadline(time.Time{})
+	default:
+		x.watch(res)
 	}
 	return nil
 }

@@ -92,7 +92,6 @@ func explanations() []explanation {
 // refuse ends an exchange that may not go on, or that went wrong before any of
 // the response was sent. The refusal is durable before the client learns of it.
 func (x *exchange) refuse(cause error) {
-	x.refusing = true
 	x.fail(cause)
 	e := explain(cause)
 	switch {
@@ -120,7 +119,6 @@ func (x *exchange) turnAway(cause error) {
 		x.refuse(cause)
 		return
 	}
-	x.refusing = true
 	x.fail(cause)
 	e := explain(cause)
 	if err := x.recordLimit(cause); err != nil {

@@ -1,9 +1,12 @@
 package proxy
 
 import (
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
+	"time"
 )
 
 // cleanResponse makes the header of a response the gateway's own where it must
@@ -82,4 +85,44 @@ func (r *route) outwardLinks(value string, x *exchange) string {
 		b.WriteString(before + "<" + r.outward(target, x) + ">")
 		value = after
 	}
+}
+
+// watchedBody is a response body that is closed when the application stops
+// sending for too long, so that nothing hangs on it.
+type watchedBody struct {
+	io.ReadCloser
+	x     *exchange
+	limit time.Duration
+	timer *time.Timer // closes the body when it fires
+	late  atomic.Bool
+}
+
+// watch bounds the time that one read of the response may take.
+func (x *exchange) watch(res *http.Response) {
+	if res.Body == nil || res.Body == http.NoBody {
+		return
+	}
+	b := &watchedBody{ReadCloser: res.Body, x: x, limit: x.route.Timeout}
+	b.timer = time.AfterFunc(b.limit, func() {
+		b.late.Store(true)
+		_ = b.ReadCloser.Close()
+	})
+	res.Body = b
+}
+
+// Read is part of io.Reader.
+func (b *watchedBody) Read(p []byte) (int, error) {
+	b.timer.Reset(b.limit)
+	n, err := b.ReadCloser.Read(p)
+	b.timer.Stop()
+	if err != nil && b.late.Load() {
+		b.x.fail(errTimeout)
+	}
+	return n, err
+}
+
+// Close is part of io.Closer.
+func (b *watchedBody) Close() error {
+	b.timer.Stop()
+	return b.ReadCloser.Close()
 }

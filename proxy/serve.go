@@ -139,39 +139,40 @@ func (x *exchange) locate() error {
 	return nil
 }
 
-// end closes the exchange: panics become an answer or a broken connection, never
-// a response that looks whole, and the outcome is recorded.
+// end closes the exchange: a panic becomes a page or a broken connection, never a
+// response that looks whole, and the outcome is recorded.
 func (x *exchange) end() {
 	p := recover()
-	if p != nil {
-		x.recovered(p)
-	}
+	abort := p != nil && x.recovered(p)
 	x.recordOutcome()
 	x.observe()
-	if p != nil && x.status != 0 && x.failure != nil && !x.refusing {
+	if abort {
 		panic(http.ErrAbortHandler)
 	}
 }
 
-// recovered turns a panic into a page if nothing has been sent yet.
-func (x *exchange) recovered(p any) {
+// recovered turns a panic into a page if nothing has been sent yet. It returns
+// true if the connection must be broken off instead.
+func (x *exchange) recovered(p any) (abort bool) {
 	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		x.fail(errTruncated)
 		if x.status == 0 {
 			x.status = statusClientGone
 		}
-		return
+		return true
 	}
+	// The value of the panic may quote a request: it is not logged.
 	x.g.cfg.Logger.LogAttrs(x.r.Context(), slog.LevelError, "panic while serving",
 		slog.String("request", x.id), slog.String("stack", string(debug.Stack())))
 	x.fail(errInternal)
 	if x.status != 0 {
-		return
+		return true
 	}
 	defer func() {
-		if recover() != nil {
-			x.status = http.StatusInternalServerError
+		if recover() != nil { // not even the page can be made
+			x.status, abort = http.StatusInternalServerError, true
 		}
 	}()
 	x.refuse(errInternal)
+	return false
 }

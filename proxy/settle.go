@@ -58,7 +58,8 @@ func (x *exchange) hold(res *http.Response) ([]byte, error) {
 		if x.r.Context().Err() != nil {
 			return nil, errClientGone
 		}
-		return nil, errTruncated
+		x.fail(errTruncated)
+		return nil, x.failure
 	}
 	if int64(b.Len()) > limit {
 		return nil, errHeldTooLarge

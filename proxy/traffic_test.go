@@ -225,6 +225,53 @@ func TestResponseThatBreaksOffLooksBroken(t *testing.T) {
 	}
 }
 
+func TestResponseThatStallsIsBrokenOff(t *testing.T) {
+	for name, m := range map[string]testMap{"streamed": {}, "held": heldMap()} {
+		t.Run(name, func(t *testing.T) {
+			w := build(t, nil, func(c *proxy.Config) {
+				c.Apps[0].Map, c.Apps[0].Timeout = m, 50*time.Millisecond
+				c.Apps[0].Upstream = plain(t, func(c net.Conn) {
+					_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npatient 4711\n")
+					_, _ = io.Copy(io.Discard, c) // until the gateway gives up
+				})
+			})
+			r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, w.url+"/patient/1", nil)
+			r.Header.Set("Cookie", "__Host-matron=ada")
+			if res, err := w.client.Do(r); err == nil {
+				_, err = io.ReadAll(res.Body)
+				_ = res.Body.Close()
+				if err == nil && res.StatusCode == 200 {
+					t.Error("a response that stalled arrived as a whole one")
+				}
+			}
+			if o := w.log.waitOutcome(); o.Error != "application-timeout" || o.Outcome != audit.SeriousFailure {
+				t.Errorf("outcome %+v", o)
+			}
+		})
+	}
+}
+
+func TestAnswerToNobodyIsNeverAnEmptySuccess(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	w := build(t, nil, func(c *proxy.Config) {
+		c.Limiter = limiterFunc(func(policy.Subject, proxy.LimitKind) (time.Duration, bool) {
+			cancel()
+			return time.Hour, true
+		})
+	})
+	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/patient/1", nil)
+	r.Header.Set("Cookie", "__Host-matron=ada")
+	defer func() {
+		if p := recover(); p != http.ErrAbortHandler {
+			t.Errorf("ended with %v, want a broken connection", p)
+		}
+		if o := w.log.waitOutcome(); o.Error != "client-gone" {
+			t.Errorf("outcome %+v", o)
+		}
+	}()
+	w.gateway.ServeHTTP(httptest.NewRecorder(), r)
+}
+
 func TestClientThatGoesAwayIsRecorded(t *testing.T) {
 	arrived := make(chan struct{})
 	w := build(t, func(_ http.ResponseWriter, r *http.Request) {
