@@ -286,7 +286,7 @@ func (c *codec) time(tag byte, v *time.Time) {
 	}
 	if us := v.UnixMicro(); us != (time.Time{}).UnixMicro() {
 		c.head(tag, 8)
-		c.out = binary.BigEndian.AppendUint64(c.out, uint64(us)) //nolint:gosec // two's complement is the format
+		c.out = binary.BigEndian.AppendUint64(c.out, uint64(us))
 	}
 }
 

@@ -217,26 +217,26 @@ func TestReadFromAnywhere(t *testing.T) {
 }
 
 // slow opens a journal whose disk does not answer until release is called.
-func slow(t *testing.T) (j *Journal, release func()) {
+func slow(t *testing.T) (j *Journal, d *disk, release func()) {
 	t.Helper()
 	cfg := config(t)
 	cfg.AppendTimeout = 0 // the default, 250 ms
 	cfg.Now = time.Now    //nolint:forbidigo // the bubble's clock
-	d := newDisk(t, cfg.Dir)
+	d = newDisk(t, cfg.Dir)
 	cfg.wrap = d.wrap
 	mustCreate(t, cfg)
 	j = mustOpen(t, cfg)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.block = make(chan struct{})
-	return j, sync.OnceFunc(func() { close(d.block) })
+	return j, d, sync.OnceFunc(func() { close(d.block) })
 }
 
 // TestSlowDiskIsNotDurable: Append gives up after exactly the time it was given
 // and never says durable before the disk has.
 func TestSlowDiskIsNotDurable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		j, release := slow(t)
+		j, _, release := slow(t)
 		defer release()
 		began := time.Now() //nolint:forbidigo // the bubble's clock
 		_, err := j.Append(t.Context(), &audit.Record{})
@@ -269,7 +269,7 @@ func TestSlowDiskIsNotDurable(t *testing.T) {
 
 func TestAppendEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		j, release := slow(t)
+		j, _, release := slow(t)
 		defer release()
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Millisecond)
 		defer cancel()
@@ -288,7 +288,7 @@ func TestAppendEndsWithItsContext(t *testing.T) {
 // TestBacklogIsBounded: a disk that hangs does not fill the memory.
 func TestBacklogIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		j, release := slow(t)
+		j, _, release := slow(t)
 		defer release()
 		mib := &audit.Record{Query: strings.Repeat("q", maxPayload-1000)}
 		var err error
@@ -348,6 +348,32 @@ func TestSealedJournalRefuses(t *testing.T) {
 	if err := j.Close(); !errors.Is(err, errInjected) {
 		t.Errorf("close: %v", err)
 	}
+}
+
+// TestEverybodyWaitingIsTold: those whose records wait for the next commit learn
+// of a failed one at once, not when their time is up.
+func TestEverybodyWaitingIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, d, release := slow(t)
+		defer release()
+		var waiting sync.WaitGroup
+		for range 2 {
+			waiting.Go(func() {
+				if _, err := j.Append(t.Context(), &audit.Record{}); !errors.Is(err, errInjected) {
+					t.Errorf("append: %v", err)
+				}
+			})
+			synctest.Wait() // the first is in the commit that hangs
+		}
+		d.mu.Lock()
+		d.inject = fault{op: d.ops + 1, lost: true}
+		d.mu.Unlock()
+		release()
+		waiting.Wait()
+		if err := j.Close(); !errors.Is(err, errInjected) {
+			t.Errorf("close: %v", err)
+		}
+	})
 }
 
 func TestStats(t *testing.T) {

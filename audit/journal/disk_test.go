@@ -66,23 +66,23 @@ func newDisk(t testing.TB, dir string) *disk {
 func (d *disk) wrap(_ string, f file) file {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	real := f.(diskFile)
-	info, err := real.Stat()
+	under := f.(diskFile)
+	info, err := under.Stat()
 	if err != nil {
 		d.t.Fatal(err)
 	}
 	if info.IsDir() {
-		return &directory{diskFile: real, disk: d}
+		return &directory{diskFile: under, disk: d}
 	}
 	for _, p := range d.files {
 		if os.SameFile(p.info, info) {
 			p.broken = false
-			return &modelled{diskFile: real, disk: d, platter: p}
+			return &modelled{diskFile: under, disk: d, platter: p}
 		}
 	}
 	p := &platter{info: info}
 	d.files = append(d.files, p)
-	return &modelled{diskFile: real, disk: d, platter: p}
+	return &modelled{diskFile: under, disk: d, platter: p}
 }
 
 // fails counts a call and says whether it is the one that fails, and how.
@@ -225,7 +225,7 @@ func (f *modelled) Sync() error {
 		p.stable = resized(p.stable, p.size)
 		for _, s := range p.dirty {
 			if s.to = min(s.to, p.size); s.from < s.to {
-				if _, err := f.diskFile.ReadAt(p.stable[s.from:s.to], s.from); err != nil {
+				if _, err := f.ReadAt(p.stable[s.from:s.to], s.from); err != nil {
 					f.disk.t.Error(err)
 				}
 			}

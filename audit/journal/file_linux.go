@@ -13,7 +13,7 @@ type diskFile struct{ *os.File }
 // Sync flushes data, and the metadata needed to read them back.
 func (f diskFile) Sync() error {
 	for {
-		err := unix.Fdatasync(int(f.Fd())) //nolint:gosec // a descriptor fits an int
+		err := unix.Fdatasync(int(f.Fd()))
 		if !errors.Is(err, unix.EINTR) {
 			return err
 		}
@@ -24,7 +24,7 @@ func (f diskFile) Sync() error {
 // and not while it is written.
 func (f diskFile) Reserve(size int64) error {
 	for {
-		err := unix.Fallocate(int(f.Fd()), 0, 0, size) //nolint:gosec // a descriptor fits an int
+		err := unix.Fallocate(int(f.Fd()), 0, 0, size)
 		if !errors.Is(err, unix.EINTR) {
 			return err
 		}

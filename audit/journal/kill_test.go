@@ -38,7 +38,7 @@ func TestWriteUntilKilled(t *testing.T) {
 					return
 				}
 				out.Lock()
-				fmt.Fprintln(os.Stdout, receipt)
+				_, _ = fmt.Fprintln(os.Stdout, receipt)
 				out.Unlock()
 				if err := j.Add(&audit.Record{Kind: audit.KindOutcome, Decision: receipt.Seq}); err != nil {
 					t.Error(err)

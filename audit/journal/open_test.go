@@ -59,7 +59,7 @@ func TestOpenRefuses(t *testing.T) {
 			if _, err := Open(cfg); !errors.Is(err, test.want) {
 				t.Errorf("open: %v, want %v", err, test.want)
 			}
-			if entries, err := os.ReadDir(cfg.Dir); test.want == ErrMissing && err == nil && len(entries) > 0 {
+			if entries, err := os.ReadDir(cfg.Dir); errors.Is(test.want, ErrMissing) && err == nil && len(entries) > 0 {
 				t.Errorf("open left %v", entries)
 			}
 		})

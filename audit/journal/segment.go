@@ -38,7 +38,7 @@ func (h header) encode() []byte {
 	b = append(b, segmentMagic...)
 	b = binary.BigEndian.AppendUint64(b, h.first)
 	b = binary.BigEndian.AppendUint64(b, h.prev)
-	b = append(b, byte(len(h.source)))
+	b = append(b, byte(len(h.source))) //nolint:gosec // at most maxSource
 	b = append(b, h.source...)
 	b = append(b, make([]byte, segmentHead-4-len(b))...)
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))

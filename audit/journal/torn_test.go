@@ -32,7 +32,7 @@ func crashed(t *testing.T, cfg Config) (b []byte, frames []frame) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	t.Cleanup(func() { _ = f.Close() })
 	if _, err := scan(f, "", segmentHead, size, func(fr frame) error {
 		frames = append(frames, frame{off: fr.off, start: fr.start, payload: slices.Clone(fr.payload)})
 		return nil

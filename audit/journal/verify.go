@@ -103,7 +103,7 @@ func (v *verifier) segment(d folder, first uint64, last bool) (err error) {
 		t, err := scan(f, name, from, size, v.record)
 		var bad *Damage
 		switch {
-		case errors.As(err, &bad) && last && !(again && bad.Offset == from):
+		case errors.As(err, &bad) && last && (!again || bad.Offset != from):
 			from, again = bad.Offset, true // the gateway may have been writing there: look twice
 			continue
 		case errors.As(err, &bad):
@@ -161,7 +161,8 @@ func (v *verifier) record(fr frame) error {
 	v.report.Last = r.Seq
 	if r.Kind == audit.KindDecision {
 		v.open[r.Seq] = struct{}{}
-	} else if r.Kind == audit.KindOutcome {
+	}
+	if r.Kind == audit.KindOutcome {
 		delete(v.open, r.Decision)
 	}
 	return nil
