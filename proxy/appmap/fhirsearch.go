@@ -19,7 +19,7 @@ func checkParams(params url.Values) error {
 	for name, values := range params {
 		base, modifier, _ := strings.Cut(name, ":")
 		switch {
-		case strings.Contains(name, "."), strings.HasPrefix(name, "_has"):
+		case strings.Contains(name, "."):
 			return errUnmapped
 		case (base == "_include" || base == "_revinclude") && modifier != "":
 			return errUnmapped // :iterate fetches what nobody has decided
@@ -35,7 +35,8 @@ func checkParams(params url.Values) error {
 }
 
 // knownParam lists the parameters of FHIR search that apply to every type and
-// that the map can follow.
+// that the map can follow. _has, _filter, _query and _contained are not among
+// them.
 func knownParam(name string) bool {
 	switch name {
 	case "_id", "_lastUpdated", "_tag", "_profile", "_security", "_source", "_text", "_content", "_list",

@@ -289,6 +289,10 @@ func TestStoreNamesThePatientInTheObject(t *testing.T) {
 	}
 	good := dicom(t, "1", ann)
 	header, both := related(good, dicom(t, "2", bob))
+	// Explicit little endian, then an element of group 0009 before one of
+	// group 0008.
+	swapped := []byte("\x02\x00\x10\x00UI\x14\x001.2.840.10008.1.2.1\x00" +
+		"\x09\x00\x01\x00LO\x02\x00ab" + "\x08\x00\x05\x00CS\x02\x00cd" + "\x10\x00\x20\x00LO\x02\x0042")
 	_, half := related(good, []byte("not DICOM"))
 	for _, c := range []struct {
 		name, path string
@@ -304,6 +308,7 @@ func TestStoreNamesThePatientInTheObject(t *testing.T) {
 		{"no patient", "/instances", nil, dicom(t, "1", ""), "refused: body holds no DICOM object that names its patient: malformed request"},
 		{"a zip", "/instances", nil, []byte("PK\x03\x04" + strings.Repeat("x", 200)), "refused: body holds no DICOM object that names its patient: malformed request"},
 		{"empty", "/instances", nil, nil, "refused: body holds no DICOM object that names its patient: malformed request"},
+		{"out of order", "/instances", nil, append(slices.Clone(good[:132]), swapped...), "refused: body: elements out of order: DICOM that cannot be read: malformed request"},
 		{"cut short", "/instances", nil, good[:300], "refused: body: cut short: DICOM that cannot be read: malformed request"},
 	} {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://epr.example"+c.path, nil)
