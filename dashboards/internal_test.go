@@ -159,6 +159,7 @@ func outline(t *testing.T, fragment string) []string {
 			if words := strings.Join(strings.Fields(n.Data), " "); words != "" {
 				out = append(out, fmt.Sprintf("%*s%q", depth, "", words))
 			}
+		case html.ErrorNode, html.DocumentNode, html.CommentNode, html.DoctypeNode, html.RawNode:
 		}
 		for child := n.FirstChild; child != nil; child = child.NextSibling {
 			walk(child, depth+1)

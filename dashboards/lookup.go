@@ -175,7 +175,7 @@ func (s *Site) lookupView(r *http.Request, f lookupForm) lookupPage {
 		},
 		Submit: button{Text: "Look up"},
 	}
-	page.fault("by-1", f.byError)
+	page.fault("by", f.byError)
 	page.fault("number", f.numberError)
 	page.fault("reason", f.whyErr)
 	page.fault("note", f.noteEr)

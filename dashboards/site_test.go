@@ -59,12 +59,12 @@ func (b *bench) do(t *testing.T, r *http.Request) *httptest.ResponseRecorder {
 
 func (b *bench) get(t *testing.T, path string) *httptest.ResponseRecorder {
 	t.Helper()
-	return b.do(t, httptest.NewRequest(http.MethodGet, path, nil))
+	return b.do(t, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
 }
 
 func (b *bench) post(t *testing.T, form url.Values) *httptest.ResponseRecorder {
 	t.Helper()
-	r := httptest.NewRequest(http.MethodPost, "/.matron/lookup", strings.NewReader(form.Encode()))
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/.matron/lookup", strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	return b.do(t, r)
 }
@@ -247,7 +247,7 @@ func TestHeaders(t *testing.T) {
 
 func TestFormsOfOtherSitesAreRefused(t *testing.T) {
 	b := newBench()
-	r := httptest.NewRequest(http.MethodPost, "/.matron/lookup", strings.NewReader("by=nhs&number=9990000018&reason=complaint"))
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/.matron/lookup", strings.NewReader("by=nhs&number=9990000018&reason=complaint"))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Sec-Fetch-Site", "cross-site")
 	if w := b.do(t, r); w.Code != http.StatusForbidden {
@@ -298,6 +298,12 @@ func TestLookupRefusesWhatCannotBeFound(t *testing.T) {
 			}
 			if body := w.Body.String(); !strings.Contains(body, tt.want) || !strings.Contains(body, "<title>Error: ") {
 				t.Errorf("page lacks %q or the title does not begin with Error", tt.want)
+			}
+			_, rest, _ := strings.Cut(w.Body.String(), `error-summary__list`)
+			_, rest, _ = strings.Cut(rest, `href="#`)
+			field, _, _ := strings.Cut(rest, `"`)
+			if field == "" || !strings.Contains(w.Body.String(), `id="`+field+`"`) {
+				t.Errorf("the summary links to %q, which is not on the page", field)
 			}
 			if len(b.journal.Records()) != 0 {
 				t.Error("a refused look-up was recorded")
@@ -521,7 +527,7 @@ func TestAssets(t *testing.T) {
 	b := newBench()
 	site := b.site(t)
 	serve := func(path, etag string) *httptest.ResponseRecorder {
-		r := httptest.NewRequest(http.MethodGet, path, nil)
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
 		if etag != "" {
 			r.Header.Set("If-None-Match", etag)
 		}

@@ -144,7 +144,7 @@ func pages(h http.Handler) map[string]string {
 // find posts the look-up form and returns where it leads.
 func find(h http.Handler, by, number string) string {
 	form := url.Values{"by": {by}, "number": {number}, "reason": {"planned-audit"}}
-	r := httptest.NewRequest(http.MethodPost, "/.matron/lookup", strings.NewReader(form.Encode()))
+	r := httptest.NewRequestWithContext(context.Background(), http.MethodPost, "/.matron/lookup", strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
