@@ -74,13 +74,13 @@ func (w *worker) fetch(ctx context.Context, path string) answer {
 }
 
 // post writes to the FHIR interface as a page's script does.
-func (w *worker) post(ctx context.Context, method, path, media, body string, more map[string]string) answer {
+func (w *worker) post(ctx context.Context, method, path, media, body string, more map[string]string) {
 	header := script(media)
 	header["Origin"] = w.cfg.Gateway
 	for k, v := range more {
 		header[k] = v
 	}
-	return w.send(ctx, ask{method: method, url: w.at(w.cfg.FHIR + path), body: body, header: header})
+	w.send(ctx, ask{method: method, url: w.at(w.cfg.FHIR + path), body: body, header: header})
 }
 
 func script(media string) map[string]string {

@@ -1,0 +1,55 @@
+package staff
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// Enter signs one person in through the gateway's code flow, as a browser
+// does, and returns a client that carries the session. landing is a path of the
+// gateway to end on.
+func Enter(ctx context.Context, gateway string, roots *x509.CertPool, person, landing string) (*http.Client, error) {
+	client := newWeb(roots).browser()
+	client.CheckRedirect = nil // the standard library follows and counts nothing
+	page, at, err := visit(ctx, client, http.MethodGet, gateway+"/.matron/sign-in?return="+url.QueryEscape(landing), nil)
+	if err != nil {
+		return nil, err
+	}
+	attempt := regexp.MustCompile(`name="id" value="([^"]+)"`).FindStringSubmatch(page)
+	if attempt == nil {
+		return nil, fmt.Errorf("sign in: %s is not the page of the sign-in service", at)
+	}
+	form := url.Values{"id": {attempt[1]}, "person": {person}}
+	chosen := at.ResolveReference(&url.URL{Path: "/sign-in"}).String()
+	if _, at, err = visit(ctx, client, http.MethodPost, chosen, strings.NewReader(form.Encode())); err != nil {
+		return nil, err
+	}
+	if !strings.HasPrefix(at.String(), gateway) {
+		return nil, fmt.Errorf("sign in: ended at %s", at)
+	}
+	return client, nil
+}
+
+func visit(ctx context.Context, c *http.Client, method, address string, body io.Reader) (string, *url.URL, error) {
+	r, err := http.NewRequestWithContext(ctx, method, address, body)
+	if err != nil {
+		return "", nil, err
+	}
+	r.Header.Set("Accept", "text/html")
+	if body != nil {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	res, err := c.Do(r)
+	if err != nil {
+		return "", nil, fmt.Errorf("sign in: %w", err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	text, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	return string(text), res.Request.URL, err
+}
