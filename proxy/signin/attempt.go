@@ -73,7 +73,7 @@ func (s *Service) start(w http.ResponseWriter, r *http.Request) {
 	dropOldAttempts(w, r, attemptsPerBrowser-1)
 	setCookie(w, a.cookie(), a.secret, int(attemptLife/time.Second))
 	noStore(w.Header())
-	http.Redirect(w, r, p.authorization(a, s.cfg.Parameters), http.StatusFound)
+	http.Redirect(w, r, p.authorization(a, s.cfg.Parameters), http.StatusFound) //nolint:gosec // the address is the provider's, from discovery
 }
 
 // authorization is where the browser goes to sign in.

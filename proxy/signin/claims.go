@@ -189,7 +189,7 @@ func (r *reader) time(path string) time.Time {
 // refuse, never with control characters.
 func (r *reader) display(path string) string {
 	text, _ := r.find(path).(string)
-	return printable(shorten(text, maxClaimValue))
+	return printable(shorten(text))
 }
 
 func (r *reader) fail(path, why string) {
@@ -288,13 +288,13 @@ func printable(name string) string {
 	}, name)
 }
 
-// shorten cuts text to at most n bytes of valid UTF-8.
-func shorten(text string, n int) string {
+// shorten cuts text to at most maxClaimValue bytes of valid UTF-8.
+func shorten(text string) string {
 	text = strings.ToValidUTF8(text, "\uFFFD")
-	if len(text) <= n {
+	if len(text) <= maxClaimValue {
 		return text
 	}
-	return strings.ToValidUTF8(text[:n], "")
+	return strings.ToValidUTF8(text[:maxClaimValue], "")
 }
 
 func lastParts(values []string, separator string) []string {

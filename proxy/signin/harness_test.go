@@ -34,7 +34,6 @@ type journal struct {
 	mu      sync.Mutex
 	records []audit.Record
 	refuse  bool
-	secrets []string // must not be found in any record
 }
 
 func (j *journal) Append(_ context.Context, records ...*audit.Record) (audit.Receipt, error) {
@@ -294,15 +293,15 @@ func (b *browser) cookie(name string) string {
 	return ""
 }
 
-// mustBe asks for a page as person. A browser without a session signs in on the
+// mustBe asks for a page as person p1. A browser without a session signs in on the
 // way; one that has a session must still have it.
-func (b *browser) mustBe(person, address string) {
+func (b *browser) mustBe(address string) {
 	b.t.Helper()
 	asking := b
 	if b.cookie("__Host-matron") != "" {
 		asking = b.byHand()
 	}
-	if a := asking.get(address); a.status != http.StatusOK || a.body != "Hello "+person+" at "+address {
+	if a := asking.get(address); a.status != http.StatusOK || a.body != "Hello p1 at "+address {
 		b.t.Fatalf("at %s: %d %q", a.url, a.status, a.body)
 	}
 }

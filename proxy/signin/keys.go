@@ -61,7 +61,7 @@ func watchKeys(ctx context.Context) (context.Context, *error) {
 
 // VerifySignature implements oidc.KeySet.
 func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error) {
-	token, err := jose.ParseSigned(raw, k.algorithms)
+	token, err := jose.ParseSignedCompact(raw, k.algorithms)
 	if err != nil {
 		return nil, fmt.Errorf("parse token: %w", err)
 	}

@@ -49,7 +49,7 @@ func (s *Service) backchannel(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusOK)
 		return
 	}
-	s.cfg.Logger.LogAttrs(r.Context(), slog.LevelWarn, "back-channel logout refused", slog.String("error", shorten(err.Error(), maxClaimValue)))
+	s.cfg.Logger.LogAttrs(r.Context(), slog.LevelWarn, "back-channel logout refused", slog.String("error", shorten(err.Error())))
 	status, code := http.StatusBadRequest, "invalid_request"
 	if errors.Is(err, errStore) || errors.Is(err, proxy.ErrIdentityUnavailable) {
 		status, code = http.StatusServiceUnavailable, "temporarily_unavailable"

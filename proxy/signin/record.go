@@ -19,8 +19,8 @@ func (s *Service) record(r *http.Request, kind audit.Kind) *audit.Record {
 		Request: rand.Text(), Action: string(kind), Certainty: audit.None, PatientSource: audit.SourceNone,
 	}
 	if r != nil {
-		rec.Method, rec.Target = r.Method, shorten(r.URL.Path, maxClaimValue)
-		rec.ClientIP, rec.UserAgent = s.cfg.ClientIP(r), shorten(r.UserAgent(), maxClaimValue)
+		rec.Method, rec.Target = r.Method, shorten(r.URL.Path)
+		rec.ClientIP, rec.UserAgent = s.cfg.ClientIP(r), shorten(r.UserAgent())
 	}
 	return rec
 }
@@ -51,7 +51,7 @@ func (s *Service) refuse(w http.ResponseWriter, r *http.Request, err error, who 
 	}
 	s.add(r.Context(), rec)
 	s.cfg.Logger.LogAttrs(r.Context(), slog.LevelWarn, "sign-in refused",
-		slog.String("code", f.code), slog.String("reference", rec.Request), slog.String("error", shorten(err.Error(), maxClaimValue)))
+		slog.String("code", f.code), slog.String("reference", rec.Request), slog.String("error", shorten(err.Error())))
 	if f.status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "10")
 	}

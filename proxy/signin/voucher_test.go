@@ -60,18 +60,18 @@ func nurse() policy.Subject {
 // more than that.
 func TestVoucher(t *testing.T) {
 	v := newVoucher(t)
-	r := httptest.NewRequest(http.MethodGet, "/Patient/1?_summary=true", nil)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/Patient/1?_summary=true", nil)
 	token, err := v.Vouch(nurse(), "request-1", r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	rec := httptest.NewRecorder()
-	v.Keys().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/.matron/keys", nil))
+	v.Keys().ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/.matron/keys", nil))
 	var set jose.JSONWebKeySet
 	if err := json.Unmarshal(rec.Body.Bytes(), &set); err != nil || len(set.Keys) != 1 || !set.Keys[0].IsPublic() {
 		t.Fatalf("%v %s", err, rec.Body.String())
 	}
-	parsed, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
+	parsed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestVoucher(t *testing.T) {
 
 func TestVoucherForNobody(t *testing.T) {
 	v := newVoucher(t)
-	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
 	for name, try := range map[string]func() (string, error){
 		"nobody":         func() (string, error) { return v.Vouch(policy.Subject{}, "r", r) },
 		"no issuer":      func() (string, error) { return v.Vouch(policy.Subject{Sub: "s"}, "r", r) },
@@ -124,7 +124,7 @@ func TestBindingTellsRequestsApart(t *testing.T) {
 func TestVoucherPublishesPreviousKeys(t *testing.T) {
 	v := newVoucher(t, &newKey(t).PublicKey)
 	rec := httptest.NewRecorder()
-	v.Keys().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/.matron/keys", nil))
+	v.Keys().ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/.matron/keys", nil))
 	if n := strings.Count(rec.Body.String(), `"kid"`); n != 2 {
 		t.Errorf("%d keys: %s", n, rec.Body.String())
 	}
@@ -136,7 +136,7 @@ func TestVoucherConcurrently(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 20 {
-				if _, err := v.For("other").Vouch(nurse(), "r", httptest.NewRequest(http.MethodGet, "/", nil)); err != nil {
+				if _, err := v.For("other").Vouch(nurse(), "r", httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)); err != nil {
 					t.Error(err)
 				}
 			}
@@ -186,7 +186,7 @@ func TestKeyFile(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := os.Chmod(path, 0o640); err != nil { //nolint:gosec // that is what is tried
+	if err := os.Chmod(path, 0o640); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := signin.LoadKey(path); err == nil || !strings.Contains(err.Error(), "chmod 600") {
@@ -196,7 +196,7 @@ func TestKeyFile(t *testing.T) {
 
 func BenchmarkVouch(b *testing.B) {
 	v := newVoucher(b)
-	r := httptest.NewRequest(http.MethodGet, "/Patient/1", nil)
+	r := httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/Patient/1", nil)
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := v.Vouch(nurse(), "request-1", r); err != nil {

@@ -118,7 +118,7 @@ func TestACME(t *testing.T) {
 		}
 	})
 	t.Run("a client without a name is served", func(t *testing.T) {
-		d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // no name, nothing to verify
+		d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}
 		conn, err := d.DialContext(t.Context(), "tcp", address)
 		if err != nil {
 			t.Fatal(err)
@@ -198,7 +198,7 @@ func TestACMEOverHTTP(t *testing.T) {
 		t.Error(err)
 	}
 	rec := httptest.NewRecorder()
-	m.ChallengeHandler(http.NotFoundHandler()).ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/", nil))
+	m.ChallengeHandler(http.NotFoundHandler()).ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil))
 	if rec.Code != http.StatusNotFound {
 		t.Errorf("not a challenge: %d", rec.Code)
 	}

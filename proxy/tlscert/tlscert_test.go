@@ -175,7 +175,7 @@ func TestBadFiles(t *testing.T) {
 			copyFile(t, p.cert, q.cert)
 		}, []string{"CERT", "epr.example"}},
 		{"key for all to read", func(t *testing.T, p pair) {
-			if err := os.Chmod(p.key, 0o644); err != nil { //nolint:gosec // that is what is tried
+			if err := os.Chmod(p.key, 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}, []string{"KEY", "chmod 0640"}},
@@ -331,7 +331,7 @@ func TestLocal(t *testing.T) {
 
 func TestLocalRefusesOpenDirectory(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // that is what is tried
+	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	_, err := newManager(t, tlscert.Config{Mode: tlscert.Local, Dir: dir, Names: []string{"localhost"}})
@@ -346,7 +346,7 @@ func TestLocalRefusesOpenKey(t *testing.T) {
 	if _, err := newManager(t, cfg); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(filepath.Join(dir, "ca.key"), 0o640); err != nil { //nolint:gosec // that is what is tried
+	if err := os.Chmod(filepath.Join(dir, "ca.key"), 0o640); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := newManager(t, cfg); err == nil || !strings.Contains(err.Error(), "ca.key") {
