@@ -61,7 +61,7 @@ func TestAllowEqualsFullDecision(t *testing.T) {
 	c := loadDefault(t)
 	random := rand.New(rand.NewPCG(4857, 773456))
 	allowed := 0
-	for range 1500 {
+	for range 800 {
 		q := randomQuestion(random)
 		d, err := c.decide(t.Context(), &q, time.Minute)
 		if err != nil {
@@ -85,8 +85,8 @@ func TestAllowEqualsFullDecision(t *testing.T) {
 			allowed++
 		}
 	}
-	if allowed < 150 || allowed > 1350 {
-		t.Errorf("%d of 1500 allowed: the corpus says little", allowed)
+	if allowed < 80 || allowed > 720 {
+		t.Errorf("%d of 800 allowed: the corpus says little", allowed)
 	}
 }
 
@@ -299,10 +299,12 @@ func TestPanicDenies(t *testing.T) {
 	}
 }
 
-// What one evaluation may allocate; the time is for the benchmarks.
+// What one evaluation may allocate; the time is for the benchmarks. The race
+// detector adds allocations of its own.
 func TestAllowAllocates(t *testing.T) {
 	c := loadDefault(t)
-	for role, bound := range map[string]float64{"nurse": 150, "R8001": 150} {
+	const bound = 150 + racing
+	for _, role := range []string{"nurse", "R8001"} {
 		q := asked()
 		q.Subject.Roles = []string{role}
 		got := testing.AllocsPerRun(100, func() {
@@ -311,7 +313,7 @@ func TestAllowAllocates(t *testing.T) {
 			}
 		})
 		if got > bound {
-			t.Errorf("%s: %v allocations, at most %v", role, got, bound)
+			t.Errorf("%s: %v allocations, at most %d", role, got, bound)
 		}
 	}
 }
@@ -340,7 +342,7 @@ func BenchmarkAllowByCode(b *testing.B) {
 }
 
 func BenchmarkAllowRemembered(b *testing.B) {
-	e, err := New(b.Context(), Config{Now: time.Now})
+	e, err := New(b.Context(), Config{})
 	if err != nil {
 		b.Fatal(err)
 	}
