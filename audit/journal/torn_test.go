@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
@@ -199,5 +200,22 @@ func TestReadNamesDamage(t *testing.T) {
 	var got *Damage
 	if !errors.As(err, &got) || got.Offset != frames[2].off {
 		t.Errorf("read: %v", err)
+	}
+}
+
+// TestFrameOfAnotherCommitIsRefused: a valid frame that says it was written by a
+// commit which had ended before it.
+func TestFrameOfAnotherCommitIsRefused(t *testing.T) {
+	cfg := small(t)
+	b, frames := crashed(t, cfg)
+	c := slices.Clone(b)
+	at := frames[3].off
+	binary.BigEndian.PutUint32(c[at+4:], uint32(frames[0].off))
+	binary.BigEndian.PutUint32(c[at+8:], checksum(c[at:at+8], frames[3].payload))
+	put(t, cfg, c)
+	_, err := Open(cfg)
+	var got *Damage
+	if !errors.As(err, &got) || got.Offset != at {
+		t.Errorf("open: %v, want damage at %d", err, at)
 	}
 }
