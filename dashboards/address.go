@@ -118,8 +118,12 @@ func address(path string, query url.Values) string {
 	return path + "?" + query.Encode()
 }
 
-// because is the query that says why a page is opened.
+// because is the query that says why a page is opened; without a reason the
+// page asks for one.
 func because(reason string) url.Values {
+	if reason == "" {
+		return nil
+	}
 	return url.Values{"reason": {reason}}
 }
 

@@ -99,7 +99,8 @@ func (s *Site) refusedPanel(r *http.Request, effect string) panel {
 		p.Text = "Found: " + s.count(s.cfg.Health(r.Context()), 0) + "."
 		return p
 	}
-	t := s.eventTable(p.Heading+", newest first", rows, true, true, "planned-audit")
+	// These links carry no reason: only the viewer knows why they follow one.
+	t := s.eventTable(p.Heading+", newest first", rows, true, true, "")
 	t.ID, t.Caption.Hidden = p.ID+"-table", true
 	p.Table = &t
 	return p

@@ -231,7 +231,7 @@ func TestHeaders(t *testing.T) {
 		want := map[string]string{
 			"Content-Security-Policy":      "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 			"Cache-Control":                "no-store",
-			"Referrer-Policy":              "no-referrer",
+			"Referrer-Policy":              "same-origin",
 			"X-Content-Type-Options":       "nosniff",
 			"Cross-Origin-Opener-Policy":   "same-origin",
 			"Cross-Origin-Resource-Policy": "same-origin",
@@ -433,6 +433,17 @@ func TestDegradedGatewayIsSaid(t *testing.T) {
 				t.Errorf("%s: %s does not say %q", tt.name, path, tt.want)
 			}
 		}
+	}
+}
+
+// TestLinksOfTheHomePageClaimNoReason: a reason goes into the record in the
+// viewer's name. Only a link of an alert knows it.
+func TestLinksOfTheHomePageClaimNoReason(t *testing.T) {
+	b := newBench()
+	b.reader.Found = nil
+	body := b.get(t, "/.matron/").Body.String()
+	if !strings.Contains(body, "/.matron/patients/") || strings.Contains(body, "reason=") {
+		t.Error("a link claims a reason, or there are no links")
 	}
 }
 

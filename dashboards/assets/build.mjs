@@ -22,8 +22,16 @@ for (const banned of ['assets.nhs.uk', 'Frutiger', '@font-face', 'http://', 'htt
   }
 }
 
+// The licence of what is compiled in travels with it.
+const notice = `/*!
+Contains nhsuk-frontend. Copyright (c) NHS England. MIT License.
+Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation files (the "Software"), to deal in the Software without restriction, including without limitation the rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit persons to whom the Software is furnished to do so, subject to the following conditions: The above copyright notice and this permission notice shall be included in all copies or substantial portions of the Software.
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+*/
+`
+
 await mkdir(dist, { recursive: true })
-await writeFile(join(dist, 'matron.css'), css)
+await writeFile(join(dist, 'matron.css'), '@charset "UTF-8";' + notice + css.replace(/^\uFEFF/, ''))
 for (const name of ['matron.js', 'favicon.svg']) {
   await copyFile(join(here, 'src', name), join(dist, name))
 }
