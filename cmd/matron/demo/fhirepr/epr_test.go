@@ -443,6 +443,12 @@ func TestPagesForPeople(t *testing.T) {
 			t.Errorf("%s: the page does not say who is signed in", r.path)
 		}
 	}
+	if d := cmp.Diff([]string{p.ID}, b.do("GET", "/ui/patients?q="+p.NHSNumber, "").header.Values("X-Patient")); d != "" {
+		t.Errorf("the header does not name whom the list shows:\n%s", d)
+	}
+	if n := len(b.do("GET", "/ui/wards/ASH", "").header.Values("X-Patient")); n != len(b.h.OnWard("ASH", now())) {
+		t.Errorf("the header names %d of the ward's patients", n)
+	}
 	if got := b.do("GET", "/ui/style.css", ""); got.status != 200 || !strings.Contains(got.header.Get("Content-Type"), "text/css") {
 		t.Errorf("style: %d %s", got.status, got.header.Get("Content-Type"))
 	}
