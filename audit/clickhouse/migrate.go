@@ -50,7 +50,7 @@ func readMigrations(files fs.FS) ([]migration, error) {
 		name := strings.TrimPrefix(path, "migrations/")
 		number, _, _ := strings.Cut(name, "_")
 		version, err := strconv.ParseUint(number, 10, 32)
-		if err != nil || version != uint64(i)+1 { //nolint:gosec // an index is never negative
+		if err != nil || version != uint64(i)+1 {
 			return nil, fmt.Errorf("migration %s: want number %d", path, i+1)
 		}
 		sum := sha256.Sum256(b)

@@ -327,3 +327,21 @@ func TestGrants(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// What exactly once and power cuts rest on is a property of the table.
+func TestTableIsDurableAndKnowsDuplicates(t *testing.T) {
+	s, e := newStore(t)
+	load(t, s, hospital())
+	for _, condition := range []string{
+		"engine = 'MergeTree'",
+		"engine_full LIKE '%non_replicated_deduplication_window = 10000%'",
+		"engine_full LIKE '%fsync_after_insert = 1%'",
+		"engine_full LIKE '%fsync_part_directory = 1%'",
+		"partition_key = 'toYYYYMM(time)'",
+		"sorting_key = 'patient, time, source, seq'",
+	} {
+		sql(t, e, "SELECT throwIf(count() = 0) FROM system.tables WHERE database = 'matron' AND name = 'records' AND "+condition)
+	}
+	// A block in one partition is one part: all of it is there or nothing.
+	sql(t, e, "SELECT throwIf(max(n) > 1) FROM (SELECT count() AS n FROM system.parts WHERE database = 'matron' AND table = 'records' GROUP BY partition)")
+}

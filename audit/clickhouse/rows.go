@@ -42,7 +42,7 @@ func (s *Store) Records(ctx context.Context, source string, from uint64, limit i
 	defer cancel()
 	list := columns()
 	return s.collect(ctx, list, "SELECT "+names(list)+" FROM "+s.table("records")+
-		" WHERE source = ? AND seq >= ? AND seq < ? ORDER BY seq", source, from, from+uint64(max(limit, 0))) //nolint:gosec // not negative
+		" WHERE source = ? AND seq >= ? AND seq < ? ORDER BY seq", source, from, from+uint64(max(limit, 0)))
 }
 
 // collect runs a question whose answer has the columns of list.

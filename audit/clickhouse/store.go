@@ -45,7 +45,7 @@ type Config struct {
 	Protocol string   // "http" (default) or "native"
 	Database string   // default "matron"
 	User     string
-	Password string //nolint:gosec // read from a file by the caller
+	Password string
 	TLS      *tls.Config
 
 	// Dial replaces the network connection, e.g. through a tunnel.

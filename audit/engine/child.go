@@ -19,7 +19,7 @@ type order struct {
 	Library  string `json:"library"`
 	Dir      string `json:"dir"`
 	Addr     string `json:"addr"`
-	Password string `json:"password"` //nolint:gosec // it goes through a pipe
+	Password string `json:"password"`
 	Native   bool   `json:"native"`
 }
 

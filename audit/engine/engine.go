@@ -125,7 +125,7 @@ func Start(ctx context.Context, cfg Config) (*Engine, error) {
 		e.release()
 		return nil, err
 	}
-	go e.supervise(c)
+	go e.supervise(c) //nolint:gosec // it outlives ctx, which bounds the start only
 	return e, nil
 }
 
@@ -218,7 +218,7 @@ func (e *Engine) Close() error {
 type Endpoint struct {
 	Addr     string `json:"addr"`
 	User     string `json:"user"`
-	Password string `json:"password"` //nolint:gosec // it is meant to be written, to a file of mode 0600
+	Password string `json:"password"`
 }
 
 const endpointFile = "endpoint.json"

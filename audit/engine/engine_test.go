@@ -89,7 +89,7 @@ func send(t *testing.T, addr, query string, dress func(*http.Request)) (int, str
 	if err != nil {
 		return 0, "", err
 	}
-	defer resp.Body.Close()
+	defer resp.Body.Close() //nolint:errcheck // only the body counts
 	body, err := io.ReadAll(resp.Body)
 	return resp.StatusCode, strings.TrimSpace(string(body)), err
 }
@@ -152,13 +152,13 @@ func TestDefaultUserReadsNothing(t *testing.T) {
 	if err := os.WriteFile(secretFile, []byte(secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	web, err := net.Listen("tcp", "127.0.0.1:0")
+	web, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		t.Error("the engine went out to the network for the default user")
-		fmt.Fprintln(w, secret)
+		_, _ = fmt.Fprintln(w, secret)
 	})}
 	go func() { _ = server.Serve(web) }()
 	t.Cleanup(func() { _ = server.Close() })
@@ -248,9 +248,9 @@ func TestPortIsHeldWhileEngineIsDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the engine to be down", func() bool { return e.Restarts() == 1 })
-	l, err := net.Listen("tcp", e.Addr())
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", e.Addr())
 	if err == nil {
-		l.Close()
+		_ = l.Close()
 		t.Error("somebody else could listen on the engine's port")
 	}
 }
@@ -303,7 +303,7 @@ func TestSecondEngineInSameFolderIsRefused(t *testing.T) {
 	second, err := engine.Start(t.Context(), cfg)
 	if !errors.Is(err, engine.ErrStart) {
 		if err == nil {
-			second.Close()
+			_ = second.Close()
 		}
 		t.Errorf("second engine: %v", err)
 	}

@@ -58,7 +58,7 @@ func (e *Engine) writeFiles() error {
 
 // announce tells other processes of the same user where the engine is.
 func (e *Engine) announce() error {
-	b, err := json.Marshal(Endpoint{Addr: e.Addr(), User: userName, Password: e.password})
+	b, err := json.Marshal(Endpoint{Addr: e.Addr(), User: userName, Password: e.password}) //nolint:gosec // for its owner only, mode 0600
 	if err != nil {
 		return fmt.Errorf("announce engine: %w", err)
 	}

@@ -76,8 +76,8 @@ func (e *Engine) spawn() (*process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open engine log: %w", err)
 	}
-	defer logFile.Close() //nolint:errcheck // the child has its own descriptor
-	order, err := json.Marshal(order{Library: e.cfg.Library, Dir: e.cfg.Dir, Addr: e.Addr(), Password: e.password, Native: e.cfg.Native})
+	defer logFile.Close()                                                                                                                 //nolint:errcheck // the child has its own descriptor
+	order, err := json.Marshal(order{Library: e.cfg.Library, Dir: e.cfg.Dir, Addr: e.Addr(), Password: e.password, Native: e.cfg.Native}) //nolint:gosec // it goes through a pipe
 	if err != nil {
 		return nil, fmt.Errorf("start engine: %w", err)
 	}
