@@ -27,7 +27,7 @@ func (w *world) raw(request string) (int, string) {
 		w.t.Fatal(err)
 	}
 	defer func() { _ = c.Close() }()
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(now()().Add(20 * time.Second))
 	if _, err := io.WriteString(c, request); err != nil {
 		w.t.Fatal(err)
 	}

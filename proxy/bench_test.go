@@ -53,7 +53,7 @@ func BenchmarkGateway(b *testing.B) {
 	gateway, err := proxy.New(proxy.Config{
 		Apps:       []proxy.App{{Name: "epr", Prefix: "/", Map: testMap{}, Upstream: target}},
 		Identifier: &identifier{}, Decider: deciderFunc(allowAll), Limiter: limiterFunc(noLimit), Log: instantLog{},
-		Logger: slog.New(slog.DiscardHandler), Now: time.Now, NoVoucher: true, SignInPath: "/sign-in",
+		Logger: slog.New(slog.DiscardHandler), Now: now(), NoVoucher: true, SignInPath: "/sign-in",
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"log/slog"
 	"net"
@@ -13,21 +14,26 @@ import (
 	"github.com/matron-epr/matron/policy"
 )
 
-// record makes the decision durable, together with every patient that the
-// request names. On error: nothing is forwarded (GW-12).
+// record makes the decision durable, and then every further patient that the
+// request names: their records refer to the decision's place. On error: nothing
+// is forwarded (GW-12).
 func (x *exchange) record() error {
 	x.decision = x.newDecision()
-	records := append(make([]*audit.Record, 0, 1+len(x.access.Patients)), &x.decision)
-	for i := 1; i < len(x.access.Patients); i++ {
-		records = append(records, x.patientRecord(x.access.Patients[i], x.access.Source, x.access.Certainty))
-	}
-	receipt, err := x.append(records)
+	receipt, err := x.append([]*audit.Record{&x.decision})
 	if err != nil {
 		return err
 	}
 	x.decided, x.receipt = true, receipt
 	x.w.Header().Set(receiptHeader, formatReceipt(receipt))
-	return nil
+	if len(x.access.Patients) < 2 {
+		return nil
+	}
+	records := make([]*audit.Record, 0, len(x.access.Patients)-1)
+	for _, p := range x.access.Patients[1:] {
+		records = append(records, x.patientRecord(p, x.access.Source, x.access.Certainty))
+	}
+	_, err = x.append(records)
+	return err
 }
 
 // append waits until the records are on stable storage. On error whether they
@@ -129,11 +135,11 @@ func (x *exchange) recordOutcome() {
 	*rec = audit.Record{
 		Site: x.decision.Site, Kind: audit.KindOutcome, Time: stamp(now), Request: x.id, Decision: x.receipt.Seq,
 		App: x.decision.App, Route: x.decision.Route, Mode: x.decision.Mode,
-		Outcome: x.outcome(), Status: uint64(max(x.status, 0)), Results: x.results,
-		BytesOut: uint64(x.bytesOut), Duration: micros(now.Sub(x.start)), Upstream: micros(x.upstream),
+		Outcome: x.outcome(), Status: count(int64(x.status)), Results: x.results,
+		BytesOut: count(x.bytesOut), Duration: micros(now.Sub(x.start)), Upstream: micros(x.upstream),
 	}
 	if x.body != nil {
-		rec.BytesIn = uint64(x.body.n)
+		rec.BytesIn = count(x.body.n)
 	}
 	if x.failure != nil {
 		rec.Error = explain(x.failure).code
@@ -233,17 +239,24 @@ func stamp(t time.Time) time.Time {
 	return t.UTC().Truncate(time.Microsecond)
 }
 
-func micros(d time.Duration) uint64 { return uint64(max(d.Microseconds(), 0)) }
+func micros(d time.Duration) uint64 { return count(d.Microseconds()) }
+
+// count brings a number that is never negative into the form of records.
+func count(n int64) uint64 {
+	if n < 0 {
+		return 0
+	}
+	return uint64(n)
+}
 
 // newID mints the id of an exchange: a UUID version 7 (RFC 9562), ordered by
 // time and not guessable.
 func newID(now time.Time) string {
 	var id [16]byte
 	_, _ = rand.Read(id[6:]) // never fails: crypto/rand ends the program instead
-	ms := now.UnixMilli()
-	for i := range 6 {
-		id[i] = byte(ms >> (40 - 8*i))
-	}
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], count(now.UnixMilli()))
+	copy(id[:6], ms[2:])
 	id[6] = id[6]&0x0f | 0x70
 	id[8] = id[8]&0x3f | 0x80
 	var text [36]byte

@@ -182,7 +182,7 @@ func (x *exchange) recordLimit(cause error) error {
 	e := explain(cause)
 	rec.Kind, rec.Effect, rec.WouldDeny = audit.KindLimit, policy.Deny.String(), false
 	rec.Reasons = []string{e.code}
-	rec.Outcome, rec.Status = audit.MinorFailure, uint64(e.status)
+	rec.Outcome, rec.Status = audit.MinorFailure, count(int64(e.status))
 	rec.Detail = append(rec.Detail, limitDetail(key.kind, missed)...)
 	x.decision = rec
 	_, err := x.append([]*audit.Record{&x.decision})

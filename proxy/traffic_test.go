@@ -32,8 +32,7 @@ func TestWebSocketIsCarried(t *testing.T) {
 			_ = websocket.Message.Send(c, text)
 		}
 	}}
-	var w *world
-	w = build(t, nil, nil)
+	w := build(t, nil, nil)
 	ws := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if !w.log.decided(r.Header.Get("Matron-Request")) {
 			t.Error("upgraded before the decision was durable")
@@ -262,8 +261,8 @@ func TestAnswerToNobodyIsNeverAnEmptySuccess(t *testing.T) {
 	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/patient/1", nil)
 	r.Header.Set("Cookie", "__Host-matron=ada")
 	defer func() {
-		if p := recover(); p != http.ErrAbortHandler {
-			t.Errorf("ended with %v, want a broken connection", p)
+		if err, ok := recover().(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
+			t.Errorf("ended with %v, want a broken connection", err)
 		}
 		if o := w.log.waitOutcome(); o.Error != "client-gone" {
 			t.Errorf("outcome %+v", o)
@@ -327,7 +326,8 @@ func TestNobodyKnownIsSentToSignIn(t *testing.T) {
 			if row.status == 401 && !strings.HasPrefix(a.header.Get("WWW-Authenticate"), `Bearer realm="matron"`) {
 				t.Errorf("WWW-Authenticate %q", a.header.Get("WWW-Authenticate"))
 			}
-			if row.name == "form" && !(strings.Contains(a.body, "has not been sent") && strings.Contains(a.body, `href="/.matron/sign-in?return=%2F"`)) {
+			unsent := strings.Contains(a.body, "has not been sent") && strings.Contains(a.body, `href="/.matron/sign-in?return=%2F"`)
+			if row.name == "form" && !unsent {
 				t.Errorf("page %s", a.body)
 			}
 			d := w.log.kinds(audit.KindDecision)
@@ -370,7 +370,7 @@ func TestFloodOfLimitEventsIsCountedNotWrittenOut(t *testing.T) {
 		c.Limiter = limiterFunc(func(policy.Subject, proxy.LimitKind) (time.Duration, bool) { return time.Second, false })
 	})
 	serve := func(sub string) {
-		r := httptest.NewRequest(http.MethodGet, "/patient/1", nil)
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/patient/1", nil)
 		if sub != "" {
 			r.Header.Set("Cookie", "__Host-matron="+sub)
 		}
@@ -453,9 +453,8 @@ func TestMapThatCannotReadARequestRefusesIt(t *testing.T) {
 }
 
 func TestAddressesOfTheApplicationLeadBackThroughTheGateway(t *testing.T) {
-	var w *world
 	headers := http.Header{}
-	w = build(t, func(rw http.ResponseWriter, _ *http.Request) {
+	w := build(t, func(rw http.ResponseWriter, _ *http.Request) {
 		for name, values := range headers {
 			rw.Header()[name] = values
 		}
@@ -582,7 +581,7 @@ func TestForwardedHeadersAreBelievedFromTrustedProxiesOnly(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			w := build(t, nil, func(c *proxy.Config) { c.TrustedProxies = trusted })
-			r := httptest.NewRequest(http.MethodGet, "/patient/1", nil)
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/patient/1", nil)
 			r.RemoteAddr = row.remote
 			r.Header.Set("Cookie", "__Host-matron=ada")
 			r.Header.Set("X-Forwarded-Proto", "https")

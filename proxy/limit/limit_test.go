@@ -205,9 +205,9 @@ func TestConcurrentTakesAreCountedOnce(t *testing.T) {
 func TestConfigIsChecked(t *testing.T) {
 	for name, cfg := range map[string]limit.Config{
 		"no clock":     {},
-		"unknown kind": {Now: time.Now, Kinds: map[proxy.LimitKind]limit.Rate{"novel": {PerSecond: 1, Burst: 1}}},
-		"zero rate":    {Now: time.Now, Kinds: map[proxy.LimitKind]limit.Rate{proxy.Bulk: {Burst: 1}}},
-		"zero burst":   {Now: time.Now, Kinds: map[proxy.LimitKind]limit.Rate{proxy.Bulk: {PerSecond: 1}}},
+		"unknown kind": {Now: new(clock).now, Kinds: map[proxy.LimitKind]limit.Rate{"novel": {PerSecond: 1, Burst: 1}}},
+		"zero rate":    {Now: new(clock).now, Kinds: map[proxy.LimitKind]limit.Rate{proxy.Bulk: {Burst: 1}}},
+		"zero burst":   {Now: new(clock).now, Kinds: map[proxy.LimitKind]limit.Rate{proxy.Bulk: {PerSecond: 1}}},
 	} {
 		if _, err := limit.New(cfg); !errors.Is(err, limit.ErrConfig) {
 			t.Errorf("%s: %v, want ErrConfig", name, err)
@@ -216,7 +216,7 @@ func TestConfigIsChecked(t *testing.T) {
 }
 
 func BenchmarkTake(b *testing.B) {
-	l, err := limit.New(limit.Config{Now: time.Now})
+	l, err := limit.New(limit.Config{Now: new(clock).now})
 	if err != nil {
 		b.Fatal(err)
 	}
