@@ -5,29 +5,25 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/matron-epr/matron/cmd/matron/demo/hospital"
 	"github.com/matron-epr/matron/cmd/matron/demo/signin"
+	"github.com/matron-epr/matron/cmd/matron/demo/staff"
 )
 
 // stage is every process of one run.
@@ -183,55 +179,23 @@ func (s *stage) signInService(ctx context.Context, base string) (issuer string, 
 	return issuer, nil
 }
 
-// signIn goes through the code flow as a browser does and returns the session
-// cookie.
+// signIn signs a nurse in and returns the session cookie.
 func (s *stage) signIn(ctx context.Context, base string) (string, error) {
-	jar, err := cookiejar.New(nil)
+	nurse := hospital.New(999, time.Now()).WithRole("nurse")[0]
+	client, err := staff.Enter(ctx, base, s.roots, nurse.Person, "/fhir/metadata")
 	if err != nil {
-		return "", err
-	}
-	c := &http.Client{Jar: jar, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.roots, MinVersion: tls.VersionTLS12}}}
-	page, at, err := fetch(ctx, c, http.MethodGet, base+"/.matron/sign-in?return=%2Ffhir%2Fmetadata", nil)
-	if err != nil {
-		return "", err
-	}
-	found := regexp.MustCompile(`name="id" value="([^"]+)"`).FindStringSubmatch(page)
-	if found == nil {
-		return "", fmt.Errorf("%s is not the sign-in page", at)
-	}
-	nurses := hospital.New(999, time.Now()).WithRole("nurse")
-	form := url.Values{"id": {found[1]}, "person": {nurses[0].Person}}
-	if _, _, err := fetch(ctx, c, http.MethodPost, at.ResolveReference(&url.URL{Path: "/sign-in"}).String(), strings.NewReader(form.Encode())); err != nil {
 		return "", err
 	}
 	home, err := url.Parse(base)
 	if err != nil {
 		return "", err
 	}
-	for _, cookie := range jar.Cookies(home) {
+	for _, cookie := range client.Jar.Cookies(home) {
 		if cookie.Name == "__Host-matron" {
 			return cookie.Name + "=" + cookie.Value, nil
 		}
 	}
 	return "", errors.New("signing in gave no session")
-}
-
-func fetch(ctx context.Context, c *http.Client, method, address string, body io.Reader) (string, *url.URL, error) {
-	r, err := http.NewRequestWithContext(ctx, method, address, body)
-	if err != nil {
-		return "", nil, err
-	}
-	r.Header.Set("Accept", "text/html")
-	if body != nil {
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	}
-	res, err := c.Do(r)
-	if err != nil {
-		return "", nil, err
-	}
-	defer func() { _ = res.Body.Close() }()
-	text, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
-	return string(text), res.Request.URL, err
 }
 
 // certificate makes one self-signed certificate for all.

@@ -128,6 +128,9 @@ type Claims struct {
 type Bearer struct {
 	// Audiences are accepted in aud. Default: none, no bearer tokens.
 	Audiences []string `yaml:"audiences"`
+	// Types are accepted in the typ header. Default: at+jwt (RFC 9068). Add JWT
+	// for providers that do not type their access tokens.
+	Types []string `yaml:"types"`
 }
 
 // Policy says where the rules come from.

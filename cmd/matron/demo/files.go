@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/matron-epr/matron/cmd/matron/demo/hospital"
 	"github.com/matron-epr/matron/cmd/matron/gateway"
 )
 
@@ -17,7 +18,7 @@ var pagesMap string
 // write, with addresses on this machine.
 func configuration(port int, issuer, epr string) string {
 	return fmt.Sprintf(`# Demonstration data only. Written anew at each start.
-site: RZZ
+site: %s
 source: demo
 data_dir: .
 external_url: https://localhost:%d
@@ -38,7 +39,8 @@ sign_in:
     person: person
     assurance: assurance
   bearer:
-    audiences: [matron]
+    audiences: [matron-api]
+    types: [JWT]
 limits:
   interactive: {per_second: 20, burst: 200}
   search: {per_second: 5, burst: 60}
@@ -60,7 +62,7 @@ detection:
   every: 15s
 branding:
   organisation: Demonstration Hospital
-`, port, port, issuer, epr, epr)
+`, hospital.Site, port, port, issuer, epr, epr)
 }
 
 // Addresses is what somebody who wants to try the demonstration must know.
@@ -88,7 +90,7 @@ func (a Addresses) String() string {
 		fmt.Fprintf(&b, "  %-16s %s\n", line[0], line[1])
 	}
 	fmt.Fprintf(&b, "\nThe certificate is made on this machine: go past your browser's warning, or trust\n%s\n", a.CAFile)
-	fmt.Fprintf(&b, "\nSign in as (password: demo)\n")
+	fmt.Fprintf(&b, "\nSign in as (no password: choose the name)\n")
 	for _, p := range a.People {
 		fmt.Fprintf(&b, "  %-24s %-26s %s\n", p.Name, p.Role, p.Try)
 	}

@@ -134,7 +134,7 @@ func (w *world) openEPR(l net.Listener) error {
 	}
 	w.epr, err = fhirepr.New(fhirepr.Config{
 		Hospital: w.hospital, Dir: w.opts.Dir, Keys: []crypto.PublicKey{key.Public()}, Issuer: w.gatewayURL,
-		Public: "http://" + l.Addr().String(), SignOut: "/.matron/sign-out", Now: time.Now, Log: w.opts.Log,
+		Public: w.gatewayURL, SignOut: "/.matron/sign-out", Now: time.Now, Log: w.opts.Log,
 	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("patient record: %w", err), l.Close())
@@ -173,6 +173,10 @@ func (w *world) configure(ctx context.Context, port int, issuer, epr string) err
 func (w *world) run(ctx context.Context) (counts Counts, err error) {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	group, serving := errgroup.WithContext(serving)
+	for _, s := range w.servers {
+		group.Go(func() error { return ended(s.http.Serve(s.listener)) })
+	}
 	ready := make(chan gateway.Addresses, 1)
 	g, err := gateway.New(serving, gateway.Options{
 		Config: w.config, ConfigPath: filepath.Join(w.opts.Dir, "matron.yaml"), ConfigHash: w.hash,
@@ -180,13 +184,9 @@ func (w *world) run(ctx context.Context) (counts Counts, err error) {
 		Ready: func(a gateway.Addresses) { ready <- a },
 	})
 	if err != nil {
-		return counts, err
+		return counts, errors.Join(err, w.closeServers(), group.Wait())
 	}
-	group, serving := errgroup.WithContext(serving)
 	group.Go(func() error { return g.Run(serving, nil) })
-	for _, s := range w.servers {
-		group.Go(func() error { return ended(s.http.Serve(s.listener)) })
-	}
 	group.Go(func() error {
 		defer stop()
 		select {
@@ -220,7 +220,7 @@ func (w *world) work(ctx, serving context.Context, a gateway.Addresses) (staff.C
 	defer context.AfterFunc(serving, cancel)()
 	return staff.Run(working, staff.Config{
 		Gateway: w.gatewayURL, CA: roots, Hospital: w.hospital, Rate: w.opts.Rate, Seed: uint64(time.Now().UnixNano()),
-		FHIR: "/fhir", UI: "/ui",
+		FHIR: "/fhir", UI: "/ui", SignOut: "/.matron/sign-out",
 		Dashboards: []string{"/.matron/", "/.matron/lookup", "/.matron/alerts", "/.matron/live", "/.matron/hazards"},
 		TokenURL:   w.provider.TokenURL(), ClientID: signin.APIClientID, ClientSecret: w.provider.APIClientSecret(),
 		Now: time.Now, Log: w.opts.Log,

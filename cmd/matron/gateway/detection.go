@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -121,10 +120,3 @@ func (d *detection) accesses(ctx context.Context, since time.Time) ([]audit.Reco
 // name is what pages show of a person: the id, since the staff list is kept as
 // keyed hashes.
 func (d *detection) name(person string) string { return person }
-
-func openFeed(path string) (*os.File, error) {
-	if path == "" {
-		return nil, nil
-	}
-	return os.Open(path) //nolint:gosec // the operator's own configuration
-}

@@ -151,7 +151,7 @@ func (g *Gateway) openSignIn(ctx context.Context) error {
 			Person: s.Claims.Person, Name: s.Claims.Name, Roles: s.Claims.Roles, Activities: s.Claims.Activities,
 			Organisation: s.Claims.Organisation, RoleID: s.Claims.RoleID, Assurance: s.Claims.Assurance,
 		},
-		Bearer: signin.BearerConfig{Audiences: s.Bearer.Audiences, Types: []string{"at+jwt", "JWT"}},
+		Bearer: signin.BearerConfig{Audiences: s.Bearer.Audiences, Types: s.Bearer.Types},
 	})
 	if err != nil {
 		return err

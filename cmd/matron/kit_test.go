@@ -1,0 +1,246 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/matron-epr/matron/cmd/matron/demo/hospital"
+	"github.com/matron-epr/matron/cmd/matron/demo/signin"
+	"github.com/matron-epr/matron/cmd/matron/demo/staff"
+)
+
+// site is a gateway as an operator runs it: the real binary, a real sign-in
+// service and whatever applications the test puts behind it.
+type site struct {
+	t        *testing.T
+	dir      string
+	config   string // path of matron.yaml
+	url      string
+	hospital *hospital.Hospital
+	provider *signin.Provider
+	process  *exec.Cmd
+	admin    string
+	roots    *x509.CertPool
+	log      *bytes.Buffer
+}
+
+// newSite writes the configuration and runs "matron init". applications is YAML.
+func newSite(t *testing.T, applications string) *site {
+	t.Helper()
+	s := &site{t: t, dir: t.TempDir(), hospital: hospital.New(999, time.Now())}
+	s.config = filepath.Join(s.dir, "matron.yaml")
+	port := freePort(t)
+	s.url = fmt.Sprintf("https://localhost:%d", port)
+	issuer := s.signInService()
+	s.write("client.secret", s.provider.ClientSecret())
+	s.write("matron.yaml", fmt.Sprintf(`site: RZZ
+source: gw1
+data_dir: data
+external_url: %s
+listen: {address: "127.0.0.1:%d", drain_timeout: 10s}
+admin: {address: "127.0.0.1:0"}
+tls: {mode: local, names: [localhost]}
+sign_in:
+  issuer: %s
+  client_id: matron
+  client_secret_file: client.secret
+  userinfo: true
+  claims: {person: person, assurance: assurance}
+  bearer: {audiences: [matron]}
+applications:
+%s`, s.url, port, issuer, applications))
+	s.run("init", "-c", s.config)
+	return s
+}
+
+func (s *site) write(name, text string) {
+	s.t.Helper()
+	if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *site) signInService() (issuer string) {
+	server := httptest.NewUnstartedServer(nil)
+	issuer = fmt.Sprintf("http://localhost:%d", server.Listener.Addr().(*net.TCPAddr).Port)
+	var err error
+	s.provider, err = signin.New(signin.Config{
+		Hospital: s.hospital, Dir: s.dir, Issuer: issuer, Redirects: []string{s.url + "/.matron/callback"},
+		PostLogout: []string{s.url + "/.matron/signed-out"}, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	server.Config.Handler = s.provider
+	server.Start()
+	s.t.Cleanup(server.Close)
+	return issuer
+}
+
+// run runs one command to its end and returns what it printed.
+func (s *site) run(args ...string) string {
+	s.t.Helper()
+	c := command(s.t, args...)
+	out, err := c.Output()
+	if err != nil {
+		s.t.Fatalf("matron %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// start starts "matron serve" and waits until it is ready.
+func (s *site) start() {
+	s.t.Helper()
+	s.process = exec.Command(binary(s.t), "serve", "-c", s.config) //nolint:noctx // the test ends it by signals
+	pipe, err := s.process.StderrPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.process.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	p := s.process
+	s.t.Cleanup(func() { _ = p.Process.Kill() })
+	ready := make(chan string, 1)
+	go s.follow(pipe, ready)
+	select {
+	case s.admin = <-ready:
+	case <-time.After(time.Minute):
+		s.t.Fatal("the gateway did not get ready")
+	}
+	pem, err := os.ReadFile(filepath.Join(s.dir, "data/tls/ca.pem"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.roots = x509.NewCertPool()
+	s.roots.AppendCertsFromPEM(pem)
+}
+
+func (s *site) follow(pipe io.Reader, ready chan<- string) {
+	admin := regexp.MustCompile(`msg="gateway ready".* admin=(\S+)`)
+	for lines := bufio.NewScanner(pipe); lines.Scan(); {
+		if m := admin.FindStringSubmatch(lines.Text()); m != nil {
+			ready <- "http://" + m[1]
+		}
+		if testing.Verbose() {
+			fmt.Fprintln(os.Stderr, lines.Text())
+		}
+	}
+}
+
+// stop ends the gateway as an operator does.
+func (s *site) stop() {
+	s.t.Helper()
+	if err := s.process.Process.Signal(syscall.SIGTERM); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.process.Wait(); err != nil {
+		s.t.Fatalf("matron serve: %v", err)
+	}
+}
+
+// as signs a member of staff with this role in.
+func (s *site) as(role string) *http.Client {
+	s.t.Helper()
+	c, err := staff.Enter(s.t.Context(), s.url, s.roots, s.hospital.WithRole(role)[0].Person, "/.matron/")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return c
+}
+
+// send sends one request and returns status and body.
+func (s *site) send(c *http.Client, method, path, contentType string, body []byte) (int, []byte) {
+	s.t.Helper()
+	r, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, bytes.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.Header.Set("Accept", "application/json")
+	if contentType != "" {
+		r.Header.Set("Content-Type", contentType)
+	}
+	res, err := c.Do(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return res.StatusCode, text
+}
+
+// accesses asks "matron audit" until it names at least n accesses.
+func (s *site) accesses(n int, args ...string) []accessLine {
+	s.t.Helper()
+	var got []accessLine
+	s.eventually("accesses are searchable", func() error {
+		c := exec.CommandContext(s.t.Context(), binary(s.t), append(append([]string{"audit"}, args...), "-c", s.config, "--json")...)
+		out, err := c.Output()
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		got = nil
+		for d := json.NewDecoder(bytes.NewReader(out)); ; {
+			var line accessLine
+			if err := d.Decode(&line); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				return err
+			}
+			got = append(got, line)
+		}
+		if len(got) < n {
+			return fmt.Errorf("%d accesses, want at least %d", len(got), n)
+		}
+		return nil
+	})
+	return got
+}
+
+func (s *site) eventually(what string, f func() error) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), 90*time.Second)
+	defer cancel()
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			s.t.Fatalf("%s: %v", what, err)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port
+}
