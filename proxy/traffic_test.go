@@ -633,3 +633,10 @@ func TestActivityIsCountedUnlessTheMapSaysOtherwise(t *testing.T) {
 		t.Errorf("%d touches, want 1", w.ids.touched)
 	}
 }
+
+func TestSubjectThatIsNobodyIsRefused(t *testing.T) {
+	w := build(t, nil, nil)
+	if a := w.do("GET", "/patient/1", "", cookie("")); a.status != 401 || w.forwarded() != 0 {
+		t.Errorf("got %d, %d forwarded", a.status, w.forwarded())
+	}
+}
