@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -17,7 +18,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -39,7 +42,32 @@ type site struct {
 	process  *exec.Cmd
 	admin    string
 	roots    *x509.CertPool
-	log      *bytes.Buffer
+	log      lines
+}
+
+// lines is what the gateway has logged so far.
+type lines struct {
+	mu  sync.Mutex
+	all []string // guarded by mu
+}
+
+func (l *lines) add(line string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, line)
+}
+
+// with returns the lines that hold any of these texts.
+func (l *lines) with(texts ...string) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var found []string
+	for _, line := range l.all {
+		if slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(line, text) }) {
+			found = append(found, line)
+		}
+	}
+	return found
 }
 
 // newSite writes the configuration and runs "matron init". applications is YAML.
@@ -95,6 +123,23 @@ func (s *site) signInService() (issuer string) {
 	return issuer
 }
 
+// stranger is a browser that trusts the gateway, follows no redirect and is not
+// signed in.
+func (s *site) stranger() *http.Client {
+	return &http.Client{
+		Transport:     &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// serve runs an application to put behind the gateway and returns its address.
+func serve(t *testing.T, h http.Handler) string {
+	t.Helper()
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
 // run runs one command to its end and returns what it printed.
 func (s *site) run(args ...string) string {
 	s.t.Helper()
@@ -137,6 +182,7 @@ func (s *site) start() {
 func (s *site) follow(pipe io.Reader, ready chan<- string) {
 	admin := regexp.MustCompile(`msg="gateway ready".* admin=(\S+)`)
 	for lines := bufio.NewScanner(pipe); lines.Scan(); {
+		s.log.add(lines.Text())
 		if m := admin.FindStringSubmatch(lines.Text()); m != nil {
 			ready <- "http://" + m[1]
 		}
@@ -167,10 +213,14 @@ func (s *site) as(role string) *http.Client {
 	return c
 }
 
-// send sends one request and returns status and body.
+// send sends one request, to the gateway or to a whole address, and returns
+// status and body.
 func (s *site) send(c *http.Client, method, path, contentType string, body []byte) (int, []byte) {
 	s.t.Helper()
-	r, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, bytes.NewReader(body))
+	if strings.HasPrefix(path, "/") {
+		path = s.url + path
+	}
+	r, err := http.NewRequestWithContext(s.t.Context(), method, path, bytes.NewReader(body))
 	if err != nil {
 		s.t.Fatal(err)
 	}
