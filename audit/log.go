@@ -16,6 +16,9 @@ type Log interface {
 	// Append writes the records as one contiguous run, in order, and returns
 	// when all of them are on stable storage (fsynced), with the receipt of the
 	// first. It sets Source, Seq and Nonce on each, and Site where it is empty.
+	// A Patient record without a Decision gets that of the decision before it in
+	// the same call, so that an exchange of many patients costs one fsync.
+	// Seq is set even when the error leaves open whether the records persist.
 	// On error nothing may be released; the error wraps ErrNotDurable.
 	Append(ctx context.Context, records ...*Record) (Receipt, error)
 

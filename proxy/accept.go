@@ -143,3 +143,14 @@ func acceptUpgrade(values []string) error {
 	}
 	return errUpgrade
 }
+
+// headerLength is about how long the request header was on the wire.
+func headerLength(r *http.Request) int {
+	n := len(r.RequestURI) + len(r.Host)
+	for name, values := range r.Header {
+		for _, v := range values {
+			n += len(name) + len(v) + 4
+		}
+	}
+	return n
+}

@@ -86,6 +86,8 @@ type Config struct {
 	// TrustedProxies are the networks whose X-Forwarded-For and
 	// X-Forwarded-Proto are believed. Default none.
 	TrustedProxies []netip.Prefix
+	// MaxHeader is the longest request header in bytes; default 32 KiB.
+	MaxHeader int
 	// SessionCookie is never forwarded nor taken from an application; default
 	// "__Host-matron".
 	SessionCookie string
@@ -126,6 +128,7 @@ type Event struct {
 
 const (
 	defaultMaxBody  = 64 << 20
+	defaultHeader   = 32 << 10
 	defaultMaxHeld  = 16 << 20
 	defaultTimeout  = 60 * time.Second
 	defaultCookie   = "__Host-matron"

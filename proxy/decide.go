@@ -80,9 +80,28 @@ func (x *exchange) ask() policy.Decision {
 		})
 	}
 	began := x.g.cfg.Now()
-	d := x.g.cfg.Decider.Decide(x.r.Context(), x.question(began))
+	d := x.askParts(x.question(began))
 	x.deciding = x.g.cfg.Now().Sub(began)
 	return d
+}
+
+// askParts asks once, or once for each part of an exchange that does several
+// things. Every part must be allowed on its own: the first that is not decides.
+func (x *exchange) askParts(q policy.Request) policy.Decision {
+	if len(x.access.Parts) == 0 {
+		return x.g.cfg.Decider.Decide(x.r.Context(), q)
+	}
+	all := policy.Decision{Effect: policy.Allow}
+	for _, p := range x.access.Parts {
+		q.Action, q.Area, q.Resource = p.Action, p.Area, p.Resource
+		d := x.g.cfg.Decider.Decide(x.r.Context(), q)
+		if !d.Allowed() {
+			return d
+		}
+		all.Revision, all.Rules = d.Revision, append(all.Rules, d.Rules...)
+		all.Obligations = append(all.Obligations, d.Obligations...)
+	}
+	return all
 }
 
 // question puts the exchange into the form that the rules are asked in.

@@ -38,6 +38,7 @@ var (
 
 // What can fail on the way to the application and back.
 var (
+	errPatientUnknown = errors.New("response of a patient whom nobody can name")
 	errNotRecorded    = errors.New("record not durable")
 	errVoucher        = errors.New("identity token not made")
 	errUnreachable    = errors.New("application unreachable")

@@ -32,6 +32,9 @@ func New(cfg Config) (*Gateway, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	if cfg.MaxHeader <= 0 {
+		cfg.MaxHeader = defaultHeader
+	}
 	if cfg.SessionCookie == "" {
 		cfg.SessionCookie = defaultCookie
 	}

@@ -75,7 +75,10 @@ func (l *testLog) Append(_ context.Context, records ...*audit.Record) (audit.Rec
 	if f == lost {
 		return audit.Receipt{}, fmt.Errorf("append: %w", audit.ErrNotDurable)
 	}
-	for _, r := range records {
+	for i, r := range records {
+		if r.Kind == audit.KindPatient && r.Decision == 0 && i > 0 {
+			r.Decision = records[0].Seq
+		}
 		l.put(r)
 	}
 	if f == persistedButReportedFailed {
@@ -308,6 +311,7 @@ func build(t *testing.T, app http.HandlerFunc, change func(*proxy.Config)) *worl
 		t.Fatal(err)
 	}
 	w.cfg = proxy.Config{
+		MaxHeader:  8 << 10,
 		Apps:       []proxy.App{{Name: "epr", Site: "RBA", Prefix: "/", Map: testMap{}, Upstream: target}},
 		Identifier: w.ids, Decider: deciderFunc(allowAll), Limiter: limiterFunc(noLimit), Log: w.log,
 		Logger: slog.New(slog.NewTextHandler(&lockedWriter{w: w.logged}, nil)), Now: now(),
@@ -341,7 +345,7 @@ func (w *world) serve() {
 	}
 	w.addr = ln.Addr().String()
 	w.url = "https://" + w.addr
-	w.server = proxy.NewServer(w.gateway, proxy.ServerConfig{MaxHeader: 8 << 10})
+	w.server = proxy.NewServer(w.gateway, proxy.ServerConfig{})
 	served := make(chan error, 1)
 	go func() {
 		served <- w.server.Serve(ln, &tls.Config{Certificates: lender.TLS.Certificates, MinVersion: tls.VersionTLS12})

@@ -7,7 +7,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/matron-epr/matron/audit"
@@ -19,21 +22,25 @@ import (
 // is forwarded (GW-12).
 func (x *exchange) record() error {
 	x.decision = x.newDecision()
-	receipt, err := x.append([]*audit.Record{&x.decision})
+	records := append(make([]*audit.Record, 0, 1+len(x.access.Patients)), &x.decision)
+	for i := 1; i < len(x.access.Patients); i++ {
+		records = append(records, x.patientRecord(x.access.Patients[i], x.access.Source, x.access.Certainty))
+	}
+	return x.decidedBy(records)
+}
+
+// decidedBy appends the decision, the first of records, and notes where it
+// stands. A decision that may have been persisted although its append failed
+// gets an outcome all the same.
+func (x *exchange) decidedBy(records []*audit.Record) error {
+	receipt, err := x.append(records)
 	if err != nil {
+		x.decided, x.receipt.Seq = x.decision.Seq > 0, x.decision.Seq
 		return err
 	}
 	x.decided, x.receipt = true, receipt
 	x.w.Header().Set(receiptHeader, formatReceipt(receipt))
-	if len(x.access.Patients) < 2 {
-		return nil
-	}
-	records := make([]*audit.Record, 0, len(x.access.Patients)-1)
-	for _, p := range x.access.Patients[1:] {
-		records = append(records, x.patientRecord(p, x.access.Source, x.access.Certainty))
-	}
-	_, err = x.append(records)
-	return err
+	return nil
 }
 
 // append waits until the records are on stable storage. On error whether they
@@ -59,7 +66,7 @@ func (x *exchange) newDecision() audit.Record {
 	s, a, r := &x.subject, &x.access, x.r
 	rec := audit.Record{
 		Kind: audit.KindDecision, Time: stamp(x.g.cfg.Now()), Request: x.id,
-		Method: r.Method, Target: x.target, Query: x.query,
+		Method: r.Method, Target: x.target, Query: redact(x.query, a.Redact),
 		Route: a.Rule, Action: string(a.Action), Area: string(a.Area), Screen: a.Screen,
 		Resource: a.Resource, ResourceID: a.ID, ResourceVersion: a.Version, Deliberate: a.Deliberate,
 		PatientSource: a.Source, Certainty: a.Certainty,
@@ -86,10 +93,28 @@ func (x *exchange) newDecision() audit.Record {
 	if x.overLimit {
 		rec.Reasons = append(rec.Reasons, explain(errLimited).code)
 	}
+	for _, p := range a.Parts {
+		rec.Detail = append(rec.Detail, "part="+string(p.Action)+" "+string(p.Area)+" "+p.Resource)
+	}
 	if x.slowed > 0 {
 		rec.Detail = append(rec.Detail, "slowed="+x.slowed.String())
 	}
 	return rec
+}
+
+// redact takes the values of secret parameters out of a raw query.
+func redact(query string, secret []string) string {
+	if query == "" || len(secret) == 0 {
+		return query
+	}
+	pairs := strings.Split(query, "&")
+	for i, pair := range pairs {
+		raw, _, _ := strings.Cut(pair, "=")
+		if name, err := url.QueryUnescape(raw); err != nil || slices.Contains(secret, name) {
+			pairs[i] = raw + "=redacted"
+		}
+	}
+	return strings.Join(pairs, "&")
 }
 
 // patientRecord names one patient more that the exchange concerns.
@@ -114,13 +139,7 @@ func (x *exchange) recordRefusal(e explanation) error {
 		rec.Reasons = []string{e.code}
 	}
 	x.decision = rec
-	receipt, err := x.append([]*audit.Record{&x.decision})
-	if err != nil {
-		return err
-	}
-	x.decided, x.receipt = true, receipt
-	x.w.Header().Set(receiptHeader, formatReceipt(receipt))
-	return nil
+	return x.decidedBy([]*audit.Record{&x.decision})
 }
 
 // recordOutcome says what became of an exchange whose decision is recorded. A

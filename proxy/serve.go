@@ -65,6 +65,9 @@ func (x *exchange) accept() error {
 	if err := framingError(x.r.Context()); err != nil {
 		return err
 	}
+	if headerLength(x.r) > x.g.cfg.MaxHeader {
+		return errHeaderTooLarge
+	}
 	if err := accept(x.r); err != nil {
 		return err
 	}

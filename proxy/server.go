@@ -16,8 +16,11 @@ type ServerConfig struct {
 	ReadTimeout   time.Duration // until the request body has been read; default 10 min
 	WriteTimeout  time.Duration // until the response has been written; default 30 min
 	IdleTimeout   time.Duration // between requests; default 120 s
-	MaxHeader     int           // bytes of request header; default 32 KiB
 }
+
+// readHeader is how many times the accepted length of a header is read before
+// the connection is given up: what is read can be refused with a page.
+const readHeader = 4
 
 // Server serves a Gateway to clients, over TLS or in the clear.
 type Server struct {
@@ -55,13 +58,10 @@ func NewServer(g *Gateway, cfg ServerConfig) *Server {
 		ReadTimeout:       or(cfg.ReadTimeout, 10*time.Minute),
 		WriteTimeout:      or(cfg.WriteTimeout, 30*time.Minute),
 		IdleTimeout:       or(cfg.IdleTimeout, 2*time.Minute),
-		MaxHeaderBytes:    cfg.MaxHeader,
+		MaxHeaderBytes:    readHeader * g.cfg.MaxHeader,
 		ConnContext:       withConn,
 		ConnState:         connState,
 		ErrorLog:          slog.NewLogLogger(g.cfg.Logger.Handler(), slog.LevelDebug),
-	}
-	if s.http.MaxHeaderBytes <= 0 {
-		s.http.MaxHeaderBytes = 32 << 10
 	}
 	return s
 }

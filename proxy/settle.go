@@ -34,10 +34,21 @@ func (x *exchange) settle(res *http.Response) error {
 	if err := x.recordPatients(s); err != nil {
 		return err
 	}
+	if x.anonymous(res, s) {
+		return errPatientUnknown
+	}
 	res.Body = io.NopCloser(bytes.NewReader(body))
 	res.ContentLength, res.TransferEncoding, res.Trailer = int64(len(body)), nil, nil
 	res.Header.Set("Content-Length", strconv.Itoa(len(body)))
 	return nil
+}
+
+// anonymous reports whether a response may hold data of a patient whom nobody
+// can name. On doubt it is not released: a record that names nobody is none
+// (GW-08). In observe mode it goes on, recorded as unknown.
+func (x *exchange) anonymous(res *http.Response, s Settlement) bool {
+	return x.mode == Enforce && res.StatusCode < 300 && len(s.Patients) == 0 && len(x.access.Patients) == 0 &&
+		s.Certainty != audit.None && s.Certainty != audit.Authoritative
 }
 
 // hold reads a response whole, bounded, in plain encoding.

@@ -436,7 +436,7 @@ func TestBodyThatTheMapReadsReachesTheApplicationUnchanged(t *testing.T) {
 			t.Errorf("map saw %q, application %q", seen, got)
 		}
 	}
-	if a := w.do("POST", "/patient/1", strings.Repeat("a", 1001)); a.status != 413 || w.forwarded() != 2 {
+	if a := w.do("POST", "/patient/1", strings.Repeat("a", 1001)); a.status != 400 || w.forwarded() != 2 {
 		t.Errorf("too long to hold: got %d, %d forwarded", a.status, w.forwarded())
 	}
 }

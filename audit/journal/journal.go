@@ -286,11 +286,18 @@ func (j *Journal) put(records []*audit.Record, waits bool) (*batch, audit.Receip
 		return nil, audit.Receipt{}, err
 	}
 	mark, next := len(b.buf), j.next
+	decision := uint64(0) // that further patients of the same call belong to
 	for _, r := range records {
+		if r.Kind == audit.KindPatient && r.Decision == 0 {
+			r.Decision = decision
+		}
 		if err := j.encode(b, r); err != nil {
 			b.buf, j.next = b.buf[:mark], next
 			j.stats.Refused++
 			return nil, audit.Receipt{}, err
+		}
+		if r.Kind == audit.KindDecision {
+			decision = r.Seq
 		}
 	}
 	receipt := audit.Receipt{Source: j.cfg.Source, Seq: next}

@@ -94,3 +94,16 @@ func TestRestartContinues(t *testing.T) {
 		t.Fatalf("read %d records", len(got))
 	}
 }
+
+func TestFurtherPatientsBelongToTheDecisionOfTheirCall(t *testing.T) {
+	cfg := config(t)
+	mustCreate(t, cfg)
+	j := mustOpen(t, cfg)
+	first := &audit.Record{Kind: audit.KindDecision}
+	further := &audit.Record{Kind: audit.KindPatient}
+	settled := &audit.Record{Kind: audit.KindPatient, Decision: 7}
+	mustAppend(t, j, &audit.Record{Kind: audit.KindStart}, first, further, settled)
+	if further.Decision != first.Seq || settled.Decision != 7 {
+		t.Errorf("decisions %d and %d, want %d and 7", further.Decision, settled.Decision, first.Seq)
+	}
+}

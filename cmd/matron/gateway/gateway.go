@@ -227,7 +227,7 @@ func (g *Gateway) openProxy(context.Context) error {
 	public, paths := g.publicRoutes()
 	g.proxy, err = proxy.New(proxy.Config{
 		Apps: apps, Identifier: g.signin, Decider: g.policy, Limiter: limiter, Log: g.journal, Logger: g.log, Now: g.now,
-		Voucher: g.voucher, TrustedProxies: trusted, SignInPath: "/.matron/sign-in",
+		Voucher: g.voucher, TrustedProxies: trusted, MaxHeader: g.cfg.Listen.MaxHeaderBytes, SignInPath: "/.matron/sign-in",
 		Public: public, PublicPaths: paths, Observe: g.metrics.observe,
 	})
 	return err
@@ -302,6 +302,9 @@ func (g *Gateway) close() error {
 	var errs []error
 	if g.certs != nil {
 		errs = append(errs, g.certs.Close())
+	}
+	if g.proxy != nil {
+		errs = append(errs, g.proxy.Close()) // writes what it owes
 	}
 	if g.office != nil {
 		errs = append(errs, g.office.close())

@@ -38,7 +38,7 @@ func (g *Gateway) Run(ctx context.Context, reload <-chan os.Signal) (err error) 
 	back.Go(func() error { return g.heartbeat(behind) })
 
 	front, serving := errgroup.WithContext(ctx)
-	server := proxy.NewServer(g.proxy, proxy.ServerConfig{MaxHeader: g.cfg.Listen.MaxHeaderBytes})
+	server := proxy.NewServer(g.proxy, proxy.ServerConfig{})
 	adminServer := g.adminServer()
 	front.Go(func() error { return closed(server.Serve(listener, g.certs.TLSConfig())) })
 	front.Go(func() error { return closed(adminServer.Serve(admin)) })

@@ -1,0 +1,109 @@
+package proxy_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/policy"
+	"github.com/matron-epr/matron/proxy"
+)
+
+// mixed is one exchange that reads notes and writes prescriptions.
+func mixed() testMap {
+	return testMap{classify: func(*http.Request, func() ([]byte, error)) (proxy.Access, error) {
+		return proxy.Access{
+			Rule: "bundle", Patients: []proxy.Patient{{ID: "1"}}, Certainty: audit.Authoritative, Source: audit.SourceBody,
+			Parts: []proxy.Part{
+				{Action: policy.Read, Area: policy.Notes, Resource: "Condition"},
+				{Action: policy.Create, Area: policy.Prescribing, Resource: "MedicationRequest"},
+			},
+		}, nil
+	}}
+}
+
+func TestEveryPartMustBeAllowed(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		refuse policy.Area
+		status int
+	}{
+		{"all allowed", "", 200},
+		{"the first refused", policy.Notes, 403},
+		{"the last refused", policy.Prescribing, 403},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := build(t, say("ok"), func(c *proxy.Config) {
+				c.Apps[0].Map = mixed()
+				c.Decider = deciderFunc(func(q policy.Request) policy.Decision {
+					if q.Area == row.refuse || q.Area == "" || q.Action == "" {
+						return policy.Refuse("r1", policy.Reason{Code: "no"})
+					}
+					return policy.Decision{Effect: policy.Allow, Rules: []string{string(q.Area)}, Revision: "r1"}
+				})
+			})
+			if a := w.do("POST", "/bundle", "x"); a.status != row.status {
+				t.Errorf("got %d, want %d", a.status, row.status)
+			}
+			if n := w.forwarded(); (n == 1) != (row.status == 200) {
+				t.Errorf("%d requests reached the application", n)
+			}
+			w.log.waitOutcome()
+			d := w.log.kinds(audit.KindDecision)
+			if len(d) != 1 || strings.Join(d[0].Detail, ";") != "part=read notes Condition;part=create prescribing MedicationRequest" {
+				t.Errorf("decisions %+v, want one that names both parts", d)
+			}
+		})
+	}
+}
+
+func TestSecretParametersStayOutOfTheRecord(t *testing.T) {
+	w := build(t, say("ok"), func(c *proxy.Config) {
+		c.Apps[0].Map = testMap{classify: func(r *http.Request, body func() ([]byte, error)) (proxy.Access, error) {
+			a, err := readPatient(r, body)
+			a.Redact = []string{"pass word"}
+			return a, err
+		}}
+	})
+	w.do("GET", "/patient/1?a=b&pass%20word=hunter2&c=d&pass+word=hunter3", "")
+	w.log.waitOutcome()
+	const want = "a=b&pass%20word=redacted&c=d&pass+word=redacted"
+	if d := w.log.kinds(audit.KindDecision); len(d) != 1 || d[0].Query != want {
+		t.Errorf("decisions %+v, want query %s", d, want)
+	}
+}
+
+// TestDataOfNobodyIsNotReleased: a response of which nobody can tell the patient
+// goes on in observe mode alone.
+func TestDataOfNobodyIsNotReleased(t *testing.T) {
+	for _, row := range []struct {
+		name      string
+		mode      proxy.Mode
+		certainty audit.Certainty
+		status    int
+	}{
+		{"unknown", proxy.Enforce, audit.Unknown, 403},
+		{"zero", proxy.Enforce, "", 403},
+		{"none", proxy.Enforce, audit.None, 200},
+		{"unknown, observed", proxy.Observe, audit.Unknown, 200},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := build(t, say(secret), func(c *proxy.Config) {
+				m := heldMap()
+				m.settle = func(proxy.Access, *http.Response, []byte) (proxy.Settlement, error) {
+					return proxy.Settlement{Certainty: row.certainty}, nil
+				}
+				c.Apps[0].Map, c.Apps[0].Mode = m, row.mode
+			})
+			a := w.do("GET", "/search", "")
+			if released := strings.Contains(a.body, "4711"); a.status != row.status || released != (row.status == 200) {
+				t.Errorf("got %d %q, want %d", a.status, a.body, row.status)
+			}
+			w.log.waitOutcome()
+			if p := w.log.kinds(audit.KindPatient); row.certainty != audit.None && (len(p) != 1 || p[0].Certainty != audit.Unknown) {
+				t.Errorf("patients %+v, want one that says unknown", p)
+			}
+		})
+	}
+}
