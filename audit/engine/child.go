@@ -29,6 +29,9 @@ const libraryMark = "engine library: "
 // grace is how long the engine may take to end once its query is cancelled.
 const grace = 5 * time.Second
 
+// askAgain is how long it is given before it is asked again.
+const askAgain = 100 * time.Millisecond
+
 // The engine serves for as long as its query sleeps.
 const (
 	listenHTTP   = "SYSTEM START LISTEN HTTP; "
@@ -76,15 +79,20 @@ func Child(stdin io.Reader, stderr io.Writer) int {
 
 func say(w io.Writer, line string) { _, _ = fmt.Fprintln(w, line) } // nowhere to report to
 
-// finish cancels the sleeping query, which ends the engine in good order. An
-// engine that hangs is left behind: every acknowledged insert is on disk.
+// finish cancels the sleeping query, which ends the engine in good order. It
+// asks again until that works: an engine that is still starting does not listen
+// yet. One that hangs is left behind: every acknowledged insert is on disk.
 func finish(o order, ended <-chan struct{}) int {
-	_ = ask(context.Background(), o.Addr, o.Password, "KILL QUERY WHERE user = '' ASYNC")
-	select {
-	case <-ended:
-		return 0
-	case <-time.After(grace):
-		return 3
+	late := time.After(grace)
+	for {
+		_ = ask(context.Background(), o.Addr, o.Password, "KILL QUERY WHERE user = '' ASYNC")
+		select {
+		case <-ended:
+			return 0
+		case <-late:
+			return 3
+		case <-time.After(askAgain):
+		}
 	}
 }
 
