@@ -65,20 +65,7 @@ func TestVoucher(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec := httptest.NewRecorder()
-	v.Keys().ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/.matron/keys", nil))
-	var set jose.JSONWebKeySet
-	if err := json.Unmarshal(rec.Body.Bytes(), &set); err != nil || len(set.Keys) != 1 || !set.Keys[0].IsPublic() {
-		t.Fatalf("%v %s", err, rec.Body.String())
-	}
-	parsed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256})
-	if err != nil {
-		t.Fatal(err)
-	}
-	payload, err := parsed.Verify(set.Key(parsed.Signatures[0].Header.KeyID)[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	payload := verified(t, v, token)
 	var got map[string]any
 	if err := json.Unmarshal(payload, &got); err != nil {
 		t.Fatal(err)
@@ -90,6 +77,72 @@ func TestVoucher(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// verified returns what a token says, as go-jose reads and checks it with what
+// the gateway publishes.
+func verified(t testing.TB, v *signin.Voucher, token string) []byte {
+	t.Helper()
+	rec := httptest.NewRecorder()
+	v.Keys().ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/.matron/keys", nil))
+	var set jose.JSONWebKeySet
+	if err := json.Unmarshal(rec.Body.Bytes(), &set); err != nil || len(set.Keys) != 1 || !set.Keys[0].IsPublic() {
+		t.Fatalf("%v %s", err, rec.Body.String())
+	}
+	parsed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if typ := parsed.Signatures[0].Protected.ExtraHeaders[jose.HeaderType]; typ != "JWT" {
+		t.Errorf("type %v", typ)
+	}
+	payload, err := parsed.Verify(set.Key(parsed.Signatures[0].Header.KeyID)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return payload
+}
+
+// r and s of a signature are as long as the curve says even where they begin
+// with zeros, as one in 128 does: all of these verify.
+func TestVoucherSignatureHasAFixedLength(t *testing.T) {
+	v := newVoucher(t)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+	for range 600 {
+		token, err := v.Vouch(nurse(), "r", r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(token[strings.LastIndexByte(token, '.')+1:]); n != 86 {
+			t.Fatalf("signature of %d characters", n)
+		}
+		verified(t, v, token)
+	}
+}
+
+// Names hold whatever people are called, and nothing in one can become another
+// claim.
+func TestVoucherSaysNamesAsTheyAre(t *testing.T) {
+	v := newVoucher(t)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+	for _, name := range []string{`O"Brien`, `a","sub":"root`, `\`, "line\nfeed\u2028", "Zoë 李 👩‍⚕️", "<b>&amp;</b>"} {
+		who := nurse()
+		who.Name, who.Roles = name, []string{name, "nurse"}
+		token, err := v.Vouch(who, "r", r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got struct {
+			Sub, Name string
+			Roles     []string
+		}
+		if err := json.Unmarshal(verified(t, v, token), &got); err != nil {
+			t.Fatal(err)
+		}
+		if got.Sub != "s1" || got.Name != name || !cmp.Equal(got.Roles, who.Roles) {
+			t.Errorf("%q: %+v", name, got)
+		}
 	}
 }
 
@@ -191,6 +244,21 @@ func TestKeyFile(t *testing.T) {
 	}
 	if _, err := signin.LoadKey(path); err == nil || !strings.Contains(err.Error(), "chmod 600") {
 		t.Errorf("%v", err)
+	}
+}
+
+// One voucher is made for each request: most of these allocations are
+// crypto/ecdsa's, 59 in Go 1.26.
+func TestVoucherAllocatesLittle(t *testing.T) {
+	v := newVoucher(t)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/Patient/1", nil)
+	got := testing.AllocsPerRun(100, func() {
+		if _, err := v.Vouch(nurse(), "request-1", r); err != nil {
+			t.Error(err)
+		}
+	})
+	if got > 80 {
+		t.Errorf("%v allocations, at most 80", got)
 	}
 }
 
