@@ -47,8 +47,10 @@ func (x *exchange) settle(res *http.Response) error {
 // can name. On doubt it is not released: a record that names nobody is none
 // (GW-08). In observe mode it goes on, recorded as unknown.
 func (x *exchange) anonymous(res *http.Response, s Settlement) bool {
-	return x.mode == Enforce && res.StatusCode < 300 && len(s.Patients) == 0 && len(x.access.Patients) == 0 &&
-		s.Certainty != audit.None && s.Certainty != audit.Authoritative
+	if x.mode != Enforce || res.StatusCode >= 300 || len(x.access.Patients) > 0 || s.Certainty == audit.None {
+		return false
+	}
+	return len(s.Patients) == 0 && s.Certainty != audit.Authoritative || s.Certainty == audit.Unknown || s.Certainty == ""
 }
 
 // hold reads a response whole, bounded, in plain encoding.

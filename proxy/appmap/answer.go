@@ -142,8 +142,8 @@ func (r *responseRule) settle(n *answer) (found, error) {
 	}
 	if !r.counted {
 		list, err := collect(r.patients, n)
-		f := found{patients: list}
-		if len(list) == 0 && !n.failed() {
+		f := found{patients: list, seen: r.complete && !n.failed()}
+		if len(list) == 0 && !n.failed() && !r.complete {
 			f.nameless = 1
 		}
 		return f, err
@@ -164,7 +164,7 @@ func (r *responseRule) settle(n *answer) (found, error) {
 			return found{}, err
 		}
 		f.results++
-		if len(named) == 0 {
+		if len(named) == 0 && r.shows(node) {
 			f.nameless++
 		}
 		for _, p := range named {
@@ -172,6 +172,13 @@ func (r *responseRule) settle(n *answer) (found, error) {
 		}
 	}
 	return f, nil
+}
+
+// shows reports whether an element that names nobody may still show something of
+// somebody.
+func (r *responseRule) shows(node any) bool {
+	_, text := node.(string)
+	return !r.complete && !(r.handles && text)
 }
 
 // elements returns the members of the arrays that each points to, and whether

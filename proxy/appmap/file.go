@@ -88,4 +88,11 @@ type responseFile struct {
 	// Patient lists the places that name patients, within the element if Each
 	// is set.
 	Patient []patientFile `yaml:"patient"`
+	// Handles says that elements which are plain texts are the application's own
+	// opaque ids, which show nothing of anybody.
+	Handles bool `yaml:"handles"`
+	// Complete says that the application names every patient whom it shows, so
+	// that a response which names nobody shows nobody. Without it such a
+	// response may be anybody's and is not released.
+	Complete bool `yaml:"complete"`
 }

@@ -248,7 +248,10 @@ func (c *compiler) response(path string, f *ruleFile, r *rule) {
 	if f.Response == nil {
 		return
 	}
-	rr := &responseRule{counted: f.Response.Each != "", patients: c.patients(path+".response.patient", f.Response.Patient, nil)}
+	rr := &responseRule{
+		counted: f.Response.Each != "", handles: f.Response.Handles, complete: f.Response.Complete,
+		patients: c.patients(path+".response.patient", f.Response.Patient, nil),
+	}
 	if rr.counted {
 		s, err := parseSource(f.Response.Each)
 		if err == nil && s.kind != fromJSON {

@@ -35,6 +35,8 @@ type rule struct {
 type responseRule struct {
 	each     pointer // one result per element; nil when the response is one thing
 	counted  bool    // each is set
+	handles  bool    // elements that are texts show nothing of anybody
+	complete bool    // a response that names nobody shows nobody
 	patients []patientSource
 }
 
