@@ -42,7 +42,7 @@ type site struct {
 	process  *exec.Cmd
 	admin    string
 	roots    *x509.CertPool
-	log      lines
+	log      *lines
 }
 
 // lines is what the gateway has logged so far.
@@ -73,7 +73,7 @@ func (l *lines) with(texts ...string) []string {
 // newSite writes the configuration and runs "matron init". applications is YAML.
 func newSite(t *testing.T, applications string) *site {
 	t.Helper()
-	s := &site{t: t, dir: t.TempDir(), hospital: hospital.New(999, time.Now())}
+	s := &site{t: t, dir: t.TempDir(), hospital: hospital.New(999, time.Now()), log: &lines{}}
 	s.config = filepath.Join(s.dir, "matron.yaml")
 	port := freePort(t)
 	s.url = fmt.Sprintf("https://localhost:%d", port)

@@ -53,6 +53,7 @@ type Addresses struct {
 type Gateway struct {
 	cfg      config.Config
 	settings atomic.Pointer[config.Config] // in force; replaced by reload
+	hash     atomic.Pointer[string]        // of the file that settings came from
 	opts     Options
 	log      *slog.Logger
 	now      func() time.Time
@@ -78,6 +79,7 @@ func New(ctx context.Context, o Options) (_ *Gateway, err error) {
 	g := &Gateway{cfg: o.Config, opts: o, log: o.Log, now: time.Now, metrics: newMetrics()}
 	g.started = g.now()
 	g.settings.Store(&o.Config)
+	g.hash.Store(&o.ConfigHash)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.close())

@@ -21,7 +21,7 @@ var errNoIndex = errors.New("the index is not available now: care goes on, recor
 
 // backOffice keeps the records searchable: engine, connection, tables and
 // shipper. Whatever happens here, care does not wait for it: run retries for
-// ever and returns an error never.
+// ever and returns an error never. Once a shipper runs, it is the only one.
 type backOffice struct {
 	cfg        config.Config
 	journal    *journal.Journal
@@ -132,7 +132,13 @@ func (o *backOffice) ship(ctx context.Context, account clickhouse.Config) error 
 	}
 	o.shipper.Store(shipper)
 	o.store.Store(store)
-	return shipper.Run(ctx)
+	if err := shipper.Run(ctx); err != nil {
+		// The journal takes no more records and all of them are searchable. A
+		// second shipper would begin at a place in the ledger that is past.
+		o.log.LogAttrs(ctx, slog.LevelWarn, "nothing more to make searchable", slog.String("error", err.Error()))
+		<-ctx.Done()
+	}
+	return nil
 }
 
 func startEngine(ctx context.Context, c config.Config, args []string, log *slog.Logger) (*engine.Engine, error) {

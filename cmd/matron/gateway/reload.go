@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -76,16 +78,20 @@ func (g *Gateway) reload(ctx context.Context) error {
 	}
 	before := g.policy.Revision()
 	if err := g.policy.Reload(ctx); err != nil {
-		return err
+		return fmt.Errorf("policy: %w", err)
 	}
 	if err := g.proxy.Swap(apps); err != nil {
 		return err
 	}
 	g.settings.Store(&c)
-	return g.recordReload(before, hash)
+	g.hash.Store(&hash)
+	g.recordReload(ctx, before, hash)
+	return nil
 }
 
-func (g *Gateway) recordReload(before, hash string) error {
+// recordReload records what is in force from now on (GW-17). On error: it stays
+// in force, since a journal that takes no record lets no request through either.
+func (g *Gateway) recordReload(ctx context.Context, before, hash string) {
 	records := []*audit.Record{{
 		Time: g.now(), Kind: audit.KindConfigChange, PolicyRev: g.policy.Revision(), Detail: []string{"config_sha256=" + hash},
 	}}
@@ -94,7 +100,9 @@ func (g *Gateway) recordReload(before, hash string) error {
 			Time: g.now(), Kind: audit.KindPolicyChange, PolicyRev: after, Detail: []string{"policy_before=" + before},
 		})
 	}
-	return g.journal.Add(records...)
+	if err := g.journal.Add(records...); err != nil {
+		g.log.LogAttrs(ctx, slog.LevelError, "reload not recorded", slog.String("error", err.Error()))
+	}
 }
 
 // needsRestart names the settings that a reload cannot take in.
@@ -109,8 +117,9 @@ func needsRestart(old, fresh config.Config) error {
 	}
 	var errs []error
 	now := fixed(fresh)
-	for name, value := range fixed(old) {
-		if now[name] != value {
+	before := fixed(old)
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		if now[name] != before[name] {
 			errs = append(errs, fmt.Errorf("%s has changed: that needs a restart", name))
 		}
 	}

@@ -54,7 +54,8 @@ func (g *Gateway) Run(ctx context.Context, reload <-chan os.Signal) (err error) 
 	err = front.Wait()
 	stopBehind()
 	err = errors.Join(err, back.Wait())
-	return errors.Join(err, g.journal.Add(g.lifecycle(audit.KindStop)))
+	// The proxy knows of limit events that no record counts yet.
+	return errors.Join(err, g.proxy.Close(), g.journal.Add(g.lifecycle(audit.KindStop)))
 }
 
 func (g *Gateway) listen(ctx context.Context) (gateway, admin net.Listener, err error) {
@@ -111,7 +112,7 @@ func (g *Gateway) heartbeat(ctx context.Context) error {
 func (g *Gateway) lifecycle(kind audit.Kind) *audit.Record {
 	return &audit.Record{
 		Time: g.now(), Kind: kind, PolicyRev: g.policy.Revision(),
-		Detail: []string{"version=" + g.opts.Version, "config_sha256=" + g.opts.ConfigHash},
+		Detail: []string{"version=" + g.opts.Version, "config_sha256=" + *g.hash.Load()},
 	}
 }
 
