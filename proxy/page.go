@@ -21,14 +21,19 @@ var refusalCSS []byte
 
 // refusalPage is what refusal.html shows. Nothing in it names a patient.
 type refusalPage struct {
-	Title      string
-	Reasons    []policy.Reason
-	Reference  string
-	Unknown    bool   // a change may or may not have been made
-	Unsent     bool   // a form was not sent on
-	SignIn     string // where to sign in, "" when that does not help
-	BreakGlass string // where to confirm an emergency, "" when not offered
-	Stylesheet string
+	Title     string
+	Reasons   []policy.Reason
+	Reference string
+	Unknown   bool   // a change may or may not have been made
+	Unsent    bool   // a form was not sent on
+	SignIn    string // where to sign in, "" when that does not help
+	Wait      string // how long to wait before trying again, "" when that does not help
+	Home      string // where to start again, "" when there is nowhere
+	When      string // the time, as the service desk asks for it
+
+	Service, Organisation string
+	BreakGlass            string // where to confirm an emergency, "" when not offered
+	Stylesheet            string
 }
 
 // problem is application/problem+json (RFC 9457) with what staff and software
@@ -166,7 +171,12 @@ func (x *exchange) renderPage(e explanation) ([]byte, error) {
 	p := refusalPage{
 		Title: e.title, Reasons: x.reasons(e), Reference: x.id,
 		Unknown: x.fateUnknown(), Unsent: !x.forwarded && e.status == http.StatusUnauthorized,
-		SignIn: x.signInFor(e), Stylesheet: stylesheetPath,
+		SignIn: x.signInFor(e), Stylesheet: stylesheetPath, Wait: waitWords(x.w.Header().Get("Retry-After")),
+		When:    x.g.cfg.Now().In(x.g.cfg.Location).Format("2 January 2006, 15:04:05"),
+		Service: x.g.cfg.Service, Organisation: x.g.cfg.Organisation,
+	}
+	if p.SignIn == "" {
+		p.Home = x.g.cfg.Home
 	}
 	if e.is(errChallenged) && x.g.cfg.BreakGlassPath != "" {
 		p.BreakGlass = x.g.cfg.BreakGlassPath + "?reference=" + x.id
@@ -174,6 +184,20 @@ func (x *exchange) renderPage(e explanation) ([]byte, error) {
 	var b bytes.Buffer
 	err := x.g.page.Execute(&b, p)
 	return b.Bytes(), err
+}
+
+// waitWords says how long Retry-After asks to wait.
+func waitWords(retryAfter string) string {
+	seconds, err := strconv.Atoi(retryAfter)
+	switch {
+	case err != nil || seconds < 1:
+		return ""
+	case seconds == 1:
+		return "1 second"
+	case seconds < 120:
+		return retryAfter + " seconds"
+	}
+	return strconv.Itoa((seconds+59)/60) + " minutes"
 }
 
 // problem makes the answer for software.

@@ -76,7 +76,7 @@ func demoLog(c *cobra.Command, dir string, verbose bool) (*slog.Logger, func(), 
 	if verbose {
 		return newLogger(c, config.Log{Level: "info", Format: "text"}), func() {}, nil
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "matron.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, "matron.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec // the operator names the folder
 	if err != nil {
 		return nil, nil, err
 	}

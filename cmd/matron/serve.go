@@ -20,7 +20,7 @@ import (
 )
 
 // version is set by the linker.
-var version = "unknown" //nolint:gochecknoglobals // the linker can set nothing else
+var version = "unknown"
 
 // engineChildName is the hidden subcommand that becomes the ClickHouse engine.
 const engineChildName = "engine-child"

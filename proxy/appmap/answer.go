@@ -178,7 +178,7 @@ func (r *responseRule) settle(n *answer) (found, error) {
 // somebody.
 func (r *responseRule) shows(node any) bool {
 	_, text := node.(string)
-	return !r.complete && !(r.handles && text)
+	return !r.complete && (!r.handles || !text)
 }
 
 // elements returns the members of the arrays that each points to, and whether

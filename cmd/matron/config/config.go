@@ -21,6 +21,9 @@ type Config struct {
 	// ExternalURL is the address that browsers use, for example
 	// https://epr.example.org. Required.
 	ExternalURL string `yaml:"external_url"`
+	// Home is the path that people start from, for example /ui/: the address
+	// without a path leads there. Default /.matron/.
+	Home string `yaml:"home"`
 
 	Listen       Listen        `yaml:"listen"`
 	Admin        Admin         `yaml:"admin"`

@@ -26,7 +26,7 @@ func Load(path string) (c Config, hash string, err error) {
 	if info.Size() > maxBytes {
 		return Config{}, "", fmt.Errorf("read configuration: %s is larger than %d bytes", path, maxBytes)
 	}
-	src, err := os.ReadFile(path)
+	src, err := os.ReadFile(path) //nolint:gosec // the operator names the file
 	if err != nil {
 		return Config{}, "", fmt.Errorf("read configuration: %w", err)
 	}
@@ -73,6 +73,7 @@ func Defaults() Config {
 		ClickHouse: ClickHouse{Protocol: "native", Database: "matron"},
 		Detection:  Detection{Every: time.Minute},
 		Branding:   Branding{ServiceName: "Matron"},
+		Home:       "/.matron/",
 		Log:        Log{Level: "info", Format: "text"},
 	}
 }

@@ -27,6 +27,7 @@ func (c Config) Validate() []Problem {
 	ps.matches("source", c.Source, `^[a-z0-9][a-z0-9-]{0,31}$`, "a short lower-case name, for example gw1")
 	ps.required("data_dir", c.DataDir)
 	ps.address("external_url", c.ExternalURL, "https")
+	ps.matches("home", c.Home, `^/[^/\\]`, "a path below the address, for example /ui/")
 	ps.listener("listen.address", c.Listen.Address)
 	for i, network := range c.Listen.TrustedProxies {
 		if _, err := netip.ParsePrefix(network); err != nil {

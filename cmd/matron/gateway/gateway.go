@@ -106,7 +106,7 @@ func (g *Gateway) openStores(ctx context.Context) error {
 		return fmt.Errorf("%s: %w", g.cfg.DataDir, ErrNotInitialised)
 	}
 	var err error
-	if g.db, err = openDatabase(p.database(), false); err != nil {
+	if g.db, err = openDatabase(ctx, p.database(), false); err != nil {
 		return err
 	}
 	if err := migrate(ctx, g.db); err != nil {
@@ -153,7 +153,8 @@ func (g *Gateway) openSignIn(ctx context.Context) error {
 			Person: s.Claims.Person, Name: s.Claims.Name, Roles: s.Claims.Roles, Activities: s.Claims.Activities,
 			Organisation: s.Claims.Organisation, RoleID: s.Claims.RoleID, Assurance: s.Claims.Assurance,
 		},
-		Bearer: signin.BearerConfig{Audiences: s.Bearer.Audiences, Types: s.Bearer.Types},
+		Bearer:  signin.BearerConfig{Audiences: s.Bearer.Audiences, Types: s.Bearer.Types},
+		Service: g.cfg.Branding.ServiceName, Organisation: g.cfg.Branding.Organisation,
 	})
 	if err != nil {
 		return err
@@ -231,6 +232,8 @@ func (g *Gateway) openProxy(context.Context) error {
 		Apps: apps, Identifier: g.signin, Decider: g.policy, Limiter: limiter, Log: g.journal, Logger: g.log, Now: g.now,
 		Voucher: g.voucher, TrustedProxies: trusted, MaxHeader: g.cfg.Listen.MaxHeaderBytes, SignInPath: "/.matron/sign-in",
 		Public: public, PublicPaths: paths, Observe: g.metrics.observe,
+		Home: g.cfg.Home, Service: g.cfg.Branding.ServiceName, Organisation: g.cfg.Branding.Organisation,
+		Location: g.detection.location,
 	})
 	return err
 }
@@ -279,7 +282,7 @@ func transportFor(caFile string) (*http.Transport, error) {
 	if caFile == "" {
 		return t, nil
 	}
-	pem, err := os.ReadFile(caFile)
+	pem, err := os.ReadFile(caFile) //nolint:gosec // the operator names the file
 	if err != nil {
 		return nil, fmt.Errorf("read roots: %w", err)
 	}

@@ -58,7 +58,7 @@ func Init(ctx context.Context, c config.Config) error {
 			return fmt.Errorf("make key: %w", err)
 		}
 	}
-	db, err := openDatabase(p.database(), true)
+	db, err := openDatabase(ctx, p.database(), true)
 	if err != nil {
 		return err
 	}
@@ -71,11 +71,11 @@ func Initialised(c config.Config) bool {
 	return err == nil
 }
 
-func once(path string, make func() error) error {
+func once(path string, do func() error) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil
 	}
-	return make()
+	return do()
 }
 
 func writeKey(path string) error {
@@ -101,7 +101,7 @@ func readKey(path string) ([]byte, error) {
 
 // openDatabase opens the relational store. Pragmas stand in the DSN, so that
 // every connection gets them.
-func openDatabase(path string, create bool) (*sql.DB, error) {
+func openDatabase(ctx context.Context, path string, create bool) (*sql.DB, error) {
 	mode := "rw"
 	if create {
 		mode = "rwc"
@@ -116,7 +116,7 @@ func openDatabase(path string, create bool) (*sql.DB, error) {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	if create {
-		if err := db.Ping(); err != nil {
+		if err := db.PingContext(ctx); err != nil {
 			return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), db.Close())
 		}
 		return db, os.Chmod(path, 0o600)
