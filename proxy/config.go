@@ -101,6 +101,14 @@ type Config struct {
 	// path that ends in a slash stands for everything below it.
 	Public      http.Handler
 	PublicPaths []string
+	// Home is where GET / leads when no application answers there, and what
+	// refusal pages offer as a way on; "" for neither.
+	Home string
+	// Service and Organisation stand at the head of refusal pages; default
+	// "Matron" and nothing.
+	Service, Organisation string
+	// Location is of the times that people read; default UTC.
+	Location *time.Location
 	// Observe is told of every exchange when it has ended; nil for nobody. It
 	// must return quickly.
 	Observe func(Event)
@@ -156,6 +164,7 @@ func (c *Config) validate() error {
 	need(c.Now != nil, "no Now")
 	need((c.Voucher != nil) != c.NoVoucher, "want a Voucher or NoVoucher, one of them")
 	need(strings.HasPrefix(c.SignInPath, "/"), "SignInPath is not a path")
+	need(c.Home == "" || len(c.Home) > 1 && c.Home[0] == '/' && c.Home[1] != '/' && c.Home[1] != '\\', "Home is not a path below /")
 	need(c.Public != nil || len(c.PublicPaths) == 0, "PublicPaths without Public")
 	for i := range c.Apps {
 		if err := c.Apps[i].validate(); err != nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 )
 
 // Gateway is the http.Handler that lets nobody past without an identity, a
@@ -37,6 +38,12 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	if cfg.SessionCookie == "" {
 		cfg.SessionCookie = defaultCookie
+	}
+	if cfg.Service == "" {
+		cfg.Service = "Matron"
+	}
+	if cfg.Location == nil {
+		cfg.Location = time.UTC
 	}
 	page, err := parsePage()
 	if err != nil {

@@ -83,6 +83,8 @@ func (x *exchange) servedPublic() bool {
 	switch {
 	case path == stylesheetPath:
 		x.g.serveStylesheet(x, x.r)
+	case x.unclaimed(path):
+		x.answerUnclaimed(path)
 	case x.g.public(path):
 		if err := x.g.origins.Check(x.r); err != nil {
 			x.turnAway(errCrossOrigin)
@@ -94,6 +96,28 @@ func (x *exchange) servedPublic() bool {
 		return false
 	}
 	return true
+}
+
+// unclaimed reports whether path is one that browsers and people ask for by
+// themselves while no application answers there. Answering it here keeps it out
+// of the record, where it would look like somebody who was refused.
+func (x *exchange) unclaimed(path string) bool {
+	if x.r.Method != http.MethodGet && x.r.Method != http.MethodHead {
+		return false
+	}
+	return (path == "/" && x.g.cfg.Home != "" || path == "/favicon.ico") && x.g.find(path) == nil
+}
+
+// answerUnclaimed leads home, and says that there is no icon.
+func (x *exchange) answerUnclaimed(path string) {
+	if path != "/" {
+		x.w.Header().Set("Cache-Control", "public, max-age=3600")
+		x.WriteHeader(http.StatusNoContent)
+		return
+	}
+	x.w.Header().Set("Cache-Control", "no-store")
+	x.w.Header().Set("Location", x.g.cfg.Home)
+	x.WriteHeader(http.StatusSeeOther)
 }
 
 // identify finds out who asks. On error: nobody (GW-07).

@@ -22,6 +22,7 @@ site: %s
 source: demo
 data_dir: .
 external_url: https://localhost:%d
+home: /ui/patients
 listen:
   address: 127.0.0.1:%d
 admin:
