@@ -52,6 +52,9 @@ type Config struct {
 	Claims     ClaimMap
 	Bearer     BearerConfig
 	Logout     LogoutConfig
+	// Service and Organisation stand at the head of pages; default "Matron" and
+	// nothing.
+	Service, Organisation string
 	// Site is the ODS code put into records; "" leaves it to the Log.
 	Site string
 	// ClientIP names the client of a request; nil takes r.RemoteAddr.

@@ -2,6 +2,7 @@ package signin
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"errors"
 	"html/template"
@@ -21,6 +22,8 @@ type page struct {
 	Reference string
 	SignIn    bool // offer a link to sign in
 	SignOut   bool // offer the button to sign out
+
+	Service, Organisation string
 }
 
 // csp allows the style sheet and nothing else. It names no form-action: after
@@ -40,6 +43,7 @@ func noStore(h http.Header) {
 }
 
 func (s *Service) show(w http.ResponseWriter, r *http.Request, status int, p page) {
+	p.Service, p.Organisation = cmp.Or(s.cfg.Service, "Matron"), s.cfg.Organisation
 	var buf bytes.Buffer
 	if err := s.page.Execute(&buf, p); err != nil {
 		s.cfg.Logger.LogAttrs(r.Context(), slog.LevelError, "page not made", slog.Any("error", err))
