@@ -89,7 +89,7 @@ func TestRefusalSaysWhyAndWhatToDo(t *testing.T) {
 		Effect: policy.Deny,
 		Reasons: []policy.Reason{{
 			Code:   "role-not-permitted",
-			Text:   "You are signed in as nurse, and that role may not add to prescriptions.",
+			Text:   "Your role (nurse) may not add to prescriptions.",
 			Remedy: "Ask somebody who may: doctor, pharmacist. If your role is wrong, ring the service desk and read out the reference.",
 		}},
 		Rules:    []string{"role-not-permitted@explain.rego:69"},

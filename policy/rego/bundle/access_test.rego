@@ -127,7 +127,7 @@ test_deletion_must_name_the_patient_beforehand if {
 
 test_refusal_names_who_may if {
 	some reason in matron.decision.reasons with input as asked({"action": "create", "area": "prescribing", "resource": "MedicationRequest"})
-	reason.text == "You are signed in as nurse, and that role may not add to prescriptions."
+	reason.text == "Your role (nurse) may not add to prescriptions."
 	startswith(reason.remedy, "Ask somebody who may: doctor, pharmacist.")
 }
 
