@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +21,8 @@ import (
 // result is one measurement of one proxy.
 type result struct {
 	cpu      float64 // microseconds of the proxy's CPU time a request
+	children float64 // the same of the processes it started
+	rate     float64 // requests a second when saturated
 	p50, p99 time.Duration
 }
 
@@ -41,14 +45,7 @@ func measure(ctx context.Context, o options, p target) (result, error) {
 	if err := saturate(ctx, client, p, o.connections*50, o.connections); err != nil { // warm up
 		return result{}, err
 	}
-	before, err := cpuTime(p.pid)
-	if err != nil {
-		return result{}, err
-	}
-	if err := saturate(ctx, client, p, o.requests, o.connections); err != nil {
-		return result{}, err
-	}
-	after, err := cpuTime(p.pid)
+	r, err := cost(ctx, client, p, o)
 	if err != nil {
 		return result{}, err
 	}
@@ -56,10 +53,28 @@ func measure(ctx context.Context, o options, p target) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
+	r.p50, r.p99 = times[len(times)/2], times[len(times)*99/100]
+	return r, nil
+}
+
+// cost saturates p and returns what a request costs. Work that p puts off, such
+// as shipping records, is counted as it comes: the warm-up's is done meanwhile.
+func cost(ctx context.Context, c *http.Client, p target, o options) (result, error) {
+	before, err := cpuTime(p.pid)
+	if err != nil {
+		return result{}, err
+	}
+	children, began := childrenTime(p.pid), time.Now()
+	if err := saturate(ctx, c, p, o.requests, o.connections); err != nil {
+		return result{}, err
+	}
+	took, n := time.Since(began), float64(o.requests)
+	after, err := cpuTime(p.pid)
 	return result{
-		cpu: float64((after - before).Microseconds()) / float64(o.requests),
-		p50: times[len(times)/2], p99: times[len(times)*99/100],
-	}, nil
+		cpu:      float64((after - before).Microseconds()) / n,
+		children: float64((childrenTime(p.pid) - children).Microseconds()) / n,
+		rate:     n / took.Seconds(),
+	}, err
 }
 
 // paths spread over patients, so that no cache of answers flatters anybody.
@@ -142,19 +157,47 @@ func get(ctx context.Context, c *http.Client, p target, i int) error {
 
 // cpuTime is user plus system time of a process, from /proc.
 func cpuTime(pid int) (time.Duration, error) {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	fields, err := procStat(pid)
 	if err != nil {
 		return 0, err
+	}
+	user, err1 := strconv.ParseInt(fields[11], 10, 64)
+	system, err2 := strconv.ParseInt(fields[12], 10, 64)
+	if err := errors.Join(err1, err2); err != nil {
+		return 0, fmt.Errorf("/proc/%d/stat: %w", pid, err)
+	}
+	return time.Duration(user+system) * 10 * time.Millisecond, nil // USER_HZ is 100
+}
+
+// childrenTime is the CPU time of the living children of a process.
+func childrenTime(pid int) time.Duration {
+	folders, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return 0
+	}
+	var sum time.Duration
+	for _, folder := range folders {
+		child, _ := strconv.Atoi(filepath.Base(folder))
+		fields, err := procStat(child)
+		if err != nil || fields[1] != strconv.Itoa(pid) { // gone meanwhile, or somebody else's
+			continue
+		}
+		spent, _ := cpuTime(child)
+		sum += spent
+	}
+	return sum
+}
+
+// procStat returns the fields of /proc/PID/stat from the state on.
+func procStat(pid int) ([]string, error) {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil, err
 	}
 	_, rest, ok := strings.Cut(string(raw), ") ")
 	fields := strings.Fields(rest)
 	if !ok || len(fields) < 13 {
-		return 0, fmt.Errorf("/proc/%d/stat cannot be read", pid)
+		return nil, fmt.Errorf("/proc/%d/stat cannot be read", pid)
 	}
-	user, err1 := strconv.ParseInt(fields[11], 10, 64)
-	system, err2 := strconv.ParseInt(fields[12], 10, 64)
-	if err1 != nil || err2 != nil {
-		return 0, fmt.Errorf("/proc/%d/stat cannot be read", pid)
-	}
-	return time.Duration(user+system) * 10 * time.Millisecond, nil // USER_HZ is 100
+	return fields, nil
 }

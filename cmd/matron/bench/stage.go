@@ -71,8 +71,8 @@ func newStage(ctx context.Context, o options, dir string) (_ *stage, err error) 
 	s.proxies = []target{
 		s.target("bare", bare, bareAt, nil), s.target("bare-gogc", tuned, tunedAt, nil), s.target("caddy", caddy, caddyAt, nil),
 	}
-	for _, address := range []string{upstream, bare, tuned, caddy} {
-		if err := listening(address); err != nil {
+	for name, address := range map[string]string{"upstream": upstream, "bare": bare, "bare-gogc": tuned, "caddy": caddy} {
+		if err := s.listening(name, address); err != nil {
 			return nil, err
 		}
 	}
@@ -105,6 +105,15 @@ func (s *stage) start(name string, env []string, program string, args ...string)
 	return c.Process.Pid, nil
 }
 
+// said is the end of what a process has printed.
+func (s *stage) said(name string) string {
+	raw, err := os.ReadFile(filepath.Join(s.dir, name+".log")) //nolint:gosec // a file of this run
+	if err != nil {
+		return ""
+	}
+	return string(raw[max(0, len(raw)-2000):])
+}
+
 func (s *stage) caddy(program, address, upstream string) (int, error) {
 	_, port, _ := net.SplitHostPort(address)
 	file := filepath.Join(s.dir, "Caddyfile")
@@ -134,7 +143,7 @@ func (s *stage) matron(ctx context.Context, program, upstream string) (target, e
 	if t.pid, err = s.start("matron", nil, program, "serve", "-c", file); err != nil {
 		return t, err
 	}
-	if err := listening(address); err != nil {
+	if err := s.listening("matron", address); err != nil {
 		return t, err
 	}
 	cookie, err := s.signIn(ctx, t.base)
@@ -239,8 +248,8 @@ func (s *stage) close() {
 	}
 }
 
-// listening waits until somebody answers at address.
-func listening(address string) error {
+// listening waits until the process answers at address.
+func (s *stage) listening(name, address string) error {
 	var last error
 	for range 300 {
 		c, err := net.DialTimeout("tcp", address, time.Second)
@@ -250,7 +259,7 @@ func listening(address string) error {
 		last = err
 		time.Sleep(100 * time.Millisecond)
 	}
-	return fmt.Errorf("nothing listens on %s: %w", address, last)
+	return fmt.Errorf("%s does not answer: %w\n%s", name, last, s.said(name))
 }
 
 func freeAddress() string {
