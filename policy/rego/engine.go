@@ -75,7 +75,7 @@ func (e *Engine) Reload(ctx context.Context) error {
 	defer e.reload.Unlock()
 	next, err := load(ctx, e.cfg.Dir)
 	if err != nil {
-		return err
+		return inFolder(e.cfg.Dir, err)
 	}
 	e.current.Store(next)
 	e.cfg.Log.InfoContext(ctx, "policy in force", slog.String("revision", next.revision))

@@ -254,7 +254,7 @@ func TestBadBundleKeepsTheOld(t *testing.T) {
 		"a test fails":     {map[string]string{"a.rego": rules, "a_test.rego": "package a_test\n\ntest_x if data.matron.allow with input as {\"rule\": \"\"}\n"}, []string{"a_test.rego:3:11: test_x failed, expected:"}},
 		"a test is to do":  {map[string]string{"a.rego": rules, "a_test.rego": "package a_test\n\ntodo_test_x if 1 == 2\n"}, []string{"a_test.rego:3:1: todo_test_x is marked as to do"}},
 		"a test errs":      {map[string]string{"a.rego": rules, "a_test.rego": "package a_test\n\ntest_x if time.parse_rfc3339_ns(\"x\") > 0\n"}, []string{"a_test.rego:3:1: test_x failed: "}},
-		"no tests at all":  {map[string]string{"a.rego": rules, "some_test.rego": "package some_test\n"}, []string{".:1:1: no tests"}},
+		"no tests at all":  {map[string]string{"a.rego": rules, "some_test.rego": "package some_test\n"}, []string{":1:1: no tests"}},
 		"a rule id twice":  {map[string]string{"a.rego": rules + "# METADATA\n# labels:\n#   id: same\nx if input.app == \"\"\n\n# METADATA\n# labels:\n#   id: same\ny if input.app == \"\"\n"}, []string{`rule id "same" is taken`}},
 		"the old language": {map[string]string{"a.rego": "package matron\n\nallow { input.rule }\n"}, []string{"a.rego:3:1: rego_parse_error"}},
 	} {

@@ -3,6 +3,7 @@ package rego
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -46,6 +47,20 @@ func (ps Problems) err() error {
 		return a.Line - b.Line
 	})
 	return ps
+}
+
+// inFolder names the files of a bundle's problems as the operator knows them:
+// from where they stand, not from within the bundle.
+func inFolder(dir string, err error) error {
+	ps, ok := errors.AsType[Problems](err)
+	if !ok || dir == "" {
+		return err
+	}
+	named := slices.Clone(ps)
+	for i := range named {
+		named[i].File = filepath.Join(dir, named[i].File)
+	}
+	return named
 }
 
 // problemsOf takes apart what the parser or compiler said about file.

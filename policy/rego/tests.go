@@ -19,17 +19,18 @@ const testTimeout = 10 * time.Second
 
 // Test runs the tests of the bundle in dir ("" means the embedded default) and
 // writes what failed, where and what was expected; with verbose, what passed as
-// well. What cannot be written is lost; the counts are right all the same. Its error is Problems when the bundle cannot be tested at all.
+// well. What cannot be written is lost; the counts are right all the same. Its
+// error is Problems when the bundle cannot be tested at all.
 func Test(ctx context.Context, dir string, out io.Writer, verbose bool) (passed, failed int, err error) {
 	src, err := readBundle(dir)
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, inFolder(dir, err)
 	}
 	if _, err := compile(ctx, src); err != nil {
-		return 0, 0, err
+		return 0, 0, inFolder(dir, err)
 	}
 	report, err := runTests(ctx, src, out, verbose)
-	return report.passed, report.failed, err
+	return report.passed, report.failed, inFolder(dir, err)
 }
 
 // report is what came of the tests of a bundle.

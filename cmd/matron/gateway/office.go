@@ -36,7 +36,7 @@ type backOffice struct {
 }
 
 func newBackOffice(c config.Config, j *journal.Journal, engineArgs []string, log *slog.Logger, now func() time.Time) (*backOffice, error) {
-	ledger, entries, err := journal.OpenLedger(paths{c.DataDir}.ledger())
+	ledger, entries, err := openLedger(paths{c.DataDir}.ledger(), c.Source, condenseAbove)
 	if err != nil {
 		return nil, fmt.Errorf("open block ledger: %w", err)
 	}
