@@ -242,7 +242,7 @@ func TestBadBundleKeepsTheOld(t *testing.T) {
 		"allow whatever":         {map[string]string{"a.rego": "package matron\n\nallow := true\n" + explained}, []string{"a.rego:3:1: allow holds without any condition"}},
 		"no allow, no decision":  {map[string]string{"a.rego": "package matron\n\nx := 1\n"}, []string{"no rule data.matron.allow", "no rule data.matron.decision"}},
 		"data in place of rules": {map[string]string{"a.rego": rules, "d.yaml": "matron:\n  allow: true\n"}, []string{"a.rego:3:1: rego_compile_error: conflicting rule"}},
-		"no rules at all":        {map[string]string{}, []string{".:1:1: no rules"}},
+		"no rules at all":        {map[string]string{}, []string{":1:1: no rules"}},
 		"data that cannot be read": {
 			map[string]string{"a.rego": rules, "d.yaml": "a: 1\nb: [\n", "e.json": "[1]"},
 			[]string{"d.yaml:", "e.json:1:1: expected a table"},
