@@ -11,7 +11,8 @@ type Access struct {
 }
 
 // Query narrows a list of accesses. Empty fields do not narrow; a query without
-// Patient, NHSNumber and Person lists everything. Newest first.
+// Patient, NHSNumber and Person lists everything. Patient and NHSNumber together
+// are two numbers of one patient: either finds a row. Newest first.
 type Query struct {
 	Site      string
 	Patient   string
@@ -19,7 +20,10 @@ type Query struct {
 	Person    string
 	From, To  time.Time // From inclusive, To exclusive
 	Effect    string    // allow, challenge, deny
-	Limit     int       // at most this many rows; 0 means 100
+	// Identified leaves out what nobody known asked for, such as the browser that
+	// is sent to sign in.
+	Identified bool
+	Limit      int // at most this many rows; 0 means 100
 	// Before continues a list: only rows older than this place.
 	Before Place
 }
@@ -36,6 +40,7 @@ type Rate struct {
 	Start    time.Time
 	Requests uint64
 	Denials  uint64
+	Nobody   uint64 // of the denials, those of nobody known: sent to sign in
 	Limited  uint64
 	Failures uint64 // exchanges whose outcome is 8 or 12
 	P50, P99 time.Duration

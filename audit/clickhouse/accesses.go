@@ -30,14 +30,23 @@ func accessFilter(q audit.Query) *filter {
 	f.add("kind IN ('decision', 'patient')")
 	for _, c := range []struct{ column, value string }{
 		{"site", q.Site},
-		{"patient", q.Patient},
-		{"nhs_number", q.NHSNumber},
 		{"person", q.Person},
 		{"effect", q.Effect},
 	} {
 		if c.value != "" {
 			f.add(c.column+" = ?", c.value)
 		}
+	}
+	switch {
+	case q.Patient != "" && q.NHSNumber != "":
+		f.add("(patient = ? OR nhs_number = ?)", q.Patient, q.NHSNumber)
+	case q.Patient != "":
+		f.add("patient = ?", q.Patient)
+	case q.NHSNumber != "":
+		f.add("nhs_number = ?", q.NHSNumber)
+	}
+	if q.Identified {
+		f.add("(person != '' OR user_sub != '')")
 	}
 	if !q.From.IsZero() {
 		f.add("time >= fromUnixTimestamp64Micro(?, 'UTC')", q.From.UnixMicro())

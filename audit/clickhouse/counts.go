@@ -14,7 +14,7 @@ const maxIntervals = 10_000
 
 // Rates returns what happened in each interval of length step within
 // [from, to), intervals without a record included. Denials are decisions other
-// than allow, Limited are limit records.
+// than allow, Nobody those of them without an identity, Limited limit records.
 func (s *Store) Rates(ctx context.Context, from, to time.Time, step time.Duration) ([]audit.Rate, error) {
 	if step < time.Millisecond || !from.Before(to) || to.Sub(from)/step >= maxIntervals {
 		return nil, fmt.Errorf("%w: rates from %s to %s by %s", ErrConfig, from.UTC(), to.UTC(), step)
@@ -27,7 +27,8 @@ func (s *Store) Rates(ctx context.Context, from, to time.Time, step time.Duratio
 		rates[i].Start = from.Add(time.Duration(i) * step).UTC()
 	}
 	rows, err := s.conn.Query(ctx, `SELECT toInt64(intDiv(toUnixTimestamp64Micro(time) - ?, ?)) AS slot, countIf(kind = 'decision'),
-	countIf(kind = 'decision' AND effect != 'allow'), countIf(kind = 'limit'), countIf(kind = 'outcome' AND outcome IN ('8', '12')),
+	countIf(kind = 'decision' AND effect != 'allow'), countIf(kind = 'decision' AND effect != 'allow' AND person = '' AND user_sub = ''),
+	countIf(kind = 'limit'), countIf(kind = 'outcome' AND outcome IN ('8', '12')),
 	quantileIf(0.5)(duration, kind = 'outcome'), quantileIf(0.99)(duration, kind = 'outcome')
 FROM `+s.table("records")+`
 WHERE time >= fromUnixTimestamp64Micro(?, 'UTC') AND time < fromUnixTimestamp64Micro(?, 'UTC') AND kind IN ('decision', 'limit', 'outcome')
@@ -40,7 +41,7 @@ GROUP BY slot`, from.UnixMicro(), step.Microseconds(), from.UnixMicro(), to.Unix
 		var slot int64
 		var r audit.Rate
 		var p50, p99 float64
-		if err := rows.Scan(&slot, &r.Requests, &r.Denials, &r.Limited, &r.Failures, &p50, &p99); err != nil {
+		if err := rows.Scan(&slot, &r.Requests, &r.Denials, &r.Nobody, &r.Limited, &r.Failures, &p50, &p99); err != nil {
 			return nil, fmt.Errorf("query rates: %w", err)
 		}
 		if slot < 0 || slot >= int64(n) {

@@ -136,6 +136,8 @@ func TestAccesses(t *testing.T) {
 		"two newest":        {audit.Query{Limit: 2}, []uint64{11, 9}},
 		"patient":           {audit.Query{Patient: "P1"}, []uint64{11, 6, 3, 1}},
 		"NHS number":        {audit.Query{NHSNumber: "94P1"}, []uint64{11, 6, 3, 1}},
+		"either number":     {audit.Query{Patient: "P2", NHSNumber: "94P1"}, []uint64{11, 7, 6, 3, 1}},
+		"somebody known":    {audit.Query{Identified: true}, []uint64{11, 9, 7, 6, 5, 3, 1}},
 		"person":            {audit.Query{Person: "N1"}, []uint64{11, 7, 6, 5, 1}},
 		"person on patient": {audit.Query{Person: "N2", Patient: "P1"}, []uint64{3}},
 		"site":              {audit.Query{Patient: "P1", Site: "RBC"}, []uint64{11}},
@@ -241,6 +243,27 @@ func TestPeople(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A browser that is sent to sign in is no person who was refused.
+func TestNobodyKnownIsToldApart(t *testing.T) {
+	s, _ := newStore(t)
+	load(t, s, []audit.Record{
+		a("", "", "deny", func(r *audit.Record) { r.UserSub = "" }),
+		a("", "", "deny", func(r *audit.Record) { r.UserSub = "api" }),
+		a("N1", "", "deny", nil),
+	})
+	rates, err := s.Rates(t.Context(), start(), start().Add(time.Minute), time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]audit.Rate{{Start: start(), Requests: 3, Denials: 3, Nobody: 1}}, rates); diff != "" {
+		t.Error(diff)
+	}
+	known, err := s.Accesses(t.Context(), audit.Query{Effect: "deny", Identified: true})
+	if err != nil || len(known) != 2 {
+		t.Errorf("%d of known people, error %v", len(known), err)
 	}
 }
 
