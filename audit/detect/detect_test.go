@@ -145,7 +145,7 @@ func TestOwnRecordIsReportedEvenWhenExplained(t *testing.T) {
 	got := Run(Config{}, c, []audit.Record{view(1, "nurse", "self")})
 	want := []Explanation{{
 		Template: "ward-stay", Strength: "strong", Evidence: "adt:9",
-		Sentence: "The patient was cared for on ASH, where the person works, from 22 November 2026 12:00 on.",
+		Sentence: "The patient was cared for on ward ASH, where the person works, from 22 November 2026 12:00 on.",
 	}}
 	if len(got.Alerts) != 1 {
 		t.Fatalf("%d alerts", len(got.Alerts))

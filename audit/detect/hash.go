@@ -54,6 +54,23 @@ func (h Hasher) address(line, postcode string) Hash {
 	return h.hash("address", normal(line)+"\x00"+normal(postcode))
 }
 
+// Find returns the application's number of the patient with an NHS number, ""
+// when the list holds nobody with it. Numbers that were merged away lead to the
+// one in use.
+func (h Hasher) Find(patients []Patient, nhsNumber string) string {
+	wanted, found := h.nhs(nhsNumber), ""
+	for _, p := range patients {
+		switch {
+		case !p.NHS.same(wanted):
+		case p.MergedInto == "":
+			return p.ID
+		default:
+			found = p.MergedInto
+		}
+	}
+	return found
+}
+
 // normal takes case, accents, spaces and punctuation away.
 func normal(s string) string {
 	var b strings.Builder

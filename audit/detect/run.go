@@ -125,6 +125,19 @@ func counts(r *audit.Record) bool {
 	return !listed || r.PatientSource != audit.SourceResponse
 }
 
+// Explainer says what could explain single accesses, for pages that list them.
+// It is immutable.
+type Explainer struct{ run *run }
+
+// NewExplainer makes an Explainer of what the hospital has told.
+func NewExplainer(cfg Config, c Context) *Explainer { return &Explainer{newRun(cfg.withDefaults(), c)} }
+
+// Explain returns the strong explanations of one person's look at one patient's
+// record. None means "not yet explained" and nothing else.
+func (e *Explainer) Explain(person, patient string, at time.Time) []Explanation {
+	return e.run.explain(access{person: person, patient: e.run.survivor(patient), at: at})
+}
+
 // explain finds the strong explanations of an access: the ward-stay template.
 func (r *run) explain(a access) []Explanation {
 	wards := r.wards(a.person, a.at)
@@ -135,7 +148,7 @@ func (r *run) explain(a access) []Explanation {
 		}
 		out = append(out, Explanation{
 			Template: "ward-stay", Strength: "strong", Evidence: c.Evidence,
-			Sentence: "The patient was cared for on " + c.Ward + ", where the person works, " + r.period(c) + ".",
+			Sentence: "The patient was cared for on ward " + c.Ward + ", where the person works, " + r.period(c) + ".",
 		})
 	}
 	return out
