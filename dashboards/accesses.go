@@ -98,7 +98,7 @@ func (s *Site) events(r *http.Request, q audit.Query) ([]audit.Access, paginatio
 
 // eventTable lists accesses; who and whose leave out what the page is about.
 func (s *Site) eventTable(title string, rows []audit.Access, who, whose bool, reason string) table {
-	t := table{ID: "events", Caption: caption{Text: title, Size: "m"}, Compact: true, Head: []cell{text("When")}}
+	t := table{ID: "events", Caption: caption{Text: title, Size: "m"}, Compact: true, Responsive: true, Head: []cell{text("When")}}
 	if who {
 		t.Head = append(t.Head, text("Who"), text("Role"))
 	}
@@ -114,7 +114,7 @@ func (s *Site) eventTable(title string, rows []audit.Access, who, whose bool, re
 		if whose {
 			row = append(row, s.patientCell(a, reason))
 		}
-		row = append(row, text(did(a.Action)), text(part(a)), text(basis(a)), tagged(result(a)))
+		row = append(row, text(did(a.Action)), text(part(a)), s.why(a), tagged(result(a)))
 		t.Rows = append(t.Rows, row)
 	}
 	return t
@@ -176,15 +176,39 @@ func part(a audit.Access) string {
 	return strings.Join(words, ": ")
 }
 
-// basis says why an access was allowed, or why not.
-func basis(a audit.Access) string {
-	if a.Effect != "allow" || (a.Basis == "" && a.WouldDeny) {
-		return sentenceCase(list(a.Reasons, "no reason recorded"))
+// unexplained is neutral: nothing has been found yet.
+const unexplained = "Not yet explained"
+
+// why says why an access was refused, or what could explain it.
+func (s *Site) why(a audit.Access) cell {
+	switch {
+	case a.Effect != "allow" || (a.Basis == "" && a.WouldDeny):
+		return text(sentenceCase(list(a.Reasons, "no reason recorded")))
+	case a.Basis != "":
+		return text(basisWords(a.Basis))
+	case a.Certainty == audit.None:
+		return text("Not about a patient")
 	}
-	if a.Basis == "" {
-		return "Not yet explained"
+	if found := s.explained(a.Person, a.Patient, a.Time); len(found) > 0 {
+		return cell{Lines: found}
 	}
-	return basisWords(a.Basis)
+	if listed(a) {
+		return text("Named in a list, not opened")
+	}
+	return text(unexplained)
+}
+
+// listed reports whether a patient was only named among others.
+func listed(a audit.Access) bool {
+	return a.PatientSource == audit.SourceResponse && (a.Action == "search" || a.Action == "list")
+}
+
+// explained says what could explain that a person viewed a record at a time.
+func (s *Site) explained(person, patient string, at time.Time) []string {
+	if s.cfg.Explain == nil || person == "" || patient == "" {
+		return nil
+	}
+	return s.cfg.Explain(person, patient, at)
 }
 
 // basisWords makes a basis readable and leaves its evidence as it is:

@@ -16,8 +16,8 @@ const (
 	kindPlace   = "place"
 )
 
-// patientRef names a patient by one number: the NHS number or the number that
-// the application uses.
+// patientRef names a patient by the NHS number, by the number that the
+// application uses, or by both.
 type patientRef struct {
 	ID        string
 	NHSNumber string
@@ -55,7 +55,10 @@ func (p patientRef) kind() string {
 // patientURL is the address of "who viewed this record".
 func (s *Site) patientURL(p patientRef, query url.Values) string {
 	plain := "p" + p.ID
-	if p.NHSNumber != "" {
+	switch {
+	case p.NHSNumber != "" && p.ID != "":
+		plain = "b" + p.NHSNumber + " " + p.ID
+	case p.NHSNumber != "":
 		plain = "n" + p.NHSNumber
 	}
 	return address(Base+"patients/"+s.seal.seal(kindPatient, plain), query)
@@ -67,8 +70,12 @@ func (s *Site) patientFrom(id string) (patientRef, error) {
 	if err != nil || plain == "" {
 		return patientRef{}, errOpaque
 	}
-	if plain[0] == 'n' {
+	switch plain[0] {
+	case 'n':
 		return patientRef{NHSNumber: plain[1:]}, nil
+	case 'b':
+		number, id, _ := strings.Cut(plain[1:], " ")
+		return patientRef{ID: id, NHSNumber: number}, nil
 	}
 	return patientRef{ID: plain[1:]}, nil
 }

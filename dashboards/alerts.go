@@ -59,7 +59,7 @@ func (s *Site) emptyAlerts(h Health) *insetText {
 // alertTable lists alerts with both sides: why raised and what could explain it.
 func (s *Site) alertTable(title string, found []Alert) table {
 	t := table{
-		ID: "alerts", Caption: caption{Text: title, Size: "m"}, Compact: true,
+		ID: "alerts", Caption: caption{Text: title, Size: "m"}, Compact: true, Responsive: true,
 		Head: []cell{text("When"), text("Importance"), text("Who"), text("Whose record"), text("Why it is listed"), text("What could explain it")},
 	}
 	for _, a := range found {
@@ -70,13 +70,21 @@ func (s *Site) alertTable(title string, found []Alert) table {
 		t.Rows = append(t.Rows, []cell{
 			text(s.formatTime(a.Time)),
 			tagged(severityTag(a.Severity)),
-			s.personCell(a.Person, a.PersonName, "alert-review"),
+			s.alertPerson(a),
 			s.alertPatient(a),
 			{Lines: a.Sentences},
 			explained,
 		})
 	}
 	return t
+}
+
+func (s *Site) alertPerson(a Alert) cell {
+	who := s.personCell(a.Person, a.PersonName, "alert-review")
+	if len(a.Roles) > 0 {
+		who.Lines = []string{sentenceCase(list(a.Roles, ""))}
+	}
+	return who
 }
 
 func (s *Site) alertPatient(a Alert) cell {

@@ -132,6 +132,7 @@ type table struct {
 	FirstCellIsHeader bool
 	Compact           bool
 	Striped           bool
+	Responsive        bool // one row becomes a block on small screens
 	Head              []cell
 	Rows              [][]cell
 }

@@ -51,6 +51,7 @@ type Alert struct {
 	Time         time.Time
 	Person       string // stable person id
 	PersonName   string
+	Roles        []string
 	Patient      string // application's id, "" when the alert concerns many
 	NHSNumber    string // ten digits, "" when not known
 	Detector     string // id and version
@@ -105,6 +106,13 @@ type Config struct {
 	Accesses AccessReader
 	Alerts   AlertReader
 	Hazards  hazardlog.Log
+	// Explain says in sentences what could explain that a person viewed a
+	// patient's record at a time, none for "not yet explained". It answers from
+	// memory; nil means that nothing is compared.
+	Explain func(person, patient string, at time.Time) []string
+	// HospitalNumber finds the application's number of the patient with an NHS
+	// number, "" when it is not known; nil knows none.
+	HospitalNumber func(nhsNumber string) string
 	// Health must answer at once and from memory.
 	Health func(ctx context.Context) Health
 	// Record makes a record durable. A page that names patients is shown only

@@ -134,7 +134,7 @@ func cellQuery(c hazardlog.Cell, initial bool) map[string][]string {
 // hazardTable lists hazards with both ratings.
 func (s *Site) hazardTable(all []hazardlog.Hazard) table {
 	t := table{
-		ID: "hazards", Caption: caption{Text: "Hazards", Size: "m"}, Compact: true,
+		ID: "hazards", Caption: caption{Text: "Hazards", Size: "m"}, Compact: true, Responsive: true,
 		Head: []cell{text("Id"), text("Hazard"), text("Initial"), text("Residual"), text("Status"), text("Owner"), text("Controls verified"), text("Evidence")},
 	}
 	for _, h := range all {
@@ -229,7 +229,7 @@ func (s *Site) hazard(r *http.Request) (answer, error) {
 
 func ratingTable(h hazardlog.Hazard) table {
 	t := table{
-		ID: "ratings", Caption: caption{Text: "Ratings", Size: "m"}, FirstCellIsHeader: true, Compact: true,
+		ID: "ratings", Caption: caption{Text: "Ratings", Size: "m"}, FirstCellIsHeader: true, Compact: true, Responsive: true,
 		Head: []cell{text("Rating"), text("Severity"), text("Likelihood"), text("Risk"), text("What the risk asks for"), text("Why")},
 	}
 	add := func(name string, v hazardlog.Rating) {
@@ -252,7 +252,7 @@ func orNotRated(s string) string {
 
 func controlTable(controls []hazardlog.Control) table {
 	t := table{
-		ID: "controls", Caption: caption{Text: "Controls", Size: "m"}, Compact: true,
+		ID: "controls", Caption: caption{Text: "Controls", Size: "m"}, Compact: true, Responsive: true,
 		Head: []cell{text("Control"), text("Id"), text("Type"), text("Since"), text("State"), text("Evidence")},
 	}
 	for _, c := range controls {

@@ -89,7 +89,7 @@ func (s *Site) refusedPanel(r *http.Request, effect string) panel {
 		p = panel{ID: "asked", Heading: "Asked for a reason or a stronger sign-in in the last 24 hours"}
 	}
 	rows, err := s.cfg.Accesses.Accesses(r.Context(), audit.Query{
-		Site: s.cfg.Site, Effect: effect, From: s.cfg.Now().Add(-24 * time.Hour), Limit: homeRows,
+		Site: s.cfg.Site, Effect: effect, Identified: true, From: s.cfg.Now().Add(-24 * time.Hour), Limit: homeRows,
 	})
 	if err != nil {
 		p.Trouble = "This list cannot be read at the moment."
@@ -149,7 +149,7 @@ func approvalCell(log hazardlog.Log) cell {
 // runningText compares nothing yet: it says what runs and that no approval of
 // it is known.
 func runningText(log hazardlog.Log, h Health) string {
-	running := "Policy " + h.PolicyRev + " is in force. "
+	running := "Policy " + short(h.PolicyRev) + " is in force. "
 	if h.PolicyRev == "" {
 		running = "Which policy is in force is unknown. "
 	}

@@ -57,12 +57,12 @@ func (s *Site) live(r *http.Request) (answer, error) {
 	page.Facts = s.liveFacts(health, rates)
 	page.Quiet = s.quiet(health, rates)
 	page.Charts = s.liveCharts(rates)
-	denied, err := s.cfg.Accesses.Accesses(r.Context(), audit.Query{Site: s.cfg.Site, Effect: "deny", From: to.Add(-liveSpan), To: to, Limit: newestRows})
+	denied, err := s.cfg.Accesses.Accesses(r.Context(), audit.Query{Site: s.cfg.Site, Effect: "deny", Identified: true, From: to.Add(-liveSpan), To: to, Limit: newestRows})
 	if err != nil {
 		page.Partial = "The newest refusals cannot be read at the moment."
 		return answer{template: "live", view: page}, nil
 	}
-	page.Newest = s.refusalTable("Newest refusals", denied)
+	page.Newest = s.refusalTable("Newest refusals of people who were signed in", denied)
 	if len(denied) == 0 {
 		page.Empty = &insetText{Text: "Refusals in this hour: " + s.count(health, 0) + "."}
 	}
@@ -95,7 +95,8 @@ func (s *Site) liveFacts(h Health, rates []audit.Rate) summaryList {
 	if len(rates) > 1 {
 		last := rates[len(rates)-2]
 		rate = s.count(h, last.Requests) + " in the last whole minute"
-		refused = s.count(h, last.Denials) + " in the last whole minute"
+		refused = s.count(h, last.Denials-min(last.Nobody, last.Denials)) + " in the last whole minute, besides " +
+			s.count(h, last.Nobody) + " without a session"
 		if last.Requests > 0 {
 			slow = formatMillis(last.P50) + " for half of the requests, " + formatMillis(last.P99) + " for 99 of 100"
 		}
@@ -104,7 +105,7 @@ func (s *Site) liveFacts(h Health, rates []audit.Rate) summaryList {
 	if h.Index == StateUnknown {
 		waiting = ""
 	}
-	revision := h.PolicyRev
+	revision := short(h.PolicyRev)
 	if revision == "" {
 		revision = "Unknown"
 	}
@@ -119,11 +120,17 @@ func (s *Site) liveFacts(h Health, rates []audit.Rate) summaryList {
 }
 
 func (s *Site) newest(h Health) string {
-	if h.JournalAt.IsZero() {
+	switch {
+	case h.JournalSeq == 0:
 		return "No record is known of yet"
+	case h.JournalAt.IsZero():
+		return "Record " + formatCount(h.JournalSeq) + " is the newest on disk"
 	}
 	return "Record " + formatCount(h.JournalSeq) + " at " + s.formatClock(h.JournalAt)
 }
+
+// short is as much of a hash as people compare.
+func short(hash string) string { return hash[:min(len(hash), 12)] }
 
 func stateTag(v State) *tag {
 	switch v {
@@ -157,7 +164,7 @@ func (s *Site) liveCharts(rates []audit.Rate) []chart {
 	for i, rate := range rates {
 		at := rate.Start.In(s.cfg.Location).Format("15:04")
 		requests[i] = bar{at, rate.Requests}
-		denials[i] = bar{at, rate.Denials}
+		denials[i] = bar{at, rate.Denials - min(rate.Nobody, rate.Denials)}
 	}
 	return []chart{
 		barChart("requests", "Requests each minute", peak("requests", requests), "Requests", requests),
@@ -168,7 +175,7 @@ func (s *Site) liveCharts(rates []audit.Rate) []chart {
 // refusalTable lists refusals without naming any patient.
 func (s *Site) refusalTable(title string, rows []audit.Access) table {
 	t := table{
-		ID: "refusals-newest", Caption: caption{Text: title, Size: "m"}, Compact: true,
+		ID: "refusals-newest", Caption: caption{Text: title, Size: "m"}, Compact: true, Responsive: true,
 		Head: []cell{text("When"), text("Who"), text("Role"), text("What"), text("Part of the record"), text("Why refused")},
 	}
 	for _, a := range rows {

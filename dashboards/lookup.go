@@ -84,6 +84,9 @@ func (s *Site) search(r *http.Request) (answer, error) {
 	if !form.ok() {
 		return answer{status: http.StatusUnprocessableEntity, template: "lookup", view: s.lookupView(r, form)}, nil
 	}
+	if form.patient.NHSNumber != "" && s.cfg.HospitalNumber != nil {
+		form.patient.ID = s.cfg.HospitalNumber(form.patient.NHSNumber)
+	}
 	err := s.record(r, sight{
 		screen: "look-up", action: policy.Search,
 		patient: form.patient, person: form.person, reason: form.reason, note: form.note,

@@ -64,7 +64,7 @@ func (s *Site) patient(r *http.Request) (answer, error) {
 		chrome:   s.chrome(r, "Who viewed this record"),
 		Back:     backLink{Text: "Look up", Href: Base + "lookup"},
 		Identity: identityOf(ref, r.URL.Path, query, reveal),
-		Summary:  s.patientSummary(s.cfg.Health(r.Context()), people),
+		Summary:  s.patientSummary(s.cfg.Health(r.Context()), ref, people),
 		Action:   r.URL.Path,
 		Period:   periodField(chosen),
 		Carried:  carried(query, "reason", "view"),
@@ -76,7 +76,7 @@ func (s *Site) patient(r *http.Request) (answer, error) {
 		return answer{template: "patient", view: page}, nil
 	}
 	if query.Get("view") != "events" {
-		page.Table = s.peopleTable(people, reason)
+		page.Table = s.peopleTable(ref, people, reason)
 		if len(people) == peopleShown {
 			page.Notice = "The 200 people with the most views are shown. Every view is under Every view."
 		}
@@ -111,7 +111,7 @@ func patientViews(path string, query url.Values) []navItem {
 }
 
 // patientSummary counts what the people did.
-func (s *Site) patientSummary(h Health, people []audit.PersonSummary) summaryList {
+func (s *Site) patientSummary(h Health, ref patientRef, people []audit.PersonSummary) summaryList {
 	var views, refused, emergencies uint64
 	var last time.Time
 	for _, p := range people {
@@ -137,7 +137,7 @@ func (s *Site) patientSummary(h Health, people []audit.PersonSummary) summaryLis
 		{text("Refused"), text(s.count(h, refused))},
 		{text("People who used break-glass"), text(s.count(h, emergencies))},
 		{text("Last"), text(newest)},
-		{text("Explanations"), text("Not measured on this page yet")},
+		{text("Not yet explained"), text(s.unexplainedPeople(h, ref, people))},
 	}}
 }
 
@@ -155,10 +155,10 @@ func (s *Site) emptyPatient(h Health, p period) *insetText {
 }
 
 // peopleTable lists who viewed the record, most views first.
-func (s *Site) peopleTable(people []audit.PersonSummary, reason string) table {
+func (s *Site) peopleTable(ref patientRef, people []audit.PersonSummary, reason string) table {
 	t := table{
-		ID: "people", Caption: caption{Text: "People who viewed this record", Size: "m"}, Compact: true, FirstCellIsHeader: true,
-		Head: []cell{text("Who"), text("Role"), number("Views"), number("Refused"), text("First"), text("Last"), text("Parts viewed"), text("Why allowed")},
+		ID: "people", Caption: caption{Text: "People who viewed this record", Size: "m"}, Compact: true, Responsive: true, FirstCellIsHeader: true,
+		Head: []cell{text("Who"), text("Role"), number("Views"), number("Refused"), text("First"), text("Last"), text("Parts viewed"), text("What could explain it")},
 	}
 	for _, p := range people {
 		t.Rows = append(t.Rows, []cell{
@@ -169,20 +169,57 @@ func (s *Site) peopleTable(people []audit.PersonSummary, reason string) table {
 			text(s.formatTime(p.First)),
 			text(s.formatTime(p.Last)),
 			text(sentenceCase(list(p.Areas, "not known"))),
-			bases(p.Bases),
+			s.explanations(ref, p),
 		})
 	}
 	return t
 }
 
-// bases lists why the views were allowed, one a line.
-func bases(codes []string) cell {
-	if len(codes) == 0 {
-		return text("Not yet explained")
+// explanations lists what could explain a person's views, one a line: the bases
+// that were recorded, and what explains the first and the last view.
+func (s *Site) explanations(ref patientRef, p audit.PersonSummary) cell {
+	if p.Denied >= p.Accesses {
+		return text("Nothing was shown")
 	}
 	out := cell{}
-	for _, code := range codes {
+	for _, code := range p.Bases {
 		out.Lines = append(out.Lines, basisWords(code))
 	}
+	first, last := s.explained(p.Person, ref.ID, p.First), s.explained(p.Person, ref.ID, p.Last)
+	for _, sentence := range slices.Concat(first, last) {
+		if !slices.Contains(out.Lines, sentence) {
+			out.Lines = append(out.Lines, sentence)
+		}
+	}
+	switch {
+	case len(out.Lines) == 0:
+		return text(unexplained)
+	case len(p.Bases) > 0:
+	case len(first) == 0:
+		out.Lines = append(out.Lines, unexplained+": the first view")
+	case len(last) == 0:
+		out.Lines = append(out.Lines, unexplained+": the last view")
+	}
 	return out
+}
+
+// unexplainedPeople counts the people of whom nothing is explained.
+func (s *Site) unexplainedPeople(h Health, ref patientRef, people []audit.PersonSummary) string {
+	if s.cfg.Explain == nil {
+		return "Not measured: no list of stays and staff is read"
+	}
+	if ref.ID == "" && len(people) > 0 {
+		return "Not measured: the hospital number that belongs to this NHS number is not known"
+	}
+	var n uint64
+	for _, p := range people {
+		if s.explanations(ref, p).Text == unexplained {
+			n++
+		}
+	}
+	count := s.count(h, n)
+	if count == "1" {
+		return "1 person"
+	}
+	return count + " people"
 }

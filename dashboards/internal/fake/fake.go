@@ -94,7 +94,11 @@ func (f *Reader) Alerts(_ context.Context, most int) ([]dashboards.Alert, error)
 
 func matches(a audit.Access, q audit.Query) bool {
 	same := func(want, have string) bool { return want == "" || want == have }
-	return same(q.Site, a.Site) && same(q.Patient, a.Patient) && same(q.NHSNumber, a.NHSNumber) &&
+	patient := same(q.Patient, a.Patient) && same(q.NHSNumber, a.NHSNumber)
+	if q.Patient != "" && q.NHSNumber != "" {
+		patient = same(q.Patient, a.Patient) || same(q.NHSNumber, a.NHSNumber)
+	}
+	return patient && same(q.Site, a.Site) && (!q.Identified || a.Person != "" || a.UserSub != "") &&
 		same(q.Person, a.Person) && same(q.Effect, a.Effect) &&
 		(q.From.IsZero() || !a.Time.Before(q.From)) && (q.To.IsZero() || a.Time.Before(q.To))
 }
