@@ -35,6 +35,9 @@ type detection struct {
 	now      func() time.Time
 	location *time.Location
 	context  detect.Context
+	hash     detect.Hasher
+	explains *detect.Explainer
+	names    *names
 	done     atomic.Int64 // unix microseconds of the last run that ended well
 }
 
@@ -48,8 +51,12 @@ func newDetection(c config.Config, o *backOffice, s *cases.Store, raised prometh
 	if err != nil {
 		return nil, err
 	}
-	d.context, err = d.read(key)
-	return d, err
+	if d.context, err = d.read(key); err != nil {
+		return nil, err
+	}
+	d.explains = detect.NewExplainer(detect.Config{Location: location}, d.context)
+	d.names = newNames(index{o})
+	return d, nil
 }
 
 // run detects at each interval until ctx ends.
@@ -117,6 +124,16 @@ func (d *detection) accesses(ctx context.Context, since time.Time) ([]audit.Reco
 	return records, nil
 }
 
-// name is what pages show of a person: the id, since the staff list is kept as
-// keyed hashes.
-func (d *detection) name(person string) string { return person }
+// explain says in sentences what could explain an access.
+func (d *detection) explain(person, patient string, at time.Time) []string {
+	var out []string
+	for _, e := range d.explains.Explain(person, patient, at) {
+		out = append(out, e.Sentence)
+	}
+	return out
+}
+
+// hospitalNumber finds a patient of the patient list by NHS number.
+func (d *detection) hospitalNumber(nhsNumber string) string {
+	return d.hash.Find(d.context.Patients, nhsNumber)
+}

@@ -20,6 +20,7 @@ func (d *detection) read(key []byte) (detect.Context, error) {
 	if err != nil {
 		return c, err
 	}
+	d.hash = hash
 	return c, errors.Join(
 		feed(d, d.cfg.Detection.Staff, hash.ReadStaff, &c.Staff),
 		feed(d, d.cfg.Detection.Patients, hash.ReadPatients, &c.Patients),

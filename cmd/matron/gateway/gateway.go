@@ -196,7 +196,8 @@ func (g *Gateway) openPages(context.Context) error {
 	g.pages, err = dashboards.New(dashboards.Config{
 		Site: g.cfg.Site, Key: key, Location: g.detection.location,
 		Branding: dashboards.Branding{Organisation: g.cfg.Branding.Organisation, Service: g.cfg.Branding.ServiceName},
-		Accesses: index{g.office}, Alerts: alertReader{g.detection.store, g.detection.name}, Hazards: hazards,
+		Accesses: index{g.office}, Alerts: alertReader{g.detection.store, g.detection.names}, Hazards: hazards,
+		Explain: g.detection.explain, HospitalNumber: g.detection.hospitalNumber,
 		Health: g.health, Record: g.record, May: g.may, Now: g.now, Logger: g.log,
 	})
 	return err

@@ -65,7 +65,7 @@ func (g *Gateway) may(s policy.Subject, area policy.Area, action policy.Action) 
 // alertReader shows the newest alerts in the words of the pages.
 type alertReader struct {
 	store *cases.Store
-	name  func(person string) string
+	names *names
 }
 
 // Alerts implements dashboards.AlertReader.
@@ -76,14 +76,14 @@ func (r alertReader) Alerts(ctx context.Context, limit int) ([]dashboards.Alert,
 	}
 	alerts := make([]dashboards.Alert, len(found))
 	for i, a := range found {
-		alerts[i] = r.page(a)
+		alerts[i] = r.page(a, r.names.of(ctx, a.Person))
 	}
 	return alerts, nil
 }
 
-func (r alertReader) page(a detect.Alert) dashboards.Alert {
+func (alertReader) page(a detect.Alert, who known) dashboards.Alert {
 	page := dashboards.Alert{
-		ID: a.ID, Time: a.Made, Person: a.Person, PersonName: r.name(a.Person),
+		ID: a.ID, Time: a.Made, Person: a.Person, PersonName: who.name, Roles: who.roles,
 		Detector: string(a.Kind), Severity: severity(a.Kind), Sentences: a.Sentences,
 	}
 	if len(a.Patients) == 1 {
