@@ -204,6 +204,7 @@ func TestApplicationCannotSpeakForTheGateway(t *testing.T) {
 		h.Set("Matron-Request", "forged")
 		h.Set("Matron-Receipt", "forged")
 		h.Add("Set-Cookie", "__Host-matron=fixed; Path=/; Secure")
+		h.Add("Set-Cookie", "=__Host-matron=fixed; Path=/; Secure")
 		h.Add("Set-Cookie", "JSESSIONID=1; Path=/")
 		h.Set("Cache-Control", "public, max-age=3600")
 		h.Set("Expires", "Thu, 01 Jan 2099 00:00:00 GMT")

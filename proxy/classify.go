@@ -28,6 +28,12 @@ func (x *exchange) classify() error {
 	if a.Certainty == "" {
 		a.Certainty = audit.Unknown
 	}
+	switch {
+	case len(a.Patients) > maxPatientsAsked:
+		return errTooManyPatients
+	case !nameable(a.Patients):
+		return errUnclassifiable
+	}
 	x.access = a
 	return nil
 }

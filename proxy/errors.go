@@ -27,6 +27,8 @@ var (
 	errCrossOrigin    = errors.New("cross-origin request")
 	errNoApplication  = errors.New("no application at this address")
 	errUnclassifiable = errors.New("request does not fit the application's map")
+
+	errTooManyPatients = errors.New("request names too many patients")
 )
 
 // Requests that somebody known sent and that do not go on.

@@ -65,13 +65,10 @@ func (x *exchange) Header() http.Header { return x.w.Header() }
 // Unwrap lets http.ResponseController reach the connection.
 func (x *exchange) Unwrap() http.ResponseWriter { return x.w }
 
-// WriteHeader notes the status and sends it. Informational responses of a held
-// exchange are dropped: they are not held.
+// WriteHeader notes the status and sends it. Informational responses are
+// dropped: nothing of theirs is held, cleaned or recorded (GW-08).
 func (x *exchange) WriteHeader(status int) {
 	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
-		if !x.access.Hold {
-			x.w.WriteHeader(status)
-		}
 		return
 	}
 	if x.status == 0 {

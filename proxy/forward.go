@@ -43,7 +43,7 @@ func (x *exchange) vouch() error {
 	if voucher == nil || x.route.Upstream == nil {
 		return nil
 	}
-	token, err := voucher.Vouch(x.subject, x.id, x.r)
+	token, err := voucher.Vouch(x.subject, x.id, x.asked(x.r))
 	if err != nil {
 		x.g.cfg.Logger.LogAttrs(x.r.Context(), slog.LevelError, "identity token not made",
 			slog.String("request", x.id), slog.Any("error", err))
@@ -142,6 +142,7 @@ func (f *forwarder) rewrite(p *httputil.ProxyRequest) {
 		h[identityHeader] = []string{x.token}
 	}
 	if x.access.Hold {
+		out.Method = x.asked(out).Method
 		askWhole(h)
 	}
 }
@@ -179,6 +180,7 @@ func dropCookie(h http.Header, name string) {
 func (f *forwarder) received(res *http.Response) error {
 	x := exchangeFrom(res.Request.Context())
 	x.upstream = f.g.cfg.Now().Sub(x.sentAt)
+	x.nameAnswer()
 	f.cleanResponse(x, res.Header)
 	events := strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream")
 	switch {
@@ -199,6 +201,7 @@ func (f *forwarder) received(res *http.Response) error {
 func (f *forwarder) failed(_ http.ResponseWriter, r *http.Request, err error) {
 	x := exchangeFrom(r.Context())
 	cause := x.cause(err)
+	x.nameAnswer()
 	f.g.cfg.Logger.LogAttrs(r.Context(), slog.LevelWarn, "application failed",
 		slog.String("request", x.id), slog.String("app", f.route.Name),
 		slog.String("code", explain(cause).code), slog.String("network", networkError(err)))
@@ -263,6 +266,6 @@ func inProcess(r *route) http.Handler {
 			h.ServeHTTP(w, req)
 			return
 		}
-		x.capture(h, req)
+		x.capture(h, x.asked(req))
 	})
 }

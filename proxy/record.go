@@ -39,8 +39,19 @@ func (x *exchange) decidedBy(records []*audit.Record) error {
 		return err
 	}
 	x.decided, x.receipt = true, receipt
-	x.w.Header().Set(receiptHeader, formatReceipt(receipt))
+	x.nameAnswer()
 	return nil
+}
+
+// nameAnswer puts the reference and the receipt on the answer. The reverse proxy
+// empties the header after each informational response, so that they are set
+// again before the real one.
+func (x *exchange) nameAnswer() {
+	h := x.w.Header()
+	h[requestHeader] = []string{x.id}
+	if x.decided {
+		h[receiptHeader] = []string{formatReceipt(x.receipt)}
+	}
 }
 
 // append waits until the records are on stable storage. On error whether they
@@ -74,7 +85,7 @@ func (x *exchange) newDecision() audit.Record {
 		Roles: s.Roles, Activities: s.Activities, Org: s.Organisation, RoleID: s.RoleID,
 		ACR: s.ACR, AMR: s.AMR, Assurance: uint64(max(s.Assurance, 0)), AuthTime: stamp(s.AuthTime),
 		Session: s.Session, Token: s.Token,
-		ClientIP: x.ip, UserAgent: r.UserAgent(),
+		ClientIP: x.ip, UserAgent: shorten(r.UserAgent(), maxUserAgent),
 		Effect: policy.Allow.String(), Rules: x.answer.Rules, PolicyRev: x.answer.Revision,
 		Mode: x.mode.String(), WouldDeny: x.would,
 	}
@@ -117,11 +128,13 @@ func redact(query string, secret []string) string {
 	return strings.Join(pairs, "&")
 }
 
-// patientRecord names one patient more that the exchange concerns.
+// patientRecord names one patient more that the exchange concerns. What is long
+// stands in the decision that it refers to, once, however many patients follow.
 func (x *exchange) patientRecord(p Patient, source audit.PatientSource, c audit.Certainty) *audit.Record {
 	rec := x.decision
 	rec.Kind, rec.Decision = audit.KindPatient, x.receipt.Seq
 	rec.Source, rec.Seq, rec.Nonce = "", 0, [16]byte{}
+	rec.Query, rec.Detail = "", nil
 	rec.Time = stamp(x.g.cfg.Now())
 	rec.Patient, rec.NHSNumber = p.ID, p.NHSNumber
 	rec.PatientSource, rec.Certainty = source, c

@@ -72,6 +72,8 @@ func explanations() []explanation {
 		{errNoApplication, 404, "no-application", "Nothing here", "No application answers at this address.", "Check the address, or start again from the home page."},
 		{errUnclassifiable, 400, "unclassifiable", "Request not understood", "The request does not have the form that this application's requests have.", desk},
 
+		{errTooManyPatients, 400, "too-many-patients", "Too many patients at once", "The request names more patients than the gateway can write down at once.", "Ask for fewer patients at a time."},
+
 		{errChallenged, 403, "challenged", "One more step is needed", "You may see this record once you have confirmed that you need to.", desk},
 		{errDenied, 403, "denied", "Not allowed", "The access rules do not allow this.", desk},
 		{errLimited, 429, "rate-limited", "Too many requests", "You have asked for more than the gateway answers in so short a time.", "Wait a moment, then try again. Looking after patients one at a time is never limited."},

@@ -32,7 +32,8 @@ func (f *forwarder) cleanResponse(x *exchange, h http.Header) {
 	}
 }
 
-// keepOwnCookie refuses to let an application set the gateway's session.
+// keepOwnCookie refuses to let an application set the gateway's session, nor a
+// cookie without a name, whose value browsers send back as if it were one.
 func keepOwnCookie(h http.Header, name string) {
 	lines := h["Set-Cookie"]
 	if len(lines) == 0 {
@@ -40,7 +41,7 @@ func keepOwnCookie(h http.Header, name string) {
 	}
 	kept := lines[:0]
 	for _, line := range lines {
-		if !strings.HasPrefix(strings.TrimSpace(line), name) {
+		if !strings.HasPrefix(strings.TrimLeft(line, " \t="), name) {
 			kept = append(kept, line)
 		}
 	}

@@ -25,7 +25,7 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x.target, x.query, _ = strings.Cut(r.RequestURI, "?")
 	x.ip, x.scheme = origin(r, g.cfg.TrustedProxies)
 	x.r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
-	w.Header().Set(requestHeader, x.id)
+	x.nameAnswer()
 	return x
 }
 

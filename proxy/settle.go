@@ -17,9 +17,6 @@ func (x *exchange) settle(res *http.Response) error {
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return errHeldUnreadable
 	}
-	if x.r.Method == http.MethodHead || res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified {
-		return nil
-	}
 	body, err := x.hold(res)
 	if err != nil {
 		return err
@@ -30,17 +27,49 @@ func (x *exchange) settle(res *http.Response) error {
 			slog.String("request", x.id), slog.String("app", x.route.Name), slog.String("rule", x.access.Rule))
 		return errHeldUnreadable
 	}
+	switch {
+	case len(s.Patients) > maxPatientsShown:
+		return errHeldTooLarge
+	case !nameable(s.Patients):
+		return errHeldUnreadable
+	case bodiless(res.StatusCode) && len(s.Patients) == 0:
+		return nil
+	}
 	x.results = s.Results
 	if err := x.recordPatients(s); err != nil {
 		return err
 	}
+	if bodiless(res.StatusCode) {
+		return nil
+	}
 	if x.anonymous(res, s) {
 		return errPatientUnknown
 	}
-	res.Body = io.NopCloser(bytes.NewReader(body))
 	res.ContentLength, res.TransferEncoding, res.Trailer = int64(len(body)), nil, nil
 	res.Header.Set("Content-Length", strconv.Itoa(len(body)))
+	if x.r.Method == http.MethodHead {
+		body = nil
+	}
+	res.Body = io.NopCloser(bytes.NewReader(body))
 	return nil
+}
+
+// bodiless reports whether a response of this status is its header alone. The
+// header may name a patient all the same, as the Location of something new does.
+func bodiless(status int) bool {
+	return status == http.StatusNoContent || status == http.StatusNotModified
+}
+
+// asked is the request as the application gets it. The header of a response that
+// must be read tells something of it, its length at least: such a HEAD is asked
+// as a GET, whose body is read and not sent on (GW-08).
+func (x *exchange) asked(r *http.Request) *http.Request {
+	if !x.access.Hold || r.Method != http.MethodHead {
+		return r
+	}
+	whole := *r
+	whole.Method = http.MethodGet
+	return &whole
 }
 
 // anonymous reports whether a response may hold data of a patient whom nobody
