@@ -107,7 +107,7 @@ func (s *Site) eventTable(title string, rows []audit.Access, who, whose bool, re
 	}
 	t.Head = append(t.Head, text("What"), text("Part of the record"), text("Why"), text("Result"))
 	for _, a := range rows {
-		row := []cell{text(s.formatSecond(a.Time))}
+		row := []cell{when(s.formatSecond(a.Time))}
 		if who {
 			row = append(row, s.personCell(a.Person, a.UserName, reason), text(list(a.Roles, "not known")))
 		}

@@ -68,7 +68,7 @@ func (s *Site) alertTable(title string, found []Alert) table {
 			explained = text("Not yet explained")
 		}
 		t.Rows = append(t.Rows, []cell{
-			text(s.formatTime(a.Time)),
+			when(s.formatTime(a.Time)),
 			tagged(severityTag(a.Severity)),
 			s.alertPerson(a),
 			s.alertPatient(a),
@@ -82,6 +82,7 @@ func (s *Site) alertTable(title string, found []Alert) table {
 func (s *Site) alertPerson(a Alert) cell {
 	who := s.personCell(a.Person, a.PersonName, "alert-review")
 	if len(a.Roles) > 0 {
+		who.Class = "app-table__who"
 		who.Lines = []string{sentenceCase(list(a.Roles, ""))}
 	}
 	return who

@@ -1,6 +1,9 @@
 package dashboards
 
-import "html/template"
+import (
+	"html/template"
+	"strings"
+)
 
 // The types in this file are the arguments of the component templates, which
 // give the markup of nhsuk-frontend for the options used here. Their names are
@@ -135,6 +138,15 @@ type table struct {
 	Responsive        bool // one row becomes a block on small screens
 	Head              []cell
 	Rows              [][]cell
+}
+
+// when is a cell that holds a time: it breaks after the day and nowhere else.
+func when(t string) cell {
+	day, clock, both := strings.Cut(t, ", ")
+	if !both {
+		return text(t)
+	}
+	return text(strings.ReplaceAll(day, " ", "\u00a0") + ", " + clock)
 }
 
 type summaryRow struct{ Key, Value cell }

@@ -166,8 +166,8 @@ func (s *Site) peopleTable(ref patientRef, people []audit.PersonSummary, reason 
 			text(list(p.Roles, "not known")),
 			number(formatCount(p.Accesses - min(p.Denied, p.Accesses))),
 			number(formatCount(p.Denied)),
-			text(s.formatTime(p.First)),
-			text(s.formatTime(p.Last)),
+			when(s.formatTime(p.First)),
+			when(s.formatTime(p.Last)),
 			text(sentenceCase(list(p.Areas, "not known"))),
 			s.explanations(ref, p),
 		})
