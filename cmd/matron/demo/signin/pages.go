@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/matron-epr/matron/cmd/matron/demo/hospital"
 )
@@ -34,6 +35,7 @@ type group struct {
 type option struct {
 	Person string
 	Name   string
+	Role   string
 	Place  string
 }
 
@@ -41,6 +43,7 @@ type option struct {
 type formPage struct {
 	ID     string
 	Hint   *option
+	First  []option // one of each role
 	Groups []group
 }
 
@@ -57,7 +60,7 @@ func (p *pages) groups() []group {
 		hospital.WardClerk, hospital.MedicalSecretary, hospital.PrivacyOfficer, hospital.SecurityAnalyst,
 		hospital.SafetyOfficer, hospital.SystemAdministrator,
 	} {
-		g := group{Role: role}
+		g := group{Role: strings.ReplaceAll(role, "-", " ")}
 		for _, s := range p.hospital.WithRole(role) {
 			g.People = append(g.People, p.option(s))
 		}
@@ -67,7 +70,7 @@ func (p *pages) groups() []group {
 }
 
 func (p *pages) option(s hospital.Staff) option {
-	o := option{Person: s.Person, Name: s.Name.Full(), Place: "whole hospital"}
+	o := option{Person: s.Person, Name: s.Name.Full(), Role: strings.ReplaceAll(s.Role(), "-", " "), Place: "whole hospital"}
 	if len(s.Wards) > 0 {
 		if w, ok := p.hospital.Ward(s.Wards[0]); ok {
 			o.Place = w.Name
@@ -84,6 +87,12 @@ func (p *pages) form(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	page := formPage{ID: id, Groups: p.groups()}
+	for i, g := range page.Groups {
+		if len(g.People) > 0 {
+			page.First = append(page.First, g.People[0])
+			page.Groups[i].People = g.People[1:]
+		}
+	}
 	if a, ok := found.(attempt); ok {
 		if s, known := p.hospital.Person(a.req.LoginHint); known && !s.Machine() {
 			hint := p.option(s)
@@ -128,6 +137,10 @@ func (p *pages) style(w http.ResponseWriter, r *http.Request) {
 	http.ServeFileFS(w, r, files, "pages/style.css")
 }
 
+func (p *pages) icon(w http.ResponseWriter, r *http.Request) {
+	http.ServeFileFS(w, r, files, "pages/icon.svg")
+}
+
 func (p *pages) render(w http.ResponseWriter, r *http.Request, status int, name string, data any) {
 	t, err := template.ParseFS(files, "pages/layout.html", "pages/"+name)
 	if err != nil {
@@ -141,7 +154,7 @@ func (p *pages) render(w http.ResponseWriter, r *http.Request, status int, name 
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action "+p.formAction)
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action "+p.formAction)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")

@@ -90,6 +90,7 @@ func New(cfg Config) (*Provider, error) {
 	mux.Handle("POST /sign-in", inContext.HandlerFunc(pages.submit))
 	mux.HandleFunc("GET /signed-out", pages.signedOut)
 	mux.HandleFunc("GET /style.css", pages.style)
+	mux.HandleFunc("GET /icon.svg", pages.icon)
 	return &Provider{Handler: guard(mux), issuer: cfg.Issuer, keys: keys, store: s}, nil
 }
 
