@@ -51,12 +51,18 @@ type EPR struct {
 	cfg   Config
 	store *store
 	mux   *http.ServeMux
+
+	clock *time.Location // of the times on the pages
 }
 
 // New opens the record in Config.Dir.
 func New(cfg Config) (*EPR, error) {
 	if len(cfg.Keys) == 0 {
 		return nil, errNoKeys
+	}
+	location, err := time.LoadLocation("Europe/London")
+	if err != nil {
+		return nil, fmt.Errorf("time zone: %w", err)
 	}
 	s := newStore(cfg.Now)
 	for _, r := range seed(cfg.Hospital) {
@@ -67,7 +73,7 @@ func New(cfg Config) (*EPR, error) {
 	if err := s.open(filepath.Join(cfg.Dir, "epr.ndjson")); err != nil {
 		return nil, err
 	}
-	e := &EPR{cfg: cfg, store: s, mux: http.NewServeMux()}
+	e := &EPR{cfg: cfg, store: s, mux: http.NewServeMux(), clock: location}
 	e.routes()
 	return e, nil
 }

@@ -422,7 +422,7 @@ func TestPagesForPeople(t *testing.T) {
 		{"GET", "/ui/patients?q=" + p.NHSNumber, "", 200, p.ID},
 		{"GET", "/ui/patients?q=" + p.Name.Family, "", 200, strings.ToUpper(p.Name.Family)},
 		{"GET", "/ui/wards/ASH", "", 200, ward},
-		{"GET", "/ui/wards/NONE", "", 404, "no such"},
+		{"GET", "/ui/wards/NONE", "", 303, "/ui/patients"},
 		{"GET", "/ui/patients/" + p.ID, "", 200, p.Address.Line},
 		{"GET", "/ui/patients/" + p.ID + "/results", "", 200, "Results"},
 		{"GET", "/ui/patients/" + p.ID + "/allergies", "", 200, "Allergies"},

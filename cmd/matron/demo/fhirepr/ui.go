@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/matron-epr/matron/cmd/matron/demo/hospital"
 )
@@ -116,7 +117,7 @@ func (e *EPR) uiPatients(w http.ResponseWriter, r *http.Request) {
 func (e *EPR) uiWard(w http.ResponseWriter, r *http.Request) {
 	ward, ok := e.cfg.Hospital.Ward(r.PathValue("ward"))
 	if !ok {
-		e.fail(w, r, notFound())
+		e.uiStart(w, r) // a page about no ward would name nobody
 		return
 	}
 	page := listPage{Frame: e.frame(r, ward.Name), Heading: ward.Name, Searched: true, Wards: e.cfg.Hospital.Wards}
@@ -157,7 +158,7 @@ func rows(versions []version) []patientRow {
 
 func row(v version) patientRow {
 	m := parsed(v)
-	out := patientRow{ID: v.ID, Born: text(m, "birthDate")}
+	out := patientRow{ID: v.ID, Born: birthday(text(m, "birthDate"))}
 	if names := slice(m["name"]); len(names) > 0 {
 		out.Name = strings.ToUpper(text(names[0], "family")) + ", " + strings.Join(lines(dig(names[0], "given")), " ")
 	}
@@ -214,7 +215,7 @@ func (e *EPR) record(w http.ResponseWriter, r *http.Request, name string) {
 	found, _ := e.store.search(query{typ: t.Type, count: 500, terms: []term{{"patient", []string{v.ID}}}})
 	slices.Reverse(found)
 	for _, f := range found {
-		page.Rows = append(page.Rows, recordLine(f))
+		page.Rows = append(page.Rows, e.recordLine(f))
 	}
 	e.page(w, r, http.StatusOK, "record.html", page)
 }
@@ -228,7 +229,7 @@ func lines(v any) []string {
 }
 
 // recordLine is one resource in one line.
-func recordLine(v version) recordRow {
+func (e *EPR) recordLine(v version) recordRow {
 	m := parsed(v)
 	switch v.Type {
 	case "Encounter":
@@ -236,18 +237,33 @@ func recordLine(v version) recordRow {
 		for _, l := range slice(m["location"]) {
 			where = text(l, "location", "display")
 		}
-		return recordRow{day(text(m, "period", "start")), where, text(m, "serviceType", "text") + ", " + text(m, "status")}
+		return recordRow{e.day(text(m, "period", "start")), where, text(m, "serviceType", "text") + ", " + strings.ReplaceAll(text(m, "status"), "-", " ")}
 	case "Observation":
-		return recordRow{day(text(m, "effectiveDateTime")), text(m, "code", "text"), fmt.Sprint(dig(m, "valueQuantity", "value"), " ", text(m, "valueQuantity", "unit"))}
+		return recordRow{e.day(text(m, "effectiveDateTime")), text(m, "code", "text"), fmt.Sprint(dig(m, "valueQuantity", "value"), " ", text(m, "valueQuantity", "unit"))}
 	case "DocumentReference":
-		return recordRow{day(text(m, "date")), text(m, "type", "text"), attachment(m)}
+		return recordRow{e.day(text(m, "date")), text(m, "type", "text"), attachment(m)}
 	case "MedicationRequest":
-		return recordRow{day(text(m, "authoredOn")), text(m, "medicationCodeableConcept", "text"), text(m, "status")}
+		return recordRow{e.day(text(m, "authoredOn")), text(m, "medicationCodeableConcept", "text"), text(m, "status")}
 	}
-	return recordRow{day(text(m, "recordedDate")), text(m, "code", "text"), ""}
+	return recordRow{e.day(text(m, "recordedDate")), text(m, "code", "text"), ""}
 }
 
-func day(stamp string) string { return strings.Replace(stamp[:min(len(stamp), 16)], "T", " ", 1) }
+// birthday is a date as the NHS writes it in records.
+func birthday(date string) string {
+	if t, err := time.Parse(time.DateOnly, date); err == nil {
+		return t.Format("02-Jan-2006")
+	}
+	return date
+}
+
+// day is a time as people in the hospital read it, on their clocks.
+func (e *EPR) day(stamp string) string {
+	t, err := time.Parse(time.RFC3339, stamp)
+	if err != nil {
+		return birthday(stamp)
+	}
+	return t.In(e.clock).Format("02-Jan-2006 15:04")
+}
 
 func attachment(m object) string {
 	for _, c := range slice(m["content"]) {
@@ -303,7 +319,7 @@ func (e *EPR) page(w http.ResponseWriter, r *http.Request, status int, name stri
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
