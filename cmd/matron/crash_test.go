@@ -215,7 +215,7 @@ func children(t *testing.T, parent int) []int {
 	}
 	var found []int
 	for _, dir := range all {
-		stat, _ := os.ReadFile(filepath.Join(dir, "stat")) //nolint:gosec // a process that has gone is no child
+		stat, _ := os.ReadFile(filepath.Join(dir, "stat"))    //nolint:gosec // a process that has gone is no child
 		line, _ := os.ReadFile(filepath.Join(dir, "cmdline")) //nolint:gosec // the same
 		_, rest, ok := strings.Cut(string(stat), ") ")
 		fields := strings.Fields(rest)
