@@ -170,6 +170,9 @@ func (r *responseRule) settle(n *answer) (found, error) {
 		for _, p := range named {
 			f.patients = addPatient(f.patients, p)
 		}
+		if len(f.patients) > maxPatients {
+			return found{}, n.refuse("too many patients are named")
+		}
 	}
 	return f, nil
 }

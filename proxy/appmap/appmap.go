@@ -20,7 +20,7 @@ var builtin embed.FS
 type Map struct {
 	app     string
 	base    string   // path prefix under which the application is mounted, "" or "/x"
-	origins []string // scheme://host[:port] of absolute references that mean this application
+	origins []string // scheme://host[:port]/path of absolute references that mean this application
 	tables  map[string]table
 	redact  []string // query parameters that are secret, whatever the rule
 	rules   []*rule
@@ -99,7 +99,7 @@ func (m *Map) Base() string { return m.base }
 // WithBase returns a copy of the map for an application that is mounted at
 // base, e.g. "/fhir" or "" for the root. Classify gets the path as the client
 // sent it and cuts base off; a path outside base is unmapped. origins are the
-// "https://host[:port]" under which the application is known in absolute
+// "https://host[:port]/path" under which the application is known in absolute
 // references, besides the host that the request names.
 func (m *Map) WithBase(base string, origins ...string) *Map {
 	c := *m

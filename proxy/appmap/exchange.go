@@ -114,8 +114,11 @@ func distinct(texts []string) []string {
 		return texts
 	}
 	var list []string
+	seen := make(map[string]bool, len(texts))
 	for _, t := range texts {
-		list = appendNew(list, t)
+		if !seen[t] {
+			seen[t], list = true, append(list, t)
+		}
 	}
 	return list
 }
@@ -189,17 +192,22 @@ func (x *exchange) json() (any, error) {
 	return doc, nil
 }
 
-// mediaType returns the type of a body in lower case, "" when there is none or
-// when it cannot be read.
+// mediaType returns the type of a body in lower case, "" when there is none, when
+// it cannot be read, or when its text is in another encoding than UTF-8: what the
+// map reads is not what an application would.
 func mediaType(h http.Header) string {
 	if len(h.Values("Content-Type")) != 1 {
 		return ""
 	}
-	t, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	t, params, err := mime.ParseMediaType(h.Get("Content-Type"))
 	if err != nil {
 		return ""
 	}
-	return t
+	switch strings.ToLower(params["charset"]) {
+	case "", "utf-8", "utf8", "us-ascii":
+		return t
+	}
+	return ""
 }
 
 func isJSONType(t string) bool {

@@ -50,9 +50,28 @@ func (s *scope) reference(text string) (proxy.Patient, target) {
 	}
 	if s.bundle != nil {
 		if p, t := s.bundle.resolve(text); t != unclear {
-			return p, t
+			return s.undisputed(text, p, t)
 		}
 	}
+	return s.address(text)
+}
+
+// undisputed holds what an entry of the Bundle makes of a reference against what
+// its text says. An application may follow either, so that where they are two
+// different things it is unclear (GW-05, GW-08).
+func (s *scope) undisputed(text string, p proxy.Patient, t target) (proxy.Patient, target) {
+	said, what := s.address(text)
+	switch {
+	case what == unclear, t == aPatient && said.ID == text:
+		return p, t
+	case what != t || !agree(p, said):
+		return proxy.Patient{}, unclear
+	}
+	return join(p, said), t
+}
+
+// address resolves a reference by its text alone.
+func (s *scope) address(text string) (proxy.Patient, target) {
 	if strings.HasPrefix(text, "urn:") || strings.ContainsAny(text, "#\\ \t\r\n") {
 		return proxy.Patient{}, unclear
 	}
@@ -146,18 +165,41 @@ func (s *scope) containedPatient(id string) (proxy.Patient, target) {
 	return proxy.Patient{}, unclear
 }
 
-// local cuts this application's own origin and base off an absolute address.
-func (m *Map) local(text, host string) (string, bool) {
+// local cuts this application's own address off an absolute one. Somewhere else
+// at the same host, or with a user in it, nothing is left of it: whose that is
+// cannot be told.
+func (m *Map) local(text, host string) (rest string, own bool) {
 	u, err := url.Parse(text)
-	if err != nil || u.RawQuery != "" || u.User != nil {
+	if err != nil {
 		return "", false
 	}
-	own := host != "" && strings.EqualFold(u.Host, host)
+	at := plainHost(u.Host)
+	own = host != "" && at == plainHost(host)
+	var bases []string
 	for _, o := range m.origins {
-		own = own || strings.EqualFold(u.Scheme+"://"+u.Host, strings.TrimSuffix(o, "/"))
+		if origin, err := url.Parse(o); err == nil {
+			own = own || at == plainHost(origin.Host)
+			bases = append(bases, strings.TrimSuffix(origin.Path, "/"))
+		}
 	}
-	rest, ok := strings.CutPrefix(u.Path, m.base+"/")
-	return rest, own && ok
+	if !own || u.User != nil {
+		return "", own
+	}
+	if len(bases) == 0 {
+		bases = []string{m.base}
+	}
+	for _, base := range bases {
+		if rest, ok := strings.CutPrefix(u.Path, base+"/"); ok {
+			return rest, true
+		}
+	}
+	return "", true
+}
+
+// plainHost is a host in the form in which two of them are compared.
+func plainHost(host string) string {
+	host = strings.ToLower(host)
+	return strings.TrimSuffix(strings.TrimSuffix(host, ":443"), ":80")
 }
 
 // nhsOf returns the NHS number among the identifiers of a Patient, "" when there
@@ -241,6 +283,9 @@ func (s *scope) patientsOf(res *object) named {
 			case aPatient:
 				n.patients = addPatient(n.patients, p)
 				others++
+				if len(n.patients) > maxPatients {
+					return named{about: true, unclear: true}
+				}
 			case notAPatient:
 				others++
 			case unclear:

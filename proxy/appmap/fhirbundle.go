@@ -24,6 +24,7 @@ type entry struct {
 	resource *object
 	method   string
 	url      string
+	unless   string // the search of a conditional create
 }
 
 // resolve finds what an entry of the same Bundle is. A patient that the
@@ -70,7 +71,9 @@ func fhirBundle(x *exchange, a *proxy.Access) error {
 		if err != nil {
 			return err
 		}
-		sum.add(&part)
+		if sum.add(&part); len(sum.patients) > maxPatients {
+			return malformed("too many patients are named")
+		}
 	}
 	sum.into(a)
 	return nil
@@ -89,7 +92,7 @@ func readEntries(bundle *object) ([]entry, *entries, error) {
 			return nil, nil, malformed("an entry of the bundle says no request")
 		}
 		r := o.child("request")
-		list[i] = entry{resource: o.child("resource"), method: r.text("method"), url: r.text("url")}
+		list[i] = entry{resource: o.child("resource"), method: r.text("method"), url: r.text("url"), unless: r.text("ifNoneExist")}
 		full := o.text("fullUrl")
 		if full == "" {
 			continue
@@ -105,7 +108,7 @@ func readEntries(bundle *object) ([]entry, *entries, error) {
 // classifyEntry classifies one entry as if it were a request.
 func (x *exchange) classifyEntry(e *entry, all *entries) (proxy.Access, error) {
 	u, err := url.Parse("/" + strings.TrimPrefix(e.url, "/"))
-	if err != nil || strings.Contains(e.url, "://") || u.Fragment != "" {
+	if err != nil || strings.Contains(e.url, "://") || u.Fragment != "" || u.Host != "" {
 		return proxy.Access{}, malformed("the address of an entry cannot be read")
 	}
 	if err := checkPath(u); err != nil {
@@ -114,6 +117,9 @@ func (x *exchange) classifyEntry(e *entry, all *entries) (proxy.Access, error) {
 	sub := &exchange{
 		m: x.m, method: e.method, rawQuery: u.RawQuery, host: x.host, entry: all,
 		header: http.Header{"Content-Type": {"application/fhir+json"}},
+	}
+	if e.unless != "" {
+		sub.header.Set("If-None-Exist", e.unless)
 	}
 	if e.resource != nil {
 		sub.doc, sub.hasDoc = e.resource, true

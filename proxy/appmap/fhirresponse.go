@@ -96,6 +96,9 @@ func (w *fhirWalk) resource(res *object, depth int) error {
 	for _, p := range n.patients {
 		w.patients = addPatient(w.patients, p)
 	}
+	if len(w.patients) > maxPatients {
+		return unreadable("too many patients are named")
+	}
 	if n.unclear {
 		w.nameless++
 	}

@@ -25,7 +25,7 @@ func checkParams(params url.Values) error {
 			return errUnmapped // :iterate fetches what nobody has decided
 		case base == "_format" && !slices.ContainsFunc(values, isJSONFormat):
 			return errUnmapped
-		case base == "_format" && len(distinct(values)) > 1:
+		case base == "_format" && slices.ContainsFunc(values, func(v string) bool { return v != values[0] }):
 			return malformed("_format is given more than once")
 		case strings.HasPrefix(name, "_") && !knownParam(base):
 			return errUnmapped
@@ -95,11 +95,15 @@ func (x *exchange) capture(name string) string {
 // searchParams joins the parameters of the query and of the form.
 func (x *exchange) searchParams() (url.Values, error) {
 	query, err := x.params()
-	if err != nil || x.method != http.MethodPost {
-		return query, err
+	if err != nil {
+		return nil, err
 	}
-	if mediaType(x.header) != "application/x-www-form-urlencoded" {
-		return nil, errUnmapped
+	posts := x.method == http.MethodPost
+	if posts != (mediaType(x.header) == "application/x-www-form-urlencoded") {
+		return nil, errUnmapped // some applications read a form with any method
+	}
+	if !posts {
+		return query, nil
 	}
 	form, err := x.formBody()
 	if err != nil {
@@ -162,6 +166,9 @@ func (s *searched) param(sc *scope, kind, base, modifier, value string) error {
 func (s *searched) addIDs(sc *scope, list string) error {
 	var ids []string
 	for value := range strings.SplitSeq(list, ",") {
+		if len(ids) > maxPatients {
+			return malformed("too many patients are named")
+		}
 		if isFHIRID(value) {
 			ids = appendNew(ids, value)
 			continue
@@ -192,7 +199,9 @@ func (s *searched) addNumbers(list string) error {
 		if n == "" {
 			return malformed("an NHS number must have ten digits")
 		}
-		numbers = appendNew(numbers, n)
+		if numbers = appendNew(numbers, n); len(numbers) > maxPatients {
+			return malformed("too many patients are named")
+		}
 	}
 	slices.Sort(numbers)
 	s.numbers = append(s.numbers, numbers)

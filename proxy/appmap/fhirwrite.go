@@ -97,12 +97,13 @@ func fhirWrite(x *exchange, a *proxy.Access) error {
 	if v, given := res.get("id"); id != "" && given && v != id {
 		return malformed("the body has another id than the address")
 	}
-	if err := x.ifNoneExist(); err != nil {
+	asked, err := x.ifNoneExist(kind)
+	if err != nil {
 		return err
 	}
 	if kind == "Patient" {
 		p := proxy.Patient{ID: id, NHSNumber: nhsOf(res)} // the server chooses the id of a new patient
-		a.Patients = addPatient(nil, p)
+		a.Patients = addPatient(asked.patients, p)
 		a.Certainty, a.Source, a.Hold = certaintyOf(a.Patients), audit.SourceBody, id == ""
 		if id != "" {
 			a.Source = audit.SourceURL
@@ -117,8 +118,11 @@ func fhirWrite(x *exchange, a *proxy.Access) error {
 	case !n.about:
 		return errUnmapped // reference data is not changed through this map
 	}
+	for _, p := range asked.patients {
+		n.patients = addPatient(n.patients, p)
+	}
 	a.Patients, a.Certainty, a.Source = n.patients, certaintyOf(n.patients), audit.SourceBody
-	a.Hold = len(n.patients) == 0
+	a.Hold = len(n.patients) == 0 || asked.about
 	return nil
 }
 
@@ -132,18 +136,27 @@ func hasSubject(m *Map, res *object) bool {
 	return false
 }
 
-// ifNoneExist checks the search of a conditional create, which tells whether
-// something exists.
-func (x *exchange) ifNoneExist() error {
-	text := x.header.Get("If-None-Exist")
-	if text == "" {
-		return nil
+// ifNoneExist reads the search of a conditional create. Its answer tells whether
+// something exists, and may be that of somebody else than the body speaks of:
+// it is held (GW-08).
+func (x *exchange) ifNoneExist(kind string) (named, error) {
+	texts := x.header.Values("If-None-Exist")
+	if len(texts) == 0 {
+		return named{}, nil
 	}
-	params, err := url.ParseQuery(strings.TrimPrefix(text, "?"))
-	if err != nil {
-		return malformed("If-None-Exist")
+	of, query, typed := strings.Cut(texts[0], "?")
+	if !typed {
+		of, query = "", texts[0]
 	}
-	return checkParams(params)
+	params, err := url.ParseQuery(query)
+	if err != nil || len(texts) > 1 || of != "" && of != kind {
+		return named{}, malformed("If-None-Exist")
+	}
+	if err := checkParams(params); err != nil {
+		return named{}, err
+	}
+	patients, err := x.searchPatients(kind, params)
+	return named{patients: patients, about: true}, err
 }
 
 // fhirPatch reads a JSON Patch (RFC 6902). It shows at most whom the resource

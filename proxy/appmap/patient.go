@@ -8,6 +8,9 @@ import (
 	"github.com/matron-epr/matron/proxy"
 )
 
+// maxPatients bounds what telling the patients of one exchange apart may cost.
+const maxPatients = 10_000
+
 // collect returns the patients that places name. Places without many speak of
 // one patient: two different ids there are an error, never a choice (GW-08).
 func collect(from []patientSource, x reader) ([]proxy.Patient, error) {
@@ -21,7 +24,9 @@ func collect(from []patientSource, x reader) ([]proxy.Patient, error) {
 		for _, text := range texts {
 			p := from[i].patient(text)
 			if from[i].many {
-				found = addPatient(found, p)
+				if found = addPatient(found, p); len(found) > maxPatients {
+					return nil, x.refuse("too many patients are named")
+				}
 				continue
 			}
 			if !agree(one, p) {

@@ -59,10 +59,10 @@ func (p pointer) nodes(found []any, n any) []any {
 func (p pointer) texts(found []string, n any) []string {
 	for _, n := range p.nodes(nil, n) {
 		if s, ok := scalarText(n); ok {
-			found = appendNew(found, s)
+			found = append(found, s)
 		}
 	}
-	return found
+	return distinct(found)
 }
 
 func scalarText(n any) (string, bool) {
