@@ -113,3 +113,26 @@ func cpuTime(b *testing.B) time.Duration {
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
+
+// BenchmarkRead measures reading blocks as large as those that are shipped.
+func BenchmarkRead(b *testing.B) {
+	const block = 20_000
+	cfg := config(b)
+	mustCreate(b, cfg)
+	j := mustOpen(b, cfg)
+	records := make([]*audit.Record, block)
+	for i := range records {
+		records[i] = sample("9000001")
+	}
+	mustAppend(b, j, records...)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for b.Loop() {
+		if got, err := j.Read(1, block); err != nil || len(got) != block {
+			b.Fatal(len(got), err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/block, "ns/record")
+	b.StopTimer()
+	mustClose(b, j)
+}

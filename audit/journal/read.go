@@ -97,31 +97,36 @@ func (j *Journal) position() position {
 // Where a record is damaged it returns those before, and next time the error.
 func (j *Journal) Read(from uint64, limit int) ([]audit.Record, error) {
 	from = max(from, 1)
-	var records []audit.Record
-	for durable := j.position(); len(records) < limit && from <= durable.seq; {
-		part, err := j.readSegment(from, limit-len(records), durable)
-		if err != nil {
-			if len(records)+len(part) > 0 {
-				return append(records, part...), nil
+	durable := j.position()
+	if limit <= 0 || from > durable.seq {
+		return nil, nil
+	}
+	whole := min(uint64(limit), durable.seq-from+1)
+	records := make([]audit.Record, 0, whole) // at once: records are large
+	for uint64(len(records)) < whole {
+		var err error
+		before := len(records)
+		if records, err = j.readSegment(records, from, limit, durable); err != nil {
+			if len(records) > 0 {
+				return records, nil
 			}
 			return nil, fmt.Errorf("read record %d: %w", from, err)
 		}
-		records = append(records, part...)
-		from += uint64(len(part))
+		from += uint64(len(records) - before) //nolint:gosec // it only grows
 	}
 	return records, nil
 }
 
-// readSegment returns up to limit records from the one segment that holds from.
-// With an error it returns the records before the mistake.
-func (j *Journal) readSegment(from uint64, limit int, durable position) (records []audit.Record, err error) {
+// readSegment appends the records from number from on that one segment holds,
+// until there are limit. With an error it returns the records before the mistake.
+func (j *Journal) readSegment(records []audit.Record, from uint64, limit int, durable position) (_ []audit.Record, err error) {
 	segment, at, ok := j.reads.find(from)
 	if !ok {
-		return nil, errors.New("older than the oldest segment")
+		return records, errors.New("older than the oldest segment")
 	}
 	f, end, err := j.dir.view(segmentName(segment))
 	if err != nil {
-		return nil, err
+		return records, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	if segment == durable.segment {
@@ -131,7 +136,7 @@ func (j *Journal) readSegment(from uint64, limit int, durable position) (records
 	for seq := at.seq; len(records) < limit && seq <= durable.seq; seq++ {
 		off := in.off
 		fr, err := in.next()
-		if errors.Is(err, io.EOF) && off == end && segment != durable.segment && len(records) > 0 {
+		if errors.Is(err, io.EOF) && off == end && segment != durable.segment && seq > from {
 			return records, nil // the next segment goes on
 		}
 		if err != nil {
@@ -149,7 +154,9 @@ func (j *Journal) readSegment(from uint64, limit int, durable position) (records
 		}
 		records = append(records, r)
 	}
-	j.reads.rest(segment, mark{seq: from + uint64(len(records)), off: in.off})
+	if n := len(records); n > 0 {
+		j.reads.rest(segment, mark{seq: records[n-1].Seq + 1, off: in.off})
+	}
 	return records, nil
 }
 
