@@ -254,7 +254,7 @@ func TestNoRoomNoStart(t *testing.T) {
 	s.copyPagesMap()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	c := exec.CommandContext(ctx, "/bin/sh", "-c", "ulimit -f 1024; exec \"$0\" serve -c \"$1\"", binary(t), s.config) //nolint:gosec // our own binary
+	c := exec.CommandContext(ctx, "/bin/sh", "-c", "ulimit -f 1024; exec \"$0\" serve -c \"$1\"", binary(t), s.config)
 	said, err := c.CombinedOutput()
 	if c.ProcessState.ExitCode() != exitFailure || !strings.Contains(string(said), "open journal") {
 		t.Errorf("%v, said %q", err, said)

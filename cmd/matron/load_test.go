@@ -120,7 +120,7 @@ func (s *site) records() []audit.Record {
 		s.t.Fatal(err)
 	}
 	defer func() { _ = j.Close() }()
-	records, err := j.Read(1, int(j.Committed())) //nolint:gosec // a test's journal is small
+	records, err := j.Read(1, int(j.Committed()))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -274,6 +274,9 @@ func exchange(client *http.Client, r *http.Request) (status int, got receipt, er
 		return 0, receipt{}, err
 	}
 	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode == http.StatusServiceUnavailable {
+		return res.StatusCode, receipt{}, nil // not recorded, and nothing is shown
+	}
 	// The header alone is an acknowledgement, whatever becomes of the body.
 	got, err = parseReceipt(res.Header.Get("Matron-Receipt"))
 	if err != nil {
@@ -336,7 +339,7 @@ func (w *shift) note(method string, status int, got receipt, err error) {
 // until waits until n more answers have been acknowledged.
 func (w *shift) until(n int) {
 	w.site.t.Helper()
-	want := w.acknowledged.Load() + uint64(n) //nolint:gosec // not negative
+	want := w.acknowledged.Load() + uint64(n)
 	w.site.eventually("staff get answers", func() error {
 		if got := w.acknowledged.Load(); got < want {
 			return fmt.Errorf("%d answers of %d", got, want)
@@ -350,12 +353,26 @@ func (w *shift) until(n int) {
 func (w *shift) undisturbed() {
 	w.site.t.Helper()
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	for _, err := range w.broken {
 		w.site.t.Errorf("a request was dropped: %v", err)
 	}
+	w.mu.Unlock()
+	w.asUsual()
+}
+
+// asUsual fails on any answer that staff do not get on a good day. A disk that
+// others keep busy may be too slow for a record: that is refused, and the log
+// says so each time.
+func (w *shift) asUsual() {
+	w.site.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	slow := len(w.site.log.with("record not durable"))
 	for answer, n := range w.answers {
-		if answer != "GET 200" && answer != "POST 201" {
+		switch {
+		case answer == "GET 200", answer == "POST 201", strings.HasSuffix(answer, " 0"):
+		case strings.HasSuffix(answer, " 503") && n <= slow:
+		default:
 			w.site.t.Errorf("%d answers %s", n, answer)
 		}
 	}

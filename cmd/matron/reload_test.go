@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -144,8 +145,7 @@ func (s *site) recorded() {
 	var got []change
 	revisions := map[audit.Kind]string{}
 	for _, r := range s.records() {
-		switch r.Kind {
-		case audit.KindStart, audit.KindStop, audit.KindConfigChange, audit.KindPolicyChange:
+		if slices.Contains([]audit.Kind{audit.KindStart, audit.KindStop, audit.KindConfigChange, audit.KindPolicyChange}, r.Kind) {
 			revisions[r.Kind] = r.PolicyRev
 			got = append(got, change{r.Kind, r.Detail[len(r.Detail)-1]})
 		}

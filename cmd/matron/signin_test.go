@@ -441,7 +441,7 @@ func (s *site) apiToken() (token string, claims map[string]any) {
 		AccessToken string `json:"access_token"`
 	}
 	decode(s.t, text, &got)
-	signed, err := jose.ParseSigned(got.AccessToken, []jose.SignatureAlgorithm{jose.RS256})
+	signed, err := jose.ParseSignedCompact(got.AccessToken, []jose.SignatureAlgorithm{jose.RS256})
 	if err != nil {
 		s.t.Fatalf("%v in %s", err, text)
 	}
