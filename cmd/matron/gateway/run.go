@@ -54,7 +54,7 @@ func (g *Gateway) Run(ctx context.Context, reload <-chan os.Signal) (err error) 
 	err = front.Wait()
 	stopBehind()
 	err = errors.Join(err, back.Wait())
-	// The proxy knows of limit events that no record counts yet.
+	// The stop is the last record, after the limit events that none counts yet.
 	return errors.Join(err, g.proxy.Close(), g.journal.Add(g.lifecycle(audit.KindStop)))
 }
 
