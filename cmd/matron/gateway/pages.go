@@ -137,6 +137,10 @@ func (g *Gateway) mode() string {
 	return "enforce"
 }
 
+// pageQuery bounds what one list of a page waits for. A page that says
+// "unknown" soon is better than one that nobody waits for.
+const pageQuery = 5 * time.Second
+
 // index is what pages ask of ClickHouse, or an error while there is none.
 type index struct{ office *backOffice }
 
@@ -145,6 +149,8 @@ func (i index) Accesses(ctx context.Context, q audit.Query) ([]audit.Access, err
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, pageQuery)
+	defer cancel()
 	return store.Accesses(ctx, q)
 }
 
@@ -153,6 +159,8 @@ func (i index) People(ctx context.Context, q audit.Query) ([]audit.PersonSummary
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, pageQuery)
+	defer cancel()
 	return store.People(ctx, q)
 }
 
@@ -161,5 +169,7 @@ func (i index) Rates(ctx context.Context, from, to time.Time, step time.Duration
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, pageQuery)
+	defer cancel()
 	return store.Rates(ctx, from, to, step)
 }
