@@ -81,6 +81,22 @@ func compare(ctx context.Context, o options, dir string) error {
 		}
 	}
 	report(o, stage, results)
+	return tellRefused(o, stage)
+}
+
+// tellRefused says how many requests got 503. More than a hundredth of them make
+// the figures worthless.
+func tellRefused(o options, s *stage) error {
+	all := int64(o.rounds) * int64(o.connections*50+o.requests+int(o.length.Seconds()*float64(o.rate)))
+	for _, p := range s.proxies {
+		n := p.refused.Load()
+		if n > all/100 {
+			return fmt.Errorf("%s refused %d of %d requests: the figures are worthless\n%s", p.name, n, all, s.said(p.name))
+		}
+		if n > 0 {
+			fmt.Printf("%s refused %d of %d requests, the disk being too slow for a moment.\n", p.name, n, all)
+		}
+	}
 	return nil
 }
 

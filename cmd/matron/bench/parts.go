@@ -50,7 +50,7 @@ func microseconds(n float64) time.Duration { return time.Duration(n * float64(ti
 
 // goBenchmarks runs benchmarks of a package; names come without "Benchmark".
 func goBenchmarks(ctx context.Context, folder, which, length string) (map[string]figures, error) {
-	c := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", which, "-benchtime", length, "-benchmem", folder) //nolint:gosec // fixed arguments
+	c := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", which, "-benchtime", length, "-benchmem", folder)
 	c.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := c.CombinedOutput()
 	if err != nil {

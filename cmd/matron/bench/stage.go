@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -69,10 +70,10 @@ func newStage(ctx context.Context, o options, dir string) (_ *stage, err error) 
 		return nil, err
 	}
 	s.proxies = []target{
-		s.target("bare", bare, bareAt, nil), s.target("bare-gogc", tuned, tunedAt, nil), s.target("caddy", caddy, caddyAt, nil),
+		s.target("bare", bare, bareAt), s.target("bare-gogc", tuned, tunedAt), s.target("caddy", caddy, caddyAt),
 	}
 	for name, address := range map[string]string{"upstream": upstream, "bare": bare, "bare-gogc": tuned, "caddy": caddy} {
-		if err := s.listening(name, address); err != nil {
+		if err := s.listening(ctx, name, address); err != nil {
 			return nil, err
 		}
 	}
@@ -84,9 +85,9 @@ func newStage(ctx context.Context, o options, dir string) (_ *stage, err error) 
 	return s, nil
 }
 
-func (s *stage) target(name, address string, pid int, header http.Header) target {
+func (s *stage) target(name, address string, pid int) target {
 	_, port, _ := net.SplitHostPort(address)
-	return target{name: name, base: "https://localhost:" + port, pid: pid, header: header, roots: s.roots}
+	return target{name: name, base: "https://localhost:" + port, pid: pid, roots: s.roots, refused: new(atomic.Int64)}
 }
 
 // start starts a process that ends with this one; its output goes to a log file.
@@ -107,7 +108,7 @@ func (s *stage) start(name string, env []string, program string, args ...string)
 
 // said is the end of what a process has printed.
 func (s *stage) said(name string) string {
-	raw, err := os.ReadFile(filepath.Join(s.dir, name+".log")) //nolint:gosec // a file of this run
+	raw, err := os.ReadFile(filepath.Join(s.dir, name+".log"))
 	if err != nil {
 		return ""
 	}
@@ -128,7 +129,7 @@ func (s *stage) caddy(program, address, upstream string) (int, error) {
 // matron starts the gateway with a real sign-in service and signs a nurse in.
 func (s *stage) matron(ctx context.Context, program, upstream string) (target, error) {
 	address := freeAddress()
-	t := s.target("matron", address, 0, nil)
+	t := s.target("matron", address, 0)
 	issuer, err := s.signInService(ctx, t.base)
 	if err != nil {
 		return t, err
@@ -143,7 +144,7 @@ func (s *stage) matron(ctx context.Context, program, upstream string) (target, e
 	if t.pid, err = s.start("matron", nil, program, "serve", "-c", file); err != nil {
 		return t, err
 	}
-	if err := s.listening("matron", address); err != nil {
+	if err := s.listening(ctx, "matron", address); err != nil {
 		return t, err
 	}
 	cookie, err := s.signIn(ctx, t.base)
@@ -249,10 +250,10 @@ func (s *stage) close() {
 }
 
 // listening waits until the process answers at address.
-func (s *stage) listening(name, address string) error {
+func (s *stage) listening(ctx context.Context, name, address string) error {
 	var last error
 	for range 300 {
-		c, err := net.DialTimeout("tcp", address, time.Second)
+		c, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", address)
 		if err == nil {
 			return c.Close()
 		}
