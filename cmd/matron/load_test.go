@@ -192,6 +192,7 @@ type receipt struct {
 	seq      uint64
 	leaf     string
 	patients []string
+	refusal  string // instead: why nothing was shown
 }
 
 // shift is staff at work: readers and writers over real HTTPS until they are
@@ -206,6 +207,7 @@ type shift struct {
 	mu       sync.Mutex
 	receipts []receipt      // guarded by mu
 	answers  map[string]int // guarded by mu: by method and status
+	refusals map[int]string // guarded by mu: the first of each status
 	broken   []error        // guarded by mu: requests without a whole answer
 }
 
@@ -213,7 +215,7 @@ type shift struct {
 func (s *site) work(people int) *shift {
 	s.t.Helper()
 	ctx, cancel := context.WithCancel(s.t.Context())
-	w := &shift{site: s, end: cancel, answers: map[string]int{}}
+	w := &shift{site: s, end: cancel, answers: map[string]int{}, refusals: map[int]string{}}
 	s.t.Cleanup(w.stop)
 	team := append(s.hospital.WithRole("doctor")[:people/2], s.hospital.WithRole("nurse")[:people-people/2]...)
 	for i, person := range team {
@@ -274,8 +276,9 @@ func exchange(client *http.Client, r *http.Request) (status int, got receipt, er
 		return 0, receipt{}, err
 	}
 	defer func() { _ = res.Body.Close() }()
-	if res.StatusCode == http.StatusServiceUnavailable {
-		return res.StatusCode, receipt{}, nil // not recorded, and nothing is shown
+	if res.StatusCode >= http.StatusBadRequest { // nothing is shown; asUsual judges
+		text, err := io.ReadAll(res.Body)
+		return res.StatusCode, receipt{refusal: string(text)}, err
 	}
 	// The header alone is an acknowledgement, whatever becomes of the body.
 	got, err = parseReceipt(res.Header.Get("Matron-Receipt"))
@@ -330,6 +333,9 @@ func (w *shift) note(method string, status int, got receipt, err error) {
 	if err != nil {
 		w.broken = append(w.broken, err)
 	}
+	if got.refusal != "" && w.refusals[status] == "" {
+		w.refusals[status] = got.refusal
+	}
 	if got.seq > 0 {
 		w.receipts = append(w.receipts, got)
 		w.acknowledged.Add(1)
@@ -360,21 +366,26 @@ func (w *shift) undisturbed() {
 	w.asUsual()
 }
 
-// asUsual fails on any answer that staff do not get on a good day. A disk that
-// others keep busy may be too slow for a record: that is refused, and the log
-// says so each time.
+// asUsual fails on any answer that staff do not get on a good day. A machine
+// that others keep busy may be too slow for a record or a decision: that is
+// refused, and the log says so each time.
 func (w *shift) asUsual() {
 	w.site.t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	slow := len(w.site.log.with("record not durable"))
+	starved := len(w.site.log.with("policy evaluation failed"))
 	for answer, n := range w.answers {
 		switch {
 		case answer == "GET 200", answer == "POST 201", strings.HasSuffix(answer, " 0"):
 		case strings.HasSuffix(answer, " 503") && n <= slow:
+		case strings.HasSuffix(answer, " 403") && n <= starved:
 		default:
 			w.site.t.Errorf("%d answers %s", n, answer)
 		}
+	}
+	if w.site.t.Failed() {
+		w.site.t.Logf("refusals: %v", w.refusals)
 	}
 	w.site.t.Logf("answers: %v", w.answers)
 }
