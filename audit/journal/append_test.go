@@ -221,7 +221,7 @@ func slow(t *testing.T) (j *Journal, d *disk, release func()) {
 	t.Helper()
 	cfg := config(t)
 	cfg.AppendTimeout = 0 // the default, 250 ms
-	cfg.Now = time.Now    //nolint:forbidigo // the bubble's clock
+	cfg.Now = time.Now   
 	d = newDisk(t, cfg.Dir)
 	cfg.wrap = d.wrap
 	mustCreate(t, cfg)
@@ -238,7 +238,7 @@ func TestSlowDiskIsNotDurable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j, _, release := slow(t)
 		defer release()
-		began := time.Now() //nolint:forbidigo // the bubble's clock
+		began := time.Now()
 		_, err := j.Append(t.Context(), &audit.Record{})
 		if took := time.Since(began); !errors.Is(err, audit.ErrNotDurable) || took != 250*time.Millisecond {
 			t.Errorf("append: %v after %v", err, took)

@@ -19,14 +19,14 @@ import (
 func BenchmarkAppend256(b *testing.B) {
 	bare := bareSync(b, 300)
 	cfg := config(b)
-	cfg.Now = time.Now //nolint:forbidigo // a benchmark measures real time
+	cfg.Now = time.Now
 	mustCreate(b, cfg)
 	j := mustOpen(b, cfg)
 	var left atomic.Int64
 	left.Store(int64(b.N))
 	var writers sync.WaitGroup
 	b.ResetTimer()
-	cpu, began := cpuTime(b), time.Now() //nolint:forbidigo // a benchmark measures real time
+	cpu, began := cpuTime(b), time.Now()
 	for range 256 {
 		writers.Go(func() {
 			r := sample("9000001")
@@ -54,7 +54,7 @@ func BenchmarkAppend256(b *testing.B) {
 // does not.
 func BenchmarkAppend1000(b *testing.B) {
 	cfg := config(b)
-	cfg.Now = time.Now //nolint:forbidigo // a benchmark measures real time
+	cfg.Now = time.Now
 	mustCreate(b, cfg)
 	j := mustOpen(b, cfg)
 	took := make([]time.Duration, b.N)
@@ -65,7 +65,7 @@ func BenchmarkAppend1000(b *testing.B) {
 	for i := range b.N {
 		<-tick.C
 		exchanges.Go(func() {
-			began := time.Now() //nolint:forbidigo // a benchmark measures real time
+			began := time.Now()
 			mustAppend(b, j, sample("9000001"))
 			took[i] = time.Since(began)
 			if err := j.Add(&audit.Record{Kind: audit.KindOutcome, Status: 200}); err != nil {
@@ -93,7 +93,7 @@ func bareSync(b *testing.B, n int) float64 {
 		b.Fatal(err)
 	}
 	record := sample("9000001").MarshalCanonical()
-	began := time.Now() //nolint:forbidigo // a benchmark measures real time
+	began := time.Now()
 	for i := range n {
 		if _, err := disk.WriteAt(record, int64(i*len(record))); err != nil {
 			b.Fatal(err)
