@@ -181,3 +181,60 @@ func TestInformationalResponsesAreDropped(t *testing.T) {
 		t.Errorf("reference and receipt are lost: %v", a.header)
 	}
 }
+
+// What all exchanges keep in memory together is bounded, and given back.
+func TestHeldResponsesShareABoundedMemory(t *testing.T) {
+	half, begun, goOn := lines(100, 0), make(chan struct{}), make(chan struct{})
+	w := build(t, func(rw http.ResponseWriter, r *http.Request) {
+		_, _ = rw.Write([]byte(half))
+		if r.URL.Path == "/first" {
+			_ = http.NewResponseController(rw).Flush()
+			close(begun)
+			<-goOn
+		}
+	}, func(c *proxy.Config) { c.Apps[0].Map, c.MaxKept = heldMap(), int64(len(half)*3/2) })
+	first := make(chan answer, 1)
+	go func() { first <- w.do("GET", "/first", "") }()
+	<-begun
+	// The gateway has the first half before long; until then others are served.
+	// What an exchange kept is given back before its outcome is recorded.
+	served := 0
+	for w.do("GET", "/second", "").status != http.StatusServiceUnavailable {
+		w.log.waitOutcome()
+		if served++; served > 2_000 {
+			t.Error("two responses were kept in the memory of one and a half")
+			break
+		}
+	}
+	w.log.waitOutcome()
+	close(goOn)
+	if a := <-first; a.status != 200 || a.body != half {
+		t.Errorf("first: %d and %d bytes", a.status, len(a.body))
+	}
+	w.log.waitOutcome()
+	for range 3 {
+		if a := w.do("GET", "/later", ""); a.status != 200 {
+			t.Errorf("later: %d %s", a.status, a.body)
+		}
+		w.log.waitOutcome()
+	}
+}
+
+func TestBodiesThatMapsReadShareTheBoundedMemory(t *testing.T) {
+	app := testMap{classify: func(r *http.Request, body func() ([]byte, error)) (proxy.Access, error) {
+		if _, err := body(); err != nil {
+			return proxy.Access{}, err
+		}
+		return readPatient(r, body)
+	}}
+	w := build(t, nil, func(c *proxy.Config) { c.Apps[0].Map, c.MaxKept = app, 1000 })
+	for _, row := range []struct{ size, status int }{{1000, 200}, {1001, 503}, {1000, 200}} {
+		if a := w.do("POST", "/patient/1", strings.Repeat("x", row.size)); a.status != row.status {
+			t.Errorf("%d bytes: got %d %s", row.size, a.status, a.body)
+		}
+		w.log.waitOutcome()
+	}
+	if w.forwarded() != 2 {
+		t.Errorf("%d requests reached the application", w.forwarded())
+	}
+}

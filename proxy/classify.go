@@ -72,8 +72,9 @@ func (x *exchange) readBody() ([]byte, error) {
 	if x.body == nil {
 		return nil, nil
 	}
-	whole, err := io.ReadAll(io.LimitReader(x.body, x.route.MaxHeld+1))
+	whole, err := io.ReadAll(metered{io.LimitReader(x.body, x.route.MaxHeld+1), x})
 	if err != nil {
+		x.body.err = err
 		return nil, err
 	}
 	if int64(len(whole)) > x.route.MaxHeld {
@@ -89,6 +90,9 @@ func (x *exchange) readBody() ([]byte, error) {
 func (x *exchange) bodyError() error {
 	if x.body == nil || x.body.err == nil {
 		return nil
+	}
+	if errors.Is(x.body.err, errBusy) {
+		return errBusy
 	}
 	if tooLong := (*http.MaxBytesError)(nil); errors.As(x.body.err, &tooLong) {
 		return errBodyTooLarge

@@ -88,6 +88,9 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// MaxHeader is the longest request header in bytes; default 32 KiB.
 	MaxHeader int
+	// MaxKept is how many bytes of held responses, and of request bodies that maps
+	// read, may be in memory at once; default 128 MiB.
+	MaxKept int64
 	// SessionCookie is never forwarded nor taken from an application; default
 	// "__Host-matron".
 	SessionCookie string
@@ -138,6 +141,7 @@ const (
 	defaultMaxBody  = 64 << 20
 	defaultHeader   = 32 << 10
 	defaultMaxHeld  = 16 << 20
+	defaultMaxKept  = 128 << 20
 	defaultTimeout  = 60 * time.Second
 	defaultCookie   = "__Host-matron"
 	ownPrefix       = "/.matron/"

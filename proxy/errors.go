@@ -46,6 +46,7 @@ var (
 	errUnreachable    = errors.New("application unreachable")
 	errTimeout        = errors.New("application too slow")
 	errBadResponse    = errors.New("application answered out of protocol")
+	errBusy           = errors.New("too much in memory")
 	errHeldTooLarge   = errors.New("held response too large")
 	errHeldUnreadable = errors.New("held response not understood")
 	errTruncated      = errors.New("response broken off")

@@ -36,6 +36,7 @@ type exchange struct {
 	deciding  time.Duration
 	recorded  time.Duration
 	body      *requestBody
+	kept      int64 // bytes of it and of a held response in memory
 
 	decided  bool // the decision record is durable
 	decision audit.Record

@@ -17,6 +17,7 @@ type Gateway struct {
 	routes  atomic.Pointer[[]*route] // longest prefix first; replaced whole by Swap
 	origins *http.CrossOriginProtection
 	floods  floods
+	kept    atomic.Int64 // bytes in memory, see Config.MaxKept
 	page    *template.Template
 }
 
@@ -35,6 +36,9 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	if cfg.MaxHeader <= 0 {
 		cfg.MaxHeader = defaultHeader
+	}
+	if cfg.MaxKept <= 0 {
+		cfg.MaxKept = defaultMaxKept
 	}
 	if cfg.SessionCookie == "" {
 		cfg.SessionCookie = defaultCookie

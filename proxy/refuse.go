@@ -83,6 +83,7 @@ func explanations() []explanation {
 		{errUnreachable, 502, "application-unreachable", "The application does not answer", "The gateway works, but the application behind it cannot be reached.", downtime},
 		{errTimeout, 504, "application-timeout", "The application takes too long", "The gateway works, but the application behind it did not answer in time.", downtime},
 		{errBadResponse, 502, "application-failed", "The application broke off", "The gateway works, but the application behind it ended the connection or sent something that is no answer.", again},
+		{errBusy, 503, "busy", "Too much at once", "The gateway is reading as much as it can for others just now.", again},
 		{errHeldTooLarge, 502, "response-too-large", "Too much at once", "The answer holds more than the gateway can check before showing it.", "Narrow the search and try again."},
 		{errHeldUnreadable, 502, "response-not-understood", "The answer could not be checked", "The gateway could not tell which patients the answer is about, so it shows nothing of it.", desk},
 		{errPatientUnknown, 403, "patient-unknown", "The gateway cannot tell whose data this is", "What the application answered may hold a patient's data, but nothing says whose, so it could not be written down.", "Open it from the patient's own page, or tell the service desk the reference below."},

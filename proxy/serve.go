@@ -170,6 +170,7 @@ func (x *exchange) locate() error {
 // response that looks whole, and the outcome is recorded.
 func (x *exchange) end() {
 	p := recover()
+	x.letGo()
 	abort := p != nil && x.recovered(p)
 	x.recordOutcome()
 	x.observe()

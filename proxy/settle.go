@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -94,9 +95,12 @@ func (x *exchange) hold(res *http.Response) ([]byte, error) {
 	}
 	var b bytes.Buffer
 	if res.ContentLength > 0 {
-		b.Grow(int(res.ContentLength) + bytes.MinRead)
+		b.Grow(int(min(res.ContentLength, growAtOnce)) + bytes.MinRead)
 	}
-	if _, err := b.ReadFrom(io.LimitReader(res.Body, limit+1)); err != nil {
+	if _, err := b.ReadFrom(metered{io.LimitReader(res.Body, limit+1), x}); err != nil {
+		if errors.Is(err, errBusy) {
+			return nil, errBusy
+		}
 		if x.r.Context().Err() != nil {
 			return nil, errClientGone
 		}
