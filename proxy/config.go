@@ -110,6 +110,10 @@ type Config struct {
 	// Service and Organisation stand at the head of refusal pages; default
 	// "Matron" and nothing.
 	Service, Organisation string
+	// StrictTransport tells browsers to come back over TLS only, for a year. Not
+	// for trials on this machine: there it would bind every other service on the
+	// same host name.
+	StrictTransport bool
 	// Location is of the times that people read; default UTC.
 	Location *time.Location
 	// Observe is told of every exchange when it has ended; nil for nobody. It

@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,6 +37,18 @@ func TestUnclaimedPathsLeadHomeAndLeaveNoRecord(t *testing.T) {
 				t.Errorf("%d decisions recorded", len(decisions))
 			}
 		})
+	}
+}
+
+func TestBrowsersComeBackOverTLS(t *testing.T) {
+	for _, strict := range []bool{true, false} {
+		w := build(t, nil, func(c *proxy.Config) { c.StrictTransport = strict })
+		want := map[bool][]string{true: {"max-age=31536000"}}[strict]
+		for _, path := range []string{"/patient/1", "/.matron/sign-in", "/a;b"} {
+			if got := w.do("GET", path, "").header.Values("Strict-Transport-Security"); !slices.Equal(got, want) {
+				t.Errorf("strict %v, %s: %q", strict, path, got)
+			}
+		}
 	}
 }
 

@@ -234,7 +234,7 @@ func (g *Gateway) openProxy(context.Context) error {
 		Voucher: g.voucher, TrustedProxies: trusted, MaxHeader: g.cfg.Listen.MaxHeaderBytes, SignInPath: "/.matron/sign-in",
 		Public: public, PublicPaths: paths, Observe: g.metrics.observe,
 		Home: g.cfg.Home, Service: g.cfg.Branding.ServiceName, Organisation: g.cfg.Branding.Organisation,
-		Location: g.detection.location,
+		Location: g.detection.location, StrictTransport: g.cfg.TLS.Mode != "local",
 	})
 	return err
 }
