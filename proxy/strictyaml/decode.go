@@ -66,6 +66,7 @@ func (d *Document) list(n ast.Node, path string, v reflect.Value) {
 		d.add(n, path, "must be a list: put each entry on a line of its own after \"- \"")
 		return
 	}
+	v.SetZero() // a list that is given replaces the default one
 	for i, item := range seq.Values {
 		fresh := reflect.New(v.Type().Elem()).Elem()
 		d.value(item, fmt.Sprintf("%s[%d]", path, i), fresh)

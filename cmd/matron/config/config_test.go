@@ -83,3 +83,14 @@ func TestEveryMistakeAtOnce(t *testing.T) {
 		t.Errorf("%d lines, want 4 (the missing map counts):\n%s", n, err)
 	}
 }
+
+func TestAListReplacesItsDefault(t *testing.T) {
+	src := strings.Replace(good, "client_id: matron", "client_id: matron\n  scopes: [profile, roles]", 1)
+	c, err := Parse("matron.yaml", []byte(src))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(c.SignIn.Scopes, " "); got != "profile roles" {
+		t.Errorf("scopes %q", got)
+	}
+}
