@@ -32,6 +32,15 @@ func (x *exchange) forward() error {
 	return nil
 }
 
+// sent is the request as the application will see it: what a token is bound to.
+func (x *exchange) sent() *http.Request {
+	u := *x.r.URL
+	u.Path, u.RawPath = x.route.base+u.Path, ""
+	out := *x.asked(x.r)
+	out.URL = &u
+	return &out
+}
+
 // vouch makes the token that tells the application who is asking. On error:
 // nothing is forwarded, since the application would not know whom it serves
 // (GW-07).
@@ -43,7 +52,7 @@ func (x *exchange) vouch() error {
 	if voucher == nil || x.route.Upstream == nil {
 		return nil
 	}
-	token, err := voucher.Vouch(x.subject, x.id, x.asked(x.r))
+	token, err := voucher.Vouch(x.subject, x.id, x.sent())
 	if err != nil {
 		x.g.cfg.Logger.LogAttrs(x.r.Context(), slog.LevelError, "identity token not made",
 			slog.String("request", x.id), slog.Any("error", err))

@@ -206,11 +206,18 @@ func (s *site) stop() {
 // as signs a member of staff with this role in.
 func (s *site) as(role string) *http.Client {
 	s.t.Helper()
-	c, err := staff.Enter(s.t.Context(), s.url, s.roots, s.hospital.WithRole(role)[0].Person, "/.matron/")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return c
+	return s.enter(s.hospital.WithRole(role)[0].Person)
+}
+
+// enter signs one person in. A sign-in that a slow disk could not record is
+// refused, and tried again.
+func (s *site) enter(person string) (client *http.Client) {
+	s.t.Helper()
+	s.eventually("sign in", func() (err error) {
+		client, err = staff.Enter(s.t.Context(), s.url, s.roots, person, "/.matron/")
+		return err
+	})
+	return client
 }
 
 // send sends one request, to the gateway or to a whole address, and returns

@@ -24,7 +24,6 @@ import (
 	"github.com/matron-epr/matron/audit/journal"
 	"github.com/matron-epr/matron/cmd/matron/config"
 	"github.com/matron-epr/matron/cmd/matron/demo/fhirepr"
-	"github.com/matron-epr/matron/cmd/matron/demo/staff"
 	"github.com/matron-epr/matron/cmd/matron/gateway"
 	gatewaysignin "github.com/matron-epr/matron/proxy/signin"
 )
@@ -219,10 +218,7 @@ func (s *site) work(people int) *shift {
 	s.t.Cleanup(w.stop)
 	team := append(s.hospital.WithRole("doctor")[:people/2], s.hospital.WithRole("nurse")[:people-people/2]...)
 	for i, person := range team {
-		client, err := staff.Enter(ctx, s.url, s.roots, person.Person, "/.matron/")
-		if err != nil {
-			s.t.Fatal(err)
-		}
+		client := s.enter(person.Person)
 		w.wg.Go(func() {
 			for n := i; ctx.Err() == nil; n++ {
 				w.task(ctx, client, n)

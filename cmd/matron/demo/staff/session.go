@@ -30,8 +30,8 @@ func Enter(ctx context.Context, gateway string, roots *x509.CertPool, person, la
 	if _, at, err = visit(ctx, client, http.MethodPost, chosen, strings.NewReader(form.Encode())); err != nil {
 		return nil, err
 	}
-	if !strings.HasPrefix(at.String(), gateway) {
-		return nil, fmt.Errorf("sign in: ended at %s", at)
+	if !strings.HasPrefix(at.String(), gateway+landing) {
+		return nil, fmt.Errorf("sign in: ended at %s and not at %s", at.Redacted(), landing)
 	}
 	return client, nil
 }
