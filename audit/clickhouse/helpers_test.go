@@ -22,7 +22,7 @@ const shipperArg = "ship"
 
 func TestMain(m *testing.M) {
 	if enginetest.IsChild() {
-		os.Exit(engine.Child(os.Stdin, os.Stderr)) //nolint:forbidigo // the child's life
+		os.Exit(engine.Child(os.Stdin, os.Stderr))
 	}
 	if len(os.Args) > 1 && os.Args[1] == shipperArg {
 		shipAll(os.Args[2], os.Args[3], os.Args[4])
@@ -90,7 +90,7 @@ func newDisk(t testing.TB) *disk {
 }
 
 func journalConfig(dir string) journal.Config {
-	return journal.Config{Dir: filepath.Join(dir, "journal"), Source: "gw1", Site: "RBA", Now: time.Now, AppendTimeout: time.Minute} //nolint:forbidigo // a test's clock
+	return journal.Config{Dir: filepath.Join(dir, "journal"), Source: "gw1", Site: "RBA", Now: time.Now, AppendTimeout: time.Minute}
 }
 
 func (d *disk) config() journal.Config { return journalConfig(d.dir) }
@@ -152,7 +152,7 @@ func (d *disk) shipper(s *clickhouse.Store, change func(*clickhouse.ShipperConfi
 
 func shipperConfig(s *clickhouse.Store, j clickhouse.Source, l clickhouse.Ledger, entries [][]byte) clickhouse.ShipperConfig {
 	return clickhouse.ShipperConfig{
-		Store: s, Source: j, Ledger: l, Entries: entries, Log: discard(), Now: time.Now, //nolint:forbidigo // a test's clock
+		Store: s, Source: j, Ledger: l, Entries: entries, Log: discard(), Now: time.Now,
 		BlockRows: 500, MaxDelay: time.Millisecond, VerifyEvery: 300 * time.Millisecond, BackOff: 5 * time.Millisecond,
 	}
 }

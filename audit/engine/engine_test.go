@@ -29,7 +29,7 @@ const parentArg = "engine-parent"
 
 func TestMain(m *testing.M) {
 	if enginetest.IsChild() {
-		os.Exit(engine.Child(os.Stdin, os.Stderr)) //nolint:forbidigo // the child's life
+		os.Exit(engine.Child(os.Stdin, os.Stderr))
 	}
 	if len(os.Args) > 1 && os.Args[1] == parentArg {
 		parent(os.Args[2], os.Args[3])

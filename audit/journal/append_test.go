@@ -221,7 +221,7 @@ func slow(t *testing.T) (j *Journal, d *disk, release func()) {
 	t.Helper()
 	cfg := config(t)
 	cfg.AppendTimeout = 0 // the default, 250 ms
-	cfg.Now = time.Now   
+	cfg.Now = time.Now
 	d = newDisk(t, cfg.Dir)
 	cfg.wrap = d.wrap
 	mustCreate(t, cfg)
