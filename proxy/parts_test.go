@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/policy"
@@ -105,5 +106,23 @@ func TestDataOfNobodyIsNotReleased(t *testing.T) {
 				t.Errorf("patients %+v, want one that says unknown", p)
 			}
 		})
+	}
+}
+
+func TestFloodOfSignInsIsRefused(t *testing.T) {
+	w := build(t, nil, func(c *proxy.Config) {
+		c.Limiter = limiterFunc(func(s policy.Subject, kind proxy.LimitKind) (time.Duration, bool) {
+			return 3 * time.Second, kind != proxy.SignInKind || s.Sub != "127.0.0.1"
+		})
+	})
+	if a := w.do("GET", "/.matron/sign-in?return=/", "", navigate); a.status != 429 || a.header.Get("Retry-After") != "3" ||
+		strings.Contains(a.body, "public ") {
+		t.Errorf("got %d %q, want 429", a.status, a.body)
+	}
+	if a := w.do("GET", "/.matron/assets/x", ""); a.status != 200 {
+		t.Errorf("assets: got %d, want 200", a.status)
+	}
+	if l := w.log.kinds(audit.KindLimit); len(l) != 1 || l[0].ClientIP != "127.0.0.1" {
+		t.Errorf("limit records %+v, want one", l)
 	}
 }

@@ -103,6 +103,9 @@ const (
 	// a Sub (the address) and no Issuer. The count decides only how the refusals
 	// are recorded, never what the client gets.
 	Anonymous LimitKind = "anonymous"
+	// SignInKind counts sign-ins begun, by address: each leaves something in the
+	// store, so that a flood of them must not push out those of other people.
+	SignInKind LimitKind = "sign-in"
 )
 
 // Identifier proves who sent a request. proxy/signin has the OpenID Connect one.

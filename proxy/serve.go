@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+
+	"github.com/matron-epr/matron/policy"
 )
 
 // ServeHTTP takes one request through its life. An OUTCOME record follows
@@ -93,6 +95,10 @@ func (x *exchange) servedPublic() bool {
 			x.turnAway(errCrossOrigin)
 			return true
 		}
+		if err := x.mayBeginSignIn(path); err != nil {
+			x.turnAway(err)
+			return true
+		}
 		x.r.Body = http.MaxBytesReader(x.w, x.r.Body, 1<<20)
 		x.g.cfg.Public.ServeHTTP(x, x.r)
 	default:
@@ -121,6 +127,18 @@ func (x *exchange) answerUnclaimed(path string) {
 	x.w.Header().Set("Cache-Control", "no-store")
 	x.w.Header().Set("Location", x.g.cfg.Home)
 	x.WriteHeader(http.StatusSeeOther)
+}
+
+// mayBeginSignIn refuses more sign-ins from one address than a whole hospital
+// begins (GW-02).
+func (x *exchange) mayBeginSignIn(path string) error {
+	if path != x.g.cfg.SignInPath {
+		return nil
+	}
+	if wait, ok := x.g.cfg.Limiter.Take(policy.Subject{Sub: x.ip}, SignInKind); !ok {
+		return limitedError{wait}
+	}
+	return nil
 }
 
 // identify finds out who asks. On error: nobody (GW-07).

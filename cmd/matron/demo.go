@@ -34,6 +34,7 @@ func newDemo() *cobra.Command {
 	c.Flags().BoolVar(&asJSON, "json", false, "print the counts as JSON")
 	c.Flags().BoolVar(&verbose, "verbose", false, "show the technical log on the terminal")
 	c.Flags().IntVar(&o.Port, "port", -1, "port of the gateway; 0 takes any free one (default 8443, or any free one with --for)")
+	c.Flags().Lookup("port").DefValue = "0" // the text says which
 	c.Flags().Float64Var(&o.Rate, "rate", 0, "application requests a second over all staff (default 5)")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if o.Port < 0 {

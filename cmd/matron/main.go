@@ -72,7 +72,7 @@ func newRoot() *cobra.Command {
 			"  matron init -c matron.yaml               make the journal, databases and keys\n" +
 			"  matron check-config -c matron.yaml       find every mistake in the configuration\n" +
 			"  matron serve -c matron.yaml              run the gateway\n" +
-			"  matron audit who --patient 9990000018    who viewed this record?",
+			"  matron audit who --patient P0042         who viewed this record?",
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},

@@ -66,6 +66,8 @@ func DefaultRates() map[proxy.LimitKind]Rate {
 		proxy.Bulk:          {PerSecond: 0.2, Burst: 10},
 		proxy.MachineClient: {PerSecond: 50, Burst: 500},
 		proxy.Anonymous:     {PerSecond: 20, Burst: 300},
+		// A whole hospital may stand behind one address when a shift begins.
+		proxy.SignInKind: {PerSecond: 5, Burst: 600},
 	}
 }
 
