@@ -253,10 +253,10 @@ func (g *Gateway) publicRoutes() (http.Handler, []string) {
 	return mux, append(signInPaths, "/.matron/keys", "/.matron/assets/")
 }
 
-// readSecret reads a secret that nobody else may read, without the line end
-// that editors add.
+// readSecret reads a secret that the operator put there and nobody else may
+// read, without the line end that editors add.
 func readSecret(path string) (string, error) {
-	raw, err := readKey(path)
+	raw, err := readPrivate(path)
 	if err != nil {
 		return "", err
 	}

@@ -71,6 +71,15 @@ func (o *backOffice) status() clickhouse.Status {
 	return clickhouse.Status{Lag: o.journal.Committed()}
 }
 
+// indexedTo is the time until which every record can be searched; zero while
+// nobody knows.
+func (o *backOffice) indexedTo() time.Time {
+	if o.shipper.Load() == nil {
+		return time.Time{}
+	}
+	return o.now().Add(-o.status().LagAge)
+}
+
 // run keeps the back office going until ctx ends.
 func (o *backOffice) run(ctx context.Context) error {
 	wait := time.Second

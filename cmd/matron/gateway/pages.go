@@ -113,7 +113,7 @@ func (g *Gateway) health(context.Context) dashboards.Health {
 	h := dashboards.Health{
 		Mode: g.mode(), ModeSince: g.started, PolicyRev: g.policy.Revision(),
 		Journal: dashboards.StateOK, JournalSeq: stats.Committed,
-		Index: dashboards.StateFailed, Waiting: shipped.Lag, IndexedTo: g.now().Add(-shipped.LagAge),
+		Index: dashboards.StateFailed, Waiting: shipped.Lag, IndexedTo: g.office.indexedTo(),
 		DetectedAt: g.detection.finished(),
 	}
 	if g.journal.Healthy() != nil {

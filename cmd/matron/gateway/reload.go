@@ -5,9 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
-	"slices"
+	"reflect"
 	"sync"
 	"time"
 
@@ -105,21 +104,15 @@ func (g *Gateway) recordReload(ctx context.Context, before, hash string) {
 	}
 }
 
-// needsRestart names the settings that a reload cannot take in.
+// needsRestart names the settings that a reload cannot take in: all but the
+// applications. A setting that is added later counts by itself, so that none is
+// ever ignored without a word.
 func needsRestart(old, fresh config.Config) error {
-	fixed := func(c config.Config) map[string]string {
-		return map[string]string{
-			"site": c.Site, "source": c.Source, "data_dir": c.DataDir, "external_url": c.ExternalURL,
-			"listen": fmt.Sprint(c.Listen), "admin": fmt.Sprint(c.Admin), "tls": fmt.Sprint(c.TLS), "sign_in": fmt.Sprint(c.SignIn),
-			"policy": fmt.Sprint(c.Policy), "limits": fmt.Sprint(c.Limits), "clickhouse": fmt.Sprint(c.ClickHouse),
-			"detection": fmt.Sprint(c.Detection), "branding": fmt.Sprint(c.Branding), "log": fmt.Sprint(c.Log),
-		}
-	}
 	var errs []error
-	now := fixed(fresh)
-	before := fixed(old)
-	for _, name := range slices.Sorted(maps.Keys(before)) {
-		if now[name] != before[name] {
+	before, after := reflect.ValueOf(old), reflect.ValueOf(fresh)
+	for i := range before.NumField() {
+		name := before.Type().Field(i).Tag.Get("yaml")
+		if name != "applications" && !reflect.DeepEqual(before.Field(i).Interface(), after.Field(i).Interface()) {
 			errs = append(errs, fmt.Errorf("%s has changed: that needs a restart", name))
 		}
 	}

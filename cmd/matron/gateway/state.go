@@ -84,19 +84,25 @@ func writeKey(path string) error {
 	return os.WriteFile(path, key, 0o600)
 }
 
-// readKey reads a key that nobody else may read.
+// readKey reads a key that Init made.
 func readKey(path string) ([]byte, error) {
-	info, err := os.Stat(path)
+	key, err := readPrivate(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s is missing: %w", path, ErrNotInitialised)
 	}
+	return key, err
+}
+
+// readPrivate reads a file that nobody else may read.
+func readPrivate(path string) ([]byte, error) {
+	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("%s can be read by others: run chmod 600 on it", path)
 	}
-	return os.ReadFile(path) //nolint:gosec // a path below the data folder
+	return os.ReadFile(path) //nolint:gosec // below the data folder, or named by the operator
 }
 
 // openDatabase opens the relational store. Pragmas stand in the DSN, so that
