@@ -24,7 +24,8 @@ type Log interface {
 
 	// Add puts the records into the next group commit and returns without
 	// waiting for it. They are written in order, after everything appended
-	// before, and are on stable storage before Close returns. It fails only
-	// when the log no longer takes records.
+	// before, and are on stable storage before Close returns. On error none
+	// of them was taken: the log is closed or sealed, its disk is too far behind,
+	// or a record is too large.
 	Add(records ...*Record) error
 }

@@ -65,7 +65,7 @@ type Subject struct {
 	Assurance    int       // authentication assurance level 1 to 3; 0 unknown
 	AuthTime     time.Time // when the identity was proved; zero if not asserted
 	Session      string    // one-way hash of the session id, or "" for bearer tokens
-	Token        string    // jti of a bearer token, or its last 32 characters hashed; "" for sessions
+	Token        string    // jti of a bearer token, or the first 32 hex digits of its SHA-256; "" for sessions
 	Machine      bool      // an API client acting for itself, not a person
 }
 

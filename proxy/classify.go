@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 
 	"github.com/matron-epr/matron/audit"
@@ -20,10 +21,12 @@ func (x *exchange) classify() error {
 		if cause := x.bodyError(); cause != nil {
 			return cause
 		}
+		x.g.cfg.Logger.LogAttrs(x.r.Context(), slog.LevelWarn, "request does not fit the map",
+			slog.String("request", x.id), slog.String("app", x.route.Name), slog.Any("error", err))
 		return errUnclassifiable
 	}
 	if a.Rule == "" { // unmapped: nothing else in it can be relied on
-		a = Access{Certainty: audit.Unknown, Deny: a.Deny}
+		a = Access{Certainty: audit.Unknown, Deny: a.Deny, Redact: a.Redact}
 	}
 	if a.Certainty == "" {
 		a.Certainty = audit.Unknown

@@ -163,7 +163,11 @@ func (x *exchange) reasons(e explanation) []policy.Reason {
 	if (e.is(errDenied) || e.is(errChallenged)) && len(x.answer.Reasons) > 0 {
 		return x.answer.Reasons
 	}
-	return []policy.Reason{{Code: e.code, Text: e.text, Remedy: e.remedy}}
+	remedy := e.remedy
+	if x.fateUnknown() { // never "try again" beside it (GW-05)
+		remedy = "Check the record before repeating it, and tell the service desk the reference."
+	}
+	return []policy.Reason{{Code: e.code, Text: e.text, Remedy: remedy}}
 }
 
 // renderPage makes the page for a person.

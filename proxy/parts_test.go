@@ -75,6 +75,19 @@ func TestSecretParametersStayOutOfTheRecord(t *testing.T) {
 	}
 }
 
+func TestSecretsOfUnmappedRequestsStayOutOfTheRecord(t *testing.T) {
+	w := build(t, say("ok"), func(c *proxy.Config) {
+		c.Apps[0].Map = testMap{classify: func(*http.Request, func() ([]byte, error)) (proxy.Access, error) {
+			return proxy.Access{Redact: []string{"token"}}, nil
+		}}
+	})
+	w.do("GET", "/nowhere?token=hunter2", "")
+	w.log.waitOutcome()
+	if d := w.log.kinds(audit.KindDecision); len(d) != 1 || d[0].Query != "token=redacted" {
+		t.Errorf("decisions %+v, want the token redacted", d)
+	}
+}
+
 // TestDataOfNobodyIsNotReleased: a response of which nobody can tell the patient
 // goes on in observe mode alone.
 func TestDataOfNobodyIsNotReleased(t *testing.T) {

@@ -43,12 +43,16 @@ func (x *exchange) decidedBy(records []*audit.Record) error {
 	return nil
 }
 
-// nameAnswer puts the reference and the receipt on the answer. The reverse proxy
+// nameAnswer puts what every answer carries on it, the reference and the receipt
+// among it. The reverse proxy
 // empties the header after each informational response, so that they are set
 // again before the real one.
 func (x *exchange) nameAnswer() {
 	h := x.w.Header()
 	h[requestHeader] = []string{x.id}
+	if x.g.cfg.StrictTransport {
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
 	if x.decided {
 		h[receiptHeader] = []string{formatReceipt(x.receipt)}
 	}

@@ -150,7 +150,7 @@ func (x *exchange) answerWith(e explanation, cause error) {
 	}
 	challengeBearer(h, e)
 	switch e.code {
-	case "ambiguous-framing", "malformed", "body-too-large", "body-broken":
+	case "ambiguous-framing", "body-too-large", "body-broken":
 		h.Set("Connection", "close") // where the next request begins is not certain
 	}
 	x.send(e)

@@ -17,7 +17,8 @@ type Map interface {
 	// bounded, and leaves it readable for the upstream; a map calls it only
 	// where it needs to, since a body that is not asked for is streamed.
 	// A request that no rule matches yields an Access with an empty Rule, never
-	// an error; an error means that the request is malformed (400).
+	// an error; an error means that the request is malformed (400). Errors of
+	// Classify are logged: they hold no patient data.
 	Classify(r *http.Request, body func() ([]byte, error)) (Access, error)
 
 	// Settle reads a response that was held back because Access.Hold said so

@@ -28,9 +28,6 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x.ip, x.scheme = origin(r, g.cfg.TrustedProxies)
 	x.r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	x.nameAnswer()
-	if g.cfg.StrictTransport {
-		w.Header().Set("Strict-Transport-Security", "max-age=31536000")
-	}
 	return x
 }
 

@@ -185,6 +185,9 @@ func TestApplicationThatFailsGetsAClearPageAndAnOutcome(t *testing.T) {
 				if want := row.unknown && method == "PUT"; warned != want {
 					t.Errorf("page warns of an unknown fate: %v, want %v", warned, want)
 				}
+				if warned && strings.Contains(a.body, "Try again") {
+					t.Errorf("page says both: %s", a.body)
+				}
 				o := w.log.waitOutcome()
 				if o.Error != row.code || o.Status != uint64(row.status) || o.Outcome != audit.SeriousFailure {
 					t.Errorf("outcome %+v, want %s", o, row.code)

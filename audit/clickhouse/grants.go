@@ -2,9 +2,10 @@ package clickhouse
 
 import "strings"
 
-const grants = `-- Two users of least privilege. Put passwords in place of the dots, run this
--- as an administrator after "matron audit migrate", and keep the passwords in
--- files that only the gateway's user can read.
+const grants = `-- Two users of least privilege. Put passwords in place of the dots and run this
+-- as an administrator, once the gateway has made database {{database}} and its
+-- tables with an account that may. Keep the passwords in files that only the
+-- gateway's user can read.
 
 -- The shipper adds records and counts them. It cannot change or delete one.
 CREATE USER IF NOT EXISTS matron_shipper IDENTIFIED WITH sha256_password BY '...';

@@ -207,8 +207,12 @@ func newAuditGrants() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		c.Println(clickhouse.Grants(cfg.ClickHouse.Database))
-		return nil
+		sql, err := clickhouse.Grants(cfg.ClickHouse.Database)
+		if err != nil {
+			return failure{exitConfig, err}
+		}
+		_, err = fmt.Fprint(c.OutOrStdout(), sql)
+		return err
 	}
 	return c
 }

@@ -93,9 +93,6 @@ func Load(nameOrPath string) (*Map, error) {
 // App returns the name of the application that the map describes.
 func (m *Map) App() string { return m.app }
 
-// Base returns the path prefix that is cut off before rules are matched.
-func (m *Map) Base() string { return m.base }
-
 // WithBase returns a copy of the map for an application that is mounted at
 // base, e.g. "/fhir" or "" for the root. Classify gets the path as the client
 // sent it and cuts base off; a path outside base is unmapped. origins are the

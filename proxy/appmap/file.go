@@ -5,8 +5,8 @@ package appmap
 type file struct {
 	// App names the application.
 	App string `yaml:"app"`
-	// Base is the path under which the application is mounted; the
-	// configuration may say another one.
+	// Base is the path that is cut off when a map is tried by itself; the gateway
+	// cuts off the prefix of its configuration instead.
 	Base string `yaml:"base"`
 	// Deny is the form of refusals: problem, operation-outcome, or absent for
 	// whatever the client accepts.
@@ -38,8 +38,8 @@ type ruleFile struct {
 	Patient []patientFile `yaml:"patient"`
 	// NoPatient says that the exchange concerns no patient at all.
 	NoPatient bool `yaml:"no-patient"`
-	// Phase is request (the default) or response: hold the response until the
-	// patients that it names are recorded.
+	// Phase may be written for clarity; response or use alone decides whether the
+	// response is held.
 	Phase string `yaml:"phase"`
 	// Response says where the response names patients.
 	Response *responseFile `yaml:"response"`

@@ -53,32 +53,6 @@ type condition struct {
 	want string // "*" present, "!" absent, else the exact text
 }
 
-// Rule describes a rule to people.
-type Rule struct {
-	ID       string
-	Methods  []string
-	Path     string
-	Action   string // literal or place
-	Area     string
-	Use      string // built-in extractor, "" for none
-	Response bool   // the response is held and read
-}
-
-// Rules returns the rules in the order in which they are tried.
-func (m *Map) Rules() []Rule {
-	list := make([]Rule, len(m.rules))
-	for i, r := range m.rules {
-		list[i] = Rule{
-			ID: r.id, Methods: slices.Clone(r.methods), Path: r.pattern.text,
-			Action: r.action.String(), Area: r.area.String(), Response: r.holds(),
-		}
-		if r.extractor != nil {
-			list[i].Use = r.extractor.name
-		}
-	}
-	return list
-}
-
 func (r *rule) holds() bool {
 	return r.response != nil || r.extractor != nil && r.extractor.response != nil
 }

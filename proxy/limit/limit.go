@@ -1,10 +1,11 @@
 // Package limit counts actions per person, session and kind with token buckets.
 //
-// It never counts by address alone, so that a ward behind one address is not
-// locked out by one machine on it (hazard GW-03), and it never refuses
-// interactive care: that is slowed, by a bounded time. Memory is bounded; a
-// bucket is forgotten once it is full again, which changes no answer. A Limiter
-// is safe for concurrent use and starts no goroutine.
+// It counts by person and session; by address only what nobody who is signed in
+// does (proxy.Anonymous, proxy.SignInKind), with room for a whole hospital behind
+// one (hazard GW-03). It never refuses interactive care: that is slowed, by a
+// bounded time. Memory is bounded: a bucket is forgotten once it is full again,
+// which changes no answer, and at the bound sooner. A Limiter is safe for
+// concurrent use and starts no goroutine.
 package limit
 
 import (

@@ -25,7 +25,13 @@ func openLedger(path, source string, limit int) (*journal.Ledger, [][]byte, erro
 		return nil, nil, errors.Join(err, ledger.Close())
 	}
 	fresh := path + ".new"
-	if err := errors.Join(ledger.Close(), os.RemoveAll(fresh), writeLedger(fresh, short), os.Rename(fresh, path)); err != nil {
+	if err := errors.Join(ledger.Close(), os.RemoveAll(fresh)); err != nil {
+		return nil, nil, err
+	}
+	if err := writeLedger(fresh, short); err != nil {
+		return nil, nil, err // the long one is still in place
+	}
+	if err := os.Rename(fresh, path); err != nil {
 		return nil, nil, err
 	}
 	return journal.OpenLedger(path)

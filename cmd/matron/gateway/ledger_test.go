@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -27,5 +28,25 @@ func TestLongLedgerIsCondensed(t *testing.T) {
 		if err := ledger.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+func TestLedgerThatCannotBeCondensedStays(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger")
+	same, err := clickhouse.Condense("gw1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := writeLedger(path, append(same, same...)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(path+".new.lock", 0o700); err != nil { // where the new one's lock would be
+		t.Fatal(err)
+	}
+	if _, _, err := openLedger(path, "gw1", 1); err == nil {
+		t.Error("condensed in spite of all")
+	}
+	if _, entries, err := openLedger(path, "gw1", 2); err != nil || len(entries) != 2 {
+		t.Errorf("%d entries, %v, want the 2 that were there", len(entries), err)
 	}
 }

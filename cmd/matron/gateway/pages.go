@@ -74,6 +74,8 @@ func (r alertReader) Alerts(ctx context.Context, limit int) ([]dashboards.Alert,
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, pageQuery) // for all names together
+	defer cancel()
 	alerts := make([]dashboards.Alert, len(found))
 	for i, a := range found {
 		alerts[i] = r.page(a, r.names.of(ctx, a.Person))

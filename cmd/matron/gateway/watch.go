@@ -15,6 +15,7 @@ func (g *Gateway) watch() {
 		{"matron_index_lag_records", "Records in the journal that are not searchable yet.", func() float64 { return float64(g.office.status().Lag) }},
 		{"matron_index_lag_seconds", "How long the oldest of them has waited.", func() float64 { return g.office.status().LagAge.Seconds() }},
 		{"matron_index_missing_total", "Rows that were found missing and inserted again.", func() float64 { return float64(g.office.status().Missing) }},
+		{"matron_index_beyond_journal", "Highest row above the end of the journal; 0 when there is none.", func() float64 { return float64(g.office.status().Beyond) }},
 		{"matron_index_duplicates", "Rows found more than once by the latest reconciliation.", func() float64 { return float64(g.office.status().Duplicates) }},
 	} {
 		g.metrics.watch(m.name, m.help, m.value)
