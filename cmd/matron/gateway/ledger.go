@@ -24,17 +24,23 @@ func openLedger(path, source string, limit int) (*journal.Ledger, [][]byte, erro
 	if err != nil {
 		return nil, nil, errors.Join(err, ledger.Close())
 	}
-	fresh := path + ".new"
-	if err := errors.Join(ledger.Close(), os.RemoveAll(fresh)); err != nil {
-		return nil, nil, err
-	}
-	if err := writeLedger(fresh, short); err != nil {
-		return nil, nil, err // the long one is still in place
-	}
-	if err := os.Rename(fresh, path); err != nil {
+	if err := errors.Join(ledger.Close(), replaceLedger(path, short)); err != nil {
 		return nil, nil, err
 	}
 	return journal.OpenLedger(path)
+}
+
+// replaceLedger puts a ledger of these entries in the place of the one at path.
+// On error the old one stays.
+func replaceLedger(path string, entries [][]byte) error {
+	fresh := path + ".new"
+	if err := os.RemoveAll(fresh); err != nil {
+		return err
+	}
+	if err := writeLedger(fresh, entries); err != nil {
+		return err
+	}
+	return os.Rename(fresh, path)
 }
 
 func writeLedger(path string, entries [][]byte) error {
