@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -54,7 +53,7 @@ func (x *exchange) nameAnswer() {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}
 	if x.decided {
-		h[receiptHeader] = []string{formatReceipt(x.receipt)}
+		h[receiptHeader] = []string{x.receipt.String()}
 	}
 }
 
@@ -255,16 +254,6 @@ func (x *exchange) observe() {
 		e.Code = explain(x.failure).code
 	}
 	x.g.cfg.Observe(e)
-}
-
-// formatReceipt writes where the decision stands and its leaf hash.
-func formatReceipt(r audit.Receipt) string {
-	b := make([]byte, 0, len(r.Source)+96)
-	b = append(b, r.Source...)
-	b = append(b, '/')
-	b = strconv.AppendUint(b, r.Seq, 10)
-	b = append(b, ";leaf="...)
-	return string(hex.AppendEncode(b, r.Leaf[:]))
 }
 
 // stamp brings a time into the form of records.

@@ -44,7 +44,7 @@ func OpenCheckpoint(signed []byte, v note.Verifier) (Checkpoint, error) {
 	case err != nil:
 		return Checkpoint{}, fmt.Errorf("%w: %w", ErrCheckpoint, err)
 	}
-	if raw, err := base64.StdEncoding.Strict().DecodeString(n.Sigs[0].Base64); err != nil || len(raw) == 0 {
+	if !CanonicalSignature(n.Sigs[0]) {
 		return Checkpoint{}, fmt.Errorf("%w: its signature is not canonical base64", ErrCheckpoint)
 	}
 	c, err := parseCheckpoint(n.Text)
@@ -52,6 +52,13 @@ func OpenCheckpoint(signed []byte, v note.Verifier) (Checkpoint, error) {
 		err = fmt.Errorf("%w: it is of %q, the key of %q", ErrCheckpoint, c.Origin, v.Name())
 	}
 	return c, err
+}
+
+// CanonicalSignature reports whether the text of a signature that was verified is
+// the only one for its bytes: base64 has spare bits that decoders overlook.
+func CanonicalSignature(s note.Signature) bool {
+	_, err := base64.StdEncoding.Strict().DecodeString(s.Base64)
+	return err == nil
 }
 
 func parseCheckpoint(text string) (Checkpoint, error) {
