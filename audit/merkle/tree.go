@@ -27,7 +27,7 @@ type Tree struct {
 	root *os.Root
 
 	mu   sync.Mutex
-	edge frontier
+	edge Frontier
 	rows [levels]row
 }
 
@@ -144,8 +144,8 @@ func (t *Tree) cut(size uint64) error {
 
 // edgeAt reads the right edge of the tree as it was with size leaves: from each
 // level the hashes that no higher level covers.
-func (t *Tree) edgeAt(size uint64) (frontier, error) {
-	var edge frontier
+func (t *Tree) edgeAt(size uint64) (Frontier, error) {
+	var edge Frontier
 	for level := levels - 1; level >= 0; level-- {
 		have := size >> (tileHeight * level)
 		hashes, err := t.hashes(level, have-have%tileWidth, have)
@@ -203,15 +203,20 @@ func (t *Tree) tileDone(height int, h Hash) {
 func (t *Tree) Root() (size uint64, root Hash) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.edge.size, t.edge.root()
+	return t.edge.size, t.edge.Root()
 }
 
 // RootAt is the root as it was when the tree had size leaves.
 func (t *Tree) RootAt(size uint64) (Hash, error) {
+	edge, err := t.FrontierAt(size)
+	return edge.Root(), err
+}
+
+// FrontierAt is the right edge of the tree as it was with size leaves.
+func (t *Tree) FrontierAt(size uint64) (Frontier, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	edge, err := t.edgeAt(size)
-	return edge.root(), err
+	return t.edgeAt(size)
 }
 
 // Leaves reads the leaves [from, to).
