@@ -8,6 +8,10 @@ import (
 
 // Leaf is the RFC 6962 leaf hash of a record's canonical bytes.
 func Leaf(canonical []byte) [32]byte {
+	var buf [1024]byte // most records fit: hashed in one go, on the stack
+	if len(canonical) < len(buf) {
+		return sha256.Sum256(buf[:1+copy(buf[1:], canonical)])
+	}
 	h := sha256.New()
 	h.Write([]byte{0})
 	h.Write(canonical)

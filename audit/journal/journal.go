@@ -12,7 +12,10 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/audit/merkle"
 )
 
 const (
@@ -39,6 +42,12 @@ type Config struct {
 	SegmentBytes  int64         // size of a segment; 0 means 128 MiB
 	AppendTimeout time.Duration // after which Append gives up; 0 means 250 ms
 
+	// Signer signs the checkpoints; nil: none are made.
+	Signer note.Signer
+	// Verifier checks the last checkpoint at Open; required with Signer.
+	Verifier        note.Verifier
+	CheckpointEvery time.Duration // 0 means 1 s
+
 	wrap func(name string, f file) file // tests inject faults here
 }
 
@@ -54,6 +63,8 @@ func (c Config) checked() (Config, error) {
 		return c, fmt.Errorf("journal: segment size %d is not between 0 and %d", c.SegmentBytes, int64(maxSegmentBytes))
 	case c.AppendTimeout < 0:
 		return c, fmt.Errorf("journal: append timeout %v is negative", c.AppendTimeout)
+	case (c.Signer == nil) != (c.Verifier == nil):
+		return c, errors.New("journal: a signer needs a verifier, and the other way round")
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -63,6 +74,9 @@ func (c Config) checked() (Config, error) {
 	}
 	if c.AppendTimeout == 0 {
 		c.AppendTimeout = defaultAppendTimeout
+	}
+	if c.CheckpointEvery <= 0 {
+		c.CheckpointEvery = time.Second
 	}
 	return c, nil
 }
@@ -131,6 +145,8 @@ type Journal struct {
 	stats   Stats         // counters only; the rest is filled in by Stats
 
 	reads reader
+	tree  *merkle.Tree // hashes of every durable record
+	signs signing
 
 	once     sync.Once // for Close
 	closeErr error     // what Close returns, guarded by once
@@ -146,11 +162,12 @@ type position struct {
 // batch is one group commit. Its fields are guarded by Journal.mu until run
 // takes it; err is set before done is closed.
 type batch struct {
-	buf   []byte
-	first uint64
-	count uint64
-	done  chan struct{}
-	err   error
+	buf    []byte
+	leaves []merkle.Hash // of its records
+	first  uint64
+	count  uint64
+	done   chan struct{}
+	err    error
 }
 
 // Open opens an existing journal and continues it. It fails with ErrMissing
@@ -193,7 +210,11 @@ func open(d folder, cfg Config) (*Journal, error) {
 		return nil, errors.Join(err, lock.Close())
 	}
 	j.lock = lock
+	if err := j.openTree(); err != nil {
+		return nil, errors.Join(err, j.w.f.Close(), lock.Close())
+	}
 	go j.run()
+	go j.sign()
 	return j, nil
 }
 
@@ -227,6 +248,7 @@ func resume(d folder, cfg Config) (*Journal, error) {
 		durable: position{seq: next - 1, segment: w.first, end: w.off},
 		stats:   Stats{Cut: cut, Bytes: size + w.off, Segments: len(firsts), OldestSegment: firsts[0]},
 		reads:   reader{segments: firsts, marks: map[uint64][]mark{}},
+		signs:   signing{done: make(chan struct{})},
 	}
 	j.lazy = time.AfterFunc(time.Hour, j.wake)
 	return j, nil
@@ -285,14 +307,14 @@ func (j *Journal) put(records []*audit.Record, waits bool) (*batch, audit.Receip
 		j.stats.Refused++
 		return nil, audit.Receipt{}, err
 	}
-	mark, next := len(b.buf), j.next
+	mark, hashed, next := len(b.buf), len(b.leaves), j.next
 	decision := uint64(0) // that further patients of the same call belong to
 	for _, r := range records {
 		if r.Kind == audit.KindPatient && r.Decision == 0 {
 			r.Decision = decision
 		}
 		if err := j.encode(b, r); err != nil {
-			b.buf, j.next = b.buf[:mark], next
+			b.buf, b.leaves, j.next = b.buf[:mark], b.leaves[:hashed], next
 			j.stats.Refused++
 			return nil, audit.Receipt{}, err
 		}
@@ -302,7 +324,7 @@ func (j *Journal) put(records []*audit.Record, waits bool) (*batch, audit.Receip
 	}
 	receipt := audit.Receipt{Source: j.cfg.Source, Seq: next}
 	if waits {
-		receipt.Leaf = audit.Leaf(payload(b.buf[mark:]))
+		receipt.Leaf = b.leaves[hashed]
 		j.stats.Appended += uint64(len(records))
 	} else {
 		j.stats.Added += uint64(len(records))
@@ -346,6 +368,7 @@ func (j *Journal) encode(b *batch, r *audit.Record) error {
 		return fmt.Errorf("%w: %w: %d bytes", audit.ErrNotDurable, ErrTooLarge, n)
 	}
 	closeFrame(b.buf, at)
+	b.leaves = append(b.leaves, audit.Leaf(b.buf[at+frameHead:]))
 	j.next++
 	return nil
 }
@@ -379,7 +402,12 @@ func (j *Journal) Close() error {
 	<-j.exited
 	j.once.Do(func() {
 		j.lazy.Stop()
-		if err := errors.Join(j.ended, j.lock.Close(), j.dir.root.Close()); err != nil {
+		<-j.signs.done
+		var tree error
+		if j.tree != nil {
+			tree = j.tree.Close()
+		}
+		if err := errors.Join(j.ended, tree, j.lock.Close(), j.dir.root.Close()); err != nil {
 			j.closeErr = fmt.Errorf("close journal: %w", err)
 		}
 	})

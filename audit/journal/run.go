@@ -52,6 +52,9 @@ func (j *Journal) take() (b *batch, last bool) {
 // acknowledge is the only place that calls a record durable. The commit that
 // wrote the batch has been synced.
 func (j *Journal) acknowledge(b *batch) {
+	if j.tree != nil {
+		j.tree.Add(b.leaves...)
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.w.first != j.durable.segment {

@@ -23,6 +23,10 @@ type Stats struct {
 	Bytes         int64 // of all segments on disk
 	Cut           int64 // bytes of an unfinished write that Open cut back
 
+	Signed   uint64    // records that the last checkpoint covers
+	SignedAt time.Time // when it was signed; zero for never
+	Unsigned error     // why the last attempt failed; nil after a success
+
 	Sealed bool  // closed, or failed
 	Failed error // why nothing can be written; nil while it can
 }
@@ -35,6 +39,7 @@ func (j *Journal) Stats() Stats {
 	s.Committed = j.durable.seq
 	s.Pending = j.next - 1 - j.durable.seq
 	s.Failed = j.failed
+	s.Signed, s.SignedAt, s.Unsigned = j.signs.last.Size, j.signs.at, j.signs.err
 	s.Sealed = j.closed || j.failed != nil
 	return s
 }
