@@ -17,9 +17,13 @@ import (
 const (
 	treeFolder     = "tree"
 	checkpointName = "checkpoint"
+	historyName    = "checkpoints.ledger"
 
 	// gapAfter is how long checkpoints may fail before that is recorded.
 	gapAfter = 10 * time.Second
+	// keepEvery is how far apart the checkpoints are that are kept: they narrow
+	// down what was altered by somebody who made the hashes fit.
+	keepEvery = 10 * time.Minute
 )
 
 // TreeDir is the folder of the hash tree of the journal in dir.
@@ -27,6 +31,10 @@ func TreeDir(dir string) string { return filepath.Join(dir, treeFolder) }
 
 // CheckpointFile is where the last signed checkpoint of the journal in dir is.
 func CheckpointFile(dir string) string { return filepath.Join(dir, checkpointName) }
+
+// HistoryFile is the ledger of the checkpoints of the journal in dir that were
+// kept, oldest first.
+func HistoryFile(dir string) string { return filepath.Join(dir, historyName) }
 
 // ErrForked says that the journal is not the one that was signed: records are
 // missing at its end, or are others. Going on would give their numbers to other
@@ -43,6 +51,9 @@ type signing struct {
 	gap  time.Time // since when signing fails; zero while it works
 	lost bool      // there were records and no checkpoint at Open
 	err  error
+
+	history *Ledger   // of the goroutine; nil where it could not be opened
+	kept    time.Time // when the last one was kept
 }
 
 // openTree opens the hash tree and brings it up to the last record, after
@@ -157,6 +168,13 @@ func (j *Journal) sign() {
 	if j.tree == nil {
 		return
 	}
+	history, _, err := OpenLedger(HistoryFile(j.cfg.Dir))
+	if err != nil { // a convenience of verification: nothing depends on it
+		j.cfg.Log.LogAttrs(context.Background(), slog.LevelError, "journal: checkpoints are not kept", slog.String("error", err.Error()))
+	} else {
+		j.signs.history = history
+		defer history.Close() //nolint:errcheck // every entry was synced
+	}
 	tick := time.NewTicker(j.cfg.CheckpointEvery)
 	defer tick.Stop()
 	for {
@@ -165,8 +183,23 @@ func (j *Journal) sign() {
 			j.checkpoint()
 		case <-j.exited:
 			j.checkpoint()
+			j.keep(time.Time{})
 			return
 		}
+	}
+}
+
+// keep files the last checkpoint among those that stay, unless the one before is
+// younger than keepEvery. A zero time keeps it in any case.
+func (j *Journal) keep(now time.Time) {
+	s := &j.signs
+	if s.history == nil || s.note == nil || !now.IsZero() && now.Sub(s.kept) < keepEvery {
+		return
+	}
+	s.kept = now
+	if err := s.history.Append(s.note); err != nil {
+		s.history = nil
+		j.cfg.Log.LogAttrs(context.Background(), slog.LevelError, "journal: checkpoints are not kept", slog.String("error", err.Error()))
 	}
 }
 
@@ -193,6 +226,7 @@ func (j *Journal) checkpoint() {
 	s := j.signs
 	j.signs.note, j.signs.last, j.signs.at, j.signs.gap, j.signs.lost = signed, c, now, time.Time{}, false
 	j.mu.Unlock()
+	j.keep(now)
 	if s.lost || !s.gap.IsZero() && now.Sub(s.gap) >= gapAfter {
 		j.recordGap(s.last.Size, size)
 	}

@@ -85,6 +85,13 @@ func TestCheckpointCoversEverything(t *testing.T) {
 	if c, _ := j.Checkpoint(); c.Size != 3 {
 		t.Errorf("the checkpoint at the end covers %d of 3", c.Size)
 	}
+	history, err := ReadLedger(HistoryFile(cfg.Dir))
+	if err != nil || len(history) < 2 {
+		t.Fatalf("%d checkpoints were kept: %v", len(history), err)
+	}
+	if c, err := merkle.OpenCheckpoint(history[len(history)-1], cfg.Verifier); err != nil || c.Size != 3 {
+		t.Errorf("the last one that was kept covers %d: %v", c.Size, err)
+	}
 	mustClose(t, j)
 }
 

@@ -114,6 +114,9 @@ func (g *Gateway) openStores(ctx context.Context) error {
 	}
 	jc := journalConfig(g.cfg)
 	jc.Log = g.log
+	if jc.Signer, jc.Verifier, err = checkpointKeys(g.cfg); err != nil {
+		return err
+	}
 	if g.journal, err = journal.Open(jc); err != nil {
 		return fmt.Errorf("open journal: %w", err)
 	}

@@ -11,6 +11,8 @@ func (g *Gateway) watch() {
 		{"matron_journal_pending", "Records that wait for a group commit.", func() float64 { return float64(g.journal.Stats().Pending) }},
 		{"matron_journal_last_sync_seconds", "How long the last group commit took.", func() float64 { return g.journal.Stats().LastSync.Seconds() }},
 		{"matron_journal_healthy", "1 while records can be made durable.", func() float64 { return truth(g.journal.Healthy() == nil) }},
+		{"matron_checkpoint_covered", "Records that the last signed checkpoint covers.", func() float64 { return float64(g.journal.Stats().Signed) }},
+		{"matron_checkpoint_healthy", "1 while checkpoints are signed.", func() float64 { return truth(g.journal.Stats().Unsigned == nil) }},
 		{"matron_index_healthy", "1 while records become searchable.", func() float64 { return truth(g.office.ready()) }},
 		{"matron_index_lag_records", "Records in the journal that are not searchable yet.", func() float64 { return float64(g.office.status().Lag) }},
 		{"matron_index_lag_seconds", "How long the oldest of them has waited.", func() float64 { return g.office.status().LagAge.Seconds() }},
