@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -263,7 +264,7 @@ func TestTiles(t *testing.T) {
 	grow(t, tree, 70_000)
 	c, signed := checkpoint(t, tree, s)
 	dir := filepath.Join(t.TempDir(), "log")
-	if err := tree.Export(t.Context(), dir, c, signed, func(i uint64) ([]byte, error) { return entry(i), nil }); err != nil {
+	if err := tree.Export(t.Context(), dir, c, signed, all(70_010)); err != nil {
 		t.Fatal(err)
 	}
 	tool := buildFsck(t)
@@ -279,8 +280,23 @@ func TestTiles(t *testing.T) {
 	if out, err := fsck(t, tool, dir, public, 10*time.Second); err == nil {
 		t.Fatalf("fsck takes an altered record:\n%s", out)
 	}
-	if err := tree.Export(t.Context(), dir, c, signed, nil); err == nil {
+	if err := tree.Export(t.Context(), dir, c, signed, all(70_000)); err == nil {
 		t.Error("an export overwrote another")
+	}
+	if err := tree.Export(t.Context(), t.TempDir(), c, signed, all(69_000)); err == nil || !strings.Contains(err.Error(), "record 69001 of 70000") {
+		t.Errorf("records are missing: %v", err)
+	}
+}
+
+// all yields n entries, some of which came after the checkpoint.
+func all(n uint64) merkle.Entries {
+	return func(visit func(uint64, []byte) error) error {
+		for i := range n {
+			if err := visit(i, entry(i)); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 }
 

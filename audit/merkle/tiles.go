@@ -17,12 +17,14 @@ import (
 // tlog-tiles).
 const MaxEntry = 1<<16 - 1
 
+// Entries hands every record of a log to visit, in order, by index from 0.
+type Entries func(visit func(index uint64, entry []byte) error) error
+
 // Export writes the log that c describes as the files of a tiled log (C2SP
-// tlog-tiles): checkpoint, tile/L/N, and tile/entries/N of the records that
-// entry yields by index. signed is the note that c was read from. dir must be
-// empty or missing; the checkpoint is written last, so that a folder that has one
-// is complete.
-func (t *Tree) Export(ctx context.Context, dir string, c Checkpoint, signed []byte, entry func(index uint64) ([]byte, error)) error {
+// tlog-tiles): checkpoint, tile/L/N, and tile/entries/N. signed is the note that c
+// was read from. dir must be empty or missing; the checkpoint is written last, so
+// that a folder that has one is complete.
+func (t *Tree) Export(ctx context.Context, dir string, c Checkpoint, signed []byte, entries Entries) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("export tiles: %w", err)
 	}
@@ -30,7 +32,7 @@ func (t *Tree) Export(ctx context.Context, dir string, c Checkpoint, signed []by
 	if err != nil {
 		return fmt.Errorf("export tiles: %w", err)
 	}
-	err = t.export(ctx, root, c, entry)
+	err = t.export(ctx, root, c, entries)
 	if err == nil {
 		err = root.WriteFile("checkpoint", signed, 0o600)
 	}
@@ -40,11 +42,9 @@ func (t *Tree) Export(ctx context.Context, dir string, c Checkpoint, signed []by
 	return nil
 }
 
-func (t *Tree) export(ctx context.Context, root *os.Root, c Checkpoint, entry func(uint64) ([]byte, error)) error {
-	if f, err := root.Open("checkpoint"); err == nil {
-		return errors.Join(errors.New("there is a log already"), f.Close())
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return err
+func (t *Tree) export(ctx context.Context, root *os.Root, c Checkpoint, entries Entries) error {
+	if _, err := root.Stat("checkpoint"); !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(err, errors.New("there is a log already"))
 	}
 	for level := 0; level < levels && c.Size>>(tileHeight*level) > 0; level++ {
 		have := c.Size >> (tileHeight * level)
@@ -52,17 +52,17 @@ func (t *Tree) export(ctx context.Context, root *os.Root, c Checkpoint, entry fu
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			to := min((n+1)*tileWidth, have)
-			if err := t.exportTile(root, level, n, to); err != nil {
-				return err
-			}
-			if level > 0 {
-				continue
-			}
-			if err := exportBundle(root, n, to, entry); err != nil {
+			if err := t.exportTile(root, level, n, min((n+1)*tileWidth, have)); err != nil {
 				return err
 			}
 		}
+	}
+	b := &bundler{ctx: ctx, root: root, size: c.Size}
+	if err := entries(b.add); err != nil && !errors.Is(err, errBundled) {
+		return err
+	}
+	if b.next < c.Size {
+		return fmt.Errorf("record %d of %d is not there", b.next+1, c.Size)
 	}
 	return nil
 }
@@ -77,21 +77,36 @@ func (t *Tree) exportTile(root *os.Root, level int, n, to uint64) error {
 	return writeTile(root, strconv.Itoa(level), n, len(hashes)/tlog.HashSize, hashes)
 }
 
-// exportBundle writes a bundle of entries, each behind its length.
-func exportBundle(root *os.Root, n, to uint64, entry func(uint64) ([]byte, error)) error {
-	var b []byte
-	for i := n * tileWidth; i < to; i++ {
-		e, err := entry(i)
-		if err != nil {
-			return err
-		}
-		if len(e) > MaxEntry {
-			return fmt.Errorf("record %d has %d bytes, an entry bundle holds %d", i+1, len(e), MaxEntry)
-		}
-		b = binary.BigEndian.AppendUint16(b, uint16(len(e))) //nolint:gosec // bounded above
-		b = append(b, e...)
+// errBundled ends the reading of entries behind the last one wanted.
+var errBundled = errors.New("every entry is there")
+
+// bundler makes bundles of entries, each behind its length.
+type bundler struct {
+	ctx  context.Context //nolint:containedctx // an export is one call
+	root *os.Root
+	size uint64
+	next uint64
+	buf  []byte
+}
+
+func (b *bundler) add(index uint64, entry []byte) error {
+	switch {
+	case index >= b.size:
+		return errBundled
+	case index != b.next:
+		return fmt.Errorf("record %d is not there", b.next+1)
+	case len(entry) > MaxEntry:
+		return fmt.Errorf("record %d has %d bytes, an entry bundle holds %d", index+1, len(entry), MaxEntry)
 	}
-	return writeTile(root, "entries", n, int(to-n*tileWidth), b) //nolint:gosec // at most tileWidth
+	b.buf = binary.BigEndian.AppendUint16(b.buf, uint16(len(entry))) //nolint:gosec // bounded above
+	b.buf = append(b.buf, entry...)
+	b.next++
+	if b.next%tileWidth != 0 && b.next != b.size {
+		return nil
+	}
+	err := errors.Join(b.ctx.Err(), writeTile(b.root, "entries", index/tileWidth, int(index%tileWidth)+1, b.buf)) //nolint:gosec // below 256
+	b.buf = b.buf[:0]
+	return err
 }
 
 func writeTile(root *os.Root, level string, n uint64, width int, data []byte) error {
