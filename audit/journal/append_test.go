@@ -413,3 +413,20 @@ func TestStats(t *testing.T) {
 		t.Error(j.Source())
 	}
 }
+
+// TestManyRecordsOneSync appends a search of 500 patients.
+func TestManyRecordsOneSync(t *testing.T) {
+	cfg := config(t)
+	mustCreate(t, cfg)
+	j := mustOpen(t, cfg)
+	records := make([]*audit.Record, 500)
+	for i := range records {
+		records[i] = sample("9000001")
+	}
+	before := j.Stats().Syncs
+	mustAppend(t, j, records...)
+	if n := j.Stats().Syncs - before; n != 1 {
+		t.Errorf("500 records cost %d syncs", n)
+	}
+	mustClose(t, j)
+}
