@@ -75,8 +75,12 @@ func (d *disk) wrap(_ string, f file) file {
 	if info.IsDir() {
 		return &directory{diskFile: under, disk: d}
 	}
-	for _, p := range d.files {
+	for i, p := range d.files {
 		if os.SameFile(p.info, info) {
+			if info.Size() == 0 && len(p.stable) > 0 { // another file in the place of one that was removed
+				d.files = slices.Delete(d.files, i, i+1)
+				break
+			}
 			p.broken = false
 			return &modelled{diskFile: under, disk: d, platter: p}
 		}
