@@ -52,6 +52,9 @@ type Config struct {
 	// Archive is a folder for segments that Archive has compressed; "" keeps
 	// them in Dir.
 	Archive string
+	// KeepPlain is how many segments behind the newest one Archive leaves as they
+	// are; 0 means 2.
+	KeepPlain int
 
 	wrap func(name string, f file) file // tests inject faults here
 }
@@ -78,6 +81,9 @@ func (c Config) checked() (Config, error) {
 	}
 	if c.SegmentBytes == 0 {
 		c.SegmentBytes = defaultSegmentBytes
+	}
+	if c.KeepPlain <= 0 {
+		c.KeepPlain = defaultKeepPlain
 	}
 	if c.AppendTimeout == 0 {
 		c.AppendTimeout = defaultAppendTimeout
@@ -131,6 +137,7 @@ type Journal struct {
 	dir   folder // the primary
 	lock  *os.File
 	sites []*site // the primary first, then the others in order of preference
+	packs *Dir    // the archive folder; nil when that is the primary
 	shelf shelf
 
 	kick    chan struct{} // tells run that somebody waits; one is enough
@@ -140,6 +147,8 @@ type Journal struct {
 	lazy    *time.Timer   // kicks for records that nobody waits for
 	late    *time.Timer   // calls overdue
 	helpers sync.WaitGroup
+
+	archiving sync.Mutex // held by Archive
 
 	homeward atomic.Bool // the next segment belongs in a better place, so begin it now
 

@@ -11,10 +11,11 @@ import (
 // packed is a compressed segment that reads like the plain one. Reading onwards
 // costs what it yields; reading back begins again.
 type packed struct {
-	f   View
-	n   int64 // bytes of the file
-	dec *zstd.Decoder
-	off int64
+	name string
+	f    View
+	n    int64 // bytes of the file
+	dec  *zstd.Decoder
+	off  int64
 }
 
 // openPacked opens a compressed segment and says how long the plain one was.
@@ -37,7 +38,7 @@ func openPacked(p Place, name string) (View, int64, error) {
 	if err != nil {
 		return nil, 0, errors.Join(&Damage{File: name, What: fmt.Sprintf("not a compressed segment: %v", err)}, f.Close())
 	}
-	return &packed{f: f, n: n}, int64(h.FrameContentSize), nil //nolint:gosec // bounded above
+	return &packed{name: name, f: f, n: n}, int64(h.FrameContentSize), nil //nolint:gosec // bounded above
 }
 
 // ReadAt implements View.
@@ -57,14 +58,15 @@ func (p *packed) ReadAt(b []byte, off int64) (int, error) {
 }
 
 func (p *packed) failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	p.dec.Close()
+	p.dec = nil
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		err = io.EOF
+		return io.EOF
 	}
-	if err != nil {
-		p.dec.Close()
-		p.dec = nil
-	}
-	return err
+	return &Damage{File: p.name, Offset: p.off, What: err.Error()}
 }
 
 func (p *packed) rewind() error {

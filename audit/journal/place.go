@@ -105,7 +105,10 @@ func (p *Dir) Open(source string, used bool) error {
 func (p *Dir) view() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	d, err := openFolder(p.path, nil)
+	if p.open {
+		return nil
+	}
+	d, err := openFolder(p.path, p.wrap)
 	p.d, p.open = d, err == nil
 	return err
 }

@@ -76,6 +76,9 @@ func newJournal(cfg Config, d folder, lock *os.File) *Journal {
 		pending: newBatch(nil),
 		shelf:   shelf{marks: map[segmentID][]mark{}},
 	}
+	if cfg.Archive != "" {
+		j.packs = NewDir(cfg.Archive)
+	}
 	primary := &site{Place: &Dir{path: cfg.Dir, d: d, open: true}}
 	if cfg.Emergency > 0 {
 		primary.reserve = &reserve{d: d, size: cfg.Emergency}
@@ -113,6 +116,9 @@ func (j *Journal) release() error {
 	}
 	for _, s := range j.sites[1:] {
 		errs = append(errs, s.Close())
+	}
+	if j.packs != nil {
+		errs = append(errs, j.packs.Close())
 	}
 	return errors.Join(append(errs, j.lock.Close(), j.dir.root.Close())...)
 }
@@ -299,9 +305,8 @@ func (j *Journal) findChain() (chain, strays []held, err error) {
 		}
 	}
 	if j.cfg.Archive != "" {
-		archive := NewDir(j.cfg.Archive)
-		if err := archive.view(); err == nil {
-			places = append(places, archive)
+		if err := j.packs.view(); err == nil {
+			places = append(places, j.packs)
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return nil, nil, fmt.Errorf("open archive: %w", err)
 		}
