@@ -175,7 +175,7 @@ func TestManyWritersAndAReader(t *testing.T) {
 	}
 	all.Wait()
 	mustClose(t, j)
-	report, err := Verify(cfg.Dir)
+	report, err := Verify(VerifyOptions{Dirs: []string{cfg.Dir}})
 	if err := errors.Join(err, report.Err()); err != nil || len(report.Unsettled) > 0 {
 		t.Errorf("verify: %v, %d unsettled", err, len(report.Unsettled))
 	}
@@ -405,7 +405,7 @@ func TestStats(t *testing.T) {
 		t.Errorf("%d segments of %d bytes, on disk %d of %d", got.Segments, got.Bytes, len(segments), size)
 	}
 	got.Segments, got.Bytes = 0, 0
-	want := Stats{Committed: 33, Appended: 2, Added: 1, Syncs: 2, OldestSegment: 1}
+	want := Stats{Committed: 33, Appended: 2, Added: 1, Syncs: 2, OldestSegment: 1, Place: cfg.Dir}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

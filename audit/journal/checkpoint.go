@@ -41,10 +41,9 @@ func HistoryFile(dir string) string { return filepath.Join(dir, historyName) }
 // records.
 var ErrForked = fmt.Errorf("%w: it is not what was signed", ErrCorrupt)
 
-// signing is what the goroutine of sign works with. Its fields are guarded by
-// Journal.mu, but for done, which is closed when it has ended.
+// signing is what the goroutine of sign works with. Others read its fields under
+// Journal.mu.
 type signing struct {
-	done chan struct{}
 	note []byte
 	last merkle.Checkpoint
 	at   time.Time // when last was signed
@@ -75,10 +74,10 @@ func (j *Journal) openTree() error {
 	if tree != nil {
 		err = errors.Join(err, tree.Close())
 	}
+	j.tree, j.signs.err = nil, err
 	if errors.Is(err, ErrForked) {
 		return err
 	}
-	j.tree, j.signs.err = nil, err
 	j.cfg.Log.LogAttrs(context.Background(), slog.LevelError, "journal: no checkpoints can be signed until this is mended",
 		slog.String("error", err.Error()))
 	return nil
@@ -164,10 +163,6 @@ func (j *Journal) lastCheckpoint() (merkle.Checkpoint, []byte, error) {
 // sign signs a checkpoint each second in which the journal grew, and once more
 // when it has ended.
 func (j *Journal) sign() {
-	defer close(j.signs.done)
-	if j.tree == nil {
-		return
-	}
 	history, _, err := OpenLedger(HistoryFile(j.cfg.Dir))
 	if err != nil { // a convenience of verification: nothing depends on it
 		j.cfg.Log.LogAttrs(context.Background(), slog.LevelError, "journal: checkpoints are not kept", slog.String("error", err.Error()))
@@ -183,15 +178,15 @@ func (j *Journal) sign() {
 			j.checkpoint()
 		case <-j.exited:
 			j.checkpoint()
-			j.keep(time.Time{})
+			j.retain(time.Time{})
 			return
 		}
 	}
 }
 
-// keep files the last checkpoint among those that stay, unless the one before is
+// retain files the last checkpoint among those that stay, unless the one before is
 // younger than keepEvery. A zero time keeps it in any case.
-func (j *Journal) keep(now time.Time) {
+func (j *Journal) retain(now time.Time) {
 	s := &j.signs
 	if s.history == nil || s.note == nil || !now.IsZero() && now.Sub(s.kept) < keepEvery {
 		return
@@ -226,7 +221,7 @@ func (j *Journal) checkpoint() {
 	s := j.signs
 	j.signs.note, j.signs.last, j.signs.at, j.signs.gap, j.signs.lost = signed, c, now, time.Time{}, false
 	j.mu.Unlock()
-	j.keep(now)
+	j.retain(now)
 	if s.lost || !s.gap.IsZero() && now.Sub(s.gap) >= gapAfter {
 		j.recordGap(s.last.Size, size)
 	}
@@ -252,24 +247,7 @@ func (j *Journal) publishCheckpoint(c merkle.Checkpoint) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return signed, j.dir.replace(checkpointName, signed)
-}
-
-// replace puts a file in the place of another, durably, all or nothing.
-func (d folder) replace(name string, content []byte) error {
-	temporary := name + ".tmp"
-	f, _, err := d.open(temporary, os.O_CREATE|os.O_TRUNC)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteAt(content, 0)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return d.publish(temporary, name)
+	return signed, j.dir.put(checkpointName, signed)
 }
 
 // Checkpoint is the last one that was signed and the note that says so; nil when

@@ -41,9 +41,10 @@ type disk struct {
 // stable storage, and the kernel forgets what was dirty. Otherwise all of it, or
 // half of a write, gets there, and is reported failed.
 type fault struct {
-	op   int
-	lost bool
-	half bool
+	op     int
+	lost   bool
+	half   bool
+	onward bool // so do all calls after it
 }
 
 // platter is one file's stable storage.
@@ -74,8 +75,12 @@ func (d *disk) wrap(_ string, f file) file {
 	if info.IsDir() {
 		return &directory{diskFile: under, disk: d}
 	}
-	for _, p := range d.files {
+	for i, p := range d.files {
 		if os.SameFile(p.info, info) {
+			if info.Size() == 0 && len(p.stable) > 0 { // another file in the place of one that was removed
+				d.files = slices.Delete(d.files, i, i+1)
+				break
+			}
 			p.broken = false
 			return &modelled{diskFile: under, disk: d, platter: p}
 		}
@@ -88,7 +93,7 @@ func (d *disk) wrap(_ string, f file) file {
 // fails counts a call and says whether it is the one that fails, and how.
 func (d *disk) fails() (fault, bool) {
 	d.ops++
-	return d.inject, d.ops == d.inject.op
+	return d.inject, d.ops == d.inject.op || d.inject.onward && d.ops > d.inject.op
 }
 
 var errInjected = errors.New("injected: input/output error")

@@ -68,9 +68,7 @@ func (t *Tree) export(ctx context.Context, root *os.Root, c Checkpoint, entries 
 }
 
 func (t *Tree) exportTile(root *os.Root, level int, n, to uint64) error {
-	t.mu.Lock()
 	hashes, err := t.hashes(level, n*tileWidth, to)
-	t.mu.Unlock()
 	if err != nil {
 		return err
 	}

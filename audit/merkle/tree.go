@@ -26,19 +26,24 @@ const (
 type Tree struct {
 	root *os.Root
 
-	mu   sync.Mutex
+	flushing sync.Mutex // held while files are written
+
+	mu   sync.Mutex // never held while a file is read or written: a disk may hang
 	edge Frontier
 	rows [levels]row
 }
 
-// row is one level of tiles.
+// row is one level of tiles. What is in it never changes, it only grows.
 type row struct {
 	f       *os.File // nil until there is a hash to write
 	written uint64   // hashes in the file
-	pending []byte   // hashes that follow them
+	flight  []byte   // hashes that follow them and are being written
+	pending []byte   // hashes that follow those
 }
 
-func (r *row) size() uint64 { return r.written + uint64(len(r.pending))/tlog.HashSize }
+func (r row) size() uint64 {
+	return r.written + uint64(len(r.flight)+len(r.pending))/tlog.HashSize
+}
 
 // Open opens the tree in dir, which is made when it is missing: a tree holds
 // nothing that the records do not say. A tree whose levels do not fit together
@@ -103,12 +108,14 @@ func (t *Tree) Size() uint64 {
 	return t.edge.size
 }
 
-// Truncate cuts the tree back to size leaves, so that others can follow.
+// Truncate cuts the tree back to size leaves, so that others can follow. Nothing
+// else may use the tree meanwhile.
 func (t *Tree) Truncate(size uint64) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if size > t.edge.size {
-		return fmt.Errorf("cut tree of %d leaves back to %d: %w", t.edge.size, size, ErrSize)
+	if have := t.Size(); size > have {
+		return fmt.Errorf("cut tree of %d leaves back to %d: %w", have, size, ErrSize)
+	}
+	if err := t.Flush(); err != nil {
+		return err
 	}
 	if err := t.cut(size); err != nil {
 		return err
@@ -123,20 +130,16 @@ func (t *Tree) Truncate(size uint64) error {
 	return nil
 }
 
-// cut forgets what is behind size leaves, in memory only. The caller holds the
-// lock or is alone.
+// cut forgets what is behind size leaves of the files.
 func (t *Tree) cut(size uint64) error {
 	edge, err := t.edgeAt(size)
 	if err != nil {
 		return err
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	for level := range t.rows {
-		r, keep := &t.rows[level], size>>(tileHeight*level)
-		if keep > r.written {
-			r.pending = r.pending[:(keep-r.written)*tlog.HashSize]
-			continue
-		}
-		r.written, r.pending = keep, r.pending[:0]
+		t.rows[level].written = size >> (tileHeight * level)
 	}
 	t.edge = edge
 	return nil
@@ -162,21 +165,27 @@ func (t *Tree) edgeAt(size uint64) (Frontier, error) {
 
 // hashes reads the hashes [from, to) of a level.
 func (t *Tree) hashes(level int, from, to uint64) ([]byte, error) {
-	r := &t.rows[level]
+	t.mu.Lock()
+	r := t.rows[level]
+	t.mu.Unlock()
 	if to > r.size() {
 		return nil, fmt.Errorf("read hash %d of level %d: %w: it has %d", to, level, ErrSize, r.size())
 	}
-	b := make([]byte, (to-from)*tlog.HashSize)
-	n := 0
+	b := make([]byte, 0, (to-from)*tlog.HashSize)
 	if from < r.written {
-		n = int((min(to, r.written) - from) * tlog.HashSize)                    //nolint:gosec // a tile or a block of leaves
-		if _, err := r.f.ReadAt(b[:n], int64(from*tlog.HashSize)); err != nil { //nolint:gosec // within the file
+		b = b[:(min(to, r.written)-from)*tlog.HashSize]
+		if _, err := r.f.ReadAt(b, int64(from*tlog.HashSize)); err != nil { //nolint:gosec // within the file
 			return nil, fmt.Errorf("read hash %d of level %d: %w", from, level, err)
 		}
+		from = min(to, r.written)
 	}
-	if n < len(b) {
-		at := (max(from, r.written) - r.written) * tlog.HashSize
-		copy(b[n:], r.pending[at:])
+	from, to = (from-min(from, r.written))*tlog.HashSize, (to-min(to, r.written))*tlog.HashSize // in memory
+	flight := uint64(len(r.flight))
+	if from < flight {
+		b = append(b, r.flight[from:min(to, flight)]...)
+	}
+	if to > flight {
+		b = append(b, r.pending[max(from, flight)-flight:to-flight]...)
 	}
 	return b, nil
 }
@@ -213,16 +222,10 @@ func (t *Tree) RootAt(size uint64) (Hash, error) {
 }
 
 // FrontierAt is the right edge of the tree as it was with size leaves.
-func (t *Tree) FrontierAt(size uint64) (Frontier, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.edgeAt(size)
-}
+func (t *Tree) FrontierAt(size uint64) (Frontier, error) { return t.edgeAt(size) }
 
 // Leaves reads the leaves [from, to).
 func (t *Tree) Leaves(from, to uint64) ([]Hash, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	b, err := t.hashes(0, from, to)
 	if err != nil {
 		return nil, err
@@ -238,33 +241,43 @@ func (t *Tree) Leaves(from, to uint64) ([]Hash, error) {
 // the disk. After an error the hashes stay in memory and the next call tries
 // again.
 func (t *Tree) Flush() error {
+	t.flushing.Lock()
+	defer t.flushing.Unlock()
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	for level := range t.rows {
+		r := &t.rows[level]
+		if len(r.flight) == 0 {
+			r.flight, r.pending = r.pending, nil
+		}
+	}
+	rows := t.rows
+	t.mu.Unlock()
 	for level := levels - 1; level >= 0; level-- {
-		if err := t.write(level); err != nil {
+		if len(rows[level].flight) == 0 {
+			continue
+		}
+		if err := t.write(level, rows[level]); err != nil {
 			return fmt.Errorf("write level %d of the tree: %w", level, err)
 		}
 	}
 	return nil
 }
 
-func (t *Tree) write(level int) error {
-	r := &t.rows[level]
-	if len(r.pending) == 0 {
-		return nil
-	}
+// write brings the hashes in flight of a level into its file.
+func (t *Tree) write(level int, r row) (err error) {
 	if r.f == nil {
-		f, err := t.root.OpenFile(strconv.Itoa(level), os.O_RDWR|os.O_CREATE, 0o600)
-		if err != nil {
+		if r.f, err = t.root.OpenFile(strconv.Itoa(level), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 			return err
 		}
-		r.f = f
 	}
-	if _, err := r.f.WriteAt(r.pending, int64(r.written*tlog.HashSize)); err != nil { //nolint:gosec // a file
-		return err
+	_, err = r.f.WriteAt(r.flight, int64(r.written*tlog.HashSize)) //nolint:gosec // a file
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rows[level].f = r.f
+	if err == nil {
+		t.rows[level].written, t.rows[level].flight = r.written+uint64(len(r.flight))/tlog.HashSize, nil
 	}
-	r.written, r.pending = r.size(), r.pending[:0]
-	return nil
+	return err
 }
 
 // Sync flushes and waits until the hashes are on stable storage.

@@ -160,7 +160,7 @@ func newAuditVerify() *cobra.Command {
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		report, err := journal.Verify(args[0])
+		report, err := journal.Verify(journal.VerifyOptions{Dirs: []string{args[0]}})
 		if err != nil {
 			return failure{exitIntegrity, err}
 		}
