@@ -113,6 +113,13 @@ func TestNothingIsConfirmedBeforeTheWindow(t *testing.T) {
 	if st := g.Status(); st.Confirmed != 0 {
 		t.Fatalf("%+v: the window is not over", st)
 	}
+	g.clock.forward(window)
+	for range 100 {
+		time.Sleep(20 * time.Millisecond) // two looks of the exporter: it has time to get it wrong
+		if st := g.Status(); st.Confirmed != 0 {
+			t.Fatalf("%+v: nothing was heard of the peer since", st)
+		}
+	}
 	p.hangUp()
 	until(t, "all comes again", func() bool { return len(p.frames()) >= 40 })
 	until(t, "all is acknowledged again", func() bool { return g.Status().Sent == last })

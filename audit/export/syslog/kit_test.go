@@ -17,7 +17,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -137,6 +139,24 @@ func (c *collector) start() {
 	}
 }
 
+// freeze returns when every thread stands still.
+func (c *collector) freeze() {
+	c.t.Helper()
+	if err := c.command.Process.Signal(syscall.SIGSTOP); err != nil {
+		c.t.Fatal(err)
+	}
+	until(c.t, "rsyslogd stands still", func() bool {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", c.command.Process.Pid))
+		for _, path := range threads {
+			raw, err := os.ReadFile(path)
+			if err != nil || !strings.Contains(string(raw), ") T ") {
+				return false
+			}
+		}
+		return len(threads) > 0
+	})
+}
+
 // kill is kill -9.
 func (c *collector) kill() {
 	if c.command == nil {
@@ -252,10 +272,14 @@ func (g *gatewaySide) add(n int) uint64 {
 	return g.journal.Committed()
 }
 
-func until(t testing.TB, what string, ok func() bool) {
+// until waits for a condition; otherwise it says more before it fails.
+func until(t testing.TB, what string, ok func() bool, otherwise ...func()) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
+			for _, say := range otherwise {
+				say()
+			}
 			t.Fatalf("never: %s", what)
 		}
 	}

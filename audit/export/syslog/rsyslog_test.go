@@ -1,8 +1,6 @@
 package syslog_test
 
 import (
-	"fmt"
-	"syscall"
 	"testing"
 
 	"github.com/matron-epr/matron/audit/export/syslog"
@@ -23,9 +21,7 @@ func TestACollectorThatIsKilledLosesNothing(t *testing.T) {
 			return g.Status().Confirmed >= last
 		})
 
-		if err := c.command.Process.Signal(syscall.SIGSTOP); err != nil {
-			t.Fatal(err)
-		}
+		c.freeze()
 		last = g.add(10)
 		until(t, "the collector's TCP acknowledges", func() bool { return g.Status().Sent >= last })
 		if len(c.missing(last)) < 10 {
@@ -34,7 +30,9 @@ func TestACollectorThatIsKilledLosesNothing(t *testing.T) {
 		c.kill()
 		last = g.add(50)
 		c.start()
-		until(t, fmt.Sprintf("round %d: records %v arrive", round, c.missing(last)), func() bool { return len(c.missing(last)) == 0 })
+		until(t, "every record arrives", func() bool { return len(c.missing(last)) == 0 }, func() {
+			t.Errorf("round %d: lost %v", round, c.missing(last))
+		})
 	}
 	twice := 0
 	for seq, texts := range c.messages() {

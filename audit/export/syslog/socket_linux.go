@@ -24,13 +24,16 @@ func unacknowledged(c *net.TCPConn) (n int64, known bool, err error) {
 	return n, true, err
 }
 
+// clockTick is as coarse as the kernel's own clock may be.
+const clockTick = 10 * time.Millisecond
+
 // quietFor is how long ago the peer's TCP last acknowledged anything, a
-// keep-alive probe included.
+// keep-alive probe included; never less than it is.
 func quietFor(c *net.TCPConn) (d time.Duration, known bool, err error) {
 	err = control(c, func(fd int) error {
 		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 		if err == nil {
-			d = time.Duration(info.Last_ack_recv) * time.Millisecond
+			d = time.Duration(info.Last_ack_recv)*time.Millisecond + clockTick
 		}
 		return err
 	})
