@@ -34,6 +34,7 @@ type Config struct {
 	Applications []Application `yaml:"applications"`
 	ClickHouse   ClickHouse    `yaml:"clickhouse"`
 	Detection    Detection     `yaml:"detection"`
+	Export       Export        `yaml:"export"`
 	Branding     Branding      `yaml:"branding"`
 	Log          Log           `yaml:"log"`
 }
@@ -232,4 +233,35 @@ type Log struct {
 	Level string `yaml:"level"`
 	// Format is text or json. Default text.
 	Format string `yaml:"format"`
+}
+
+// Export says who else gets the record, as a copy in a standard's form.
+type Export struct {
+	Syslog Syslog `yaml:"syslog"`
+}
+
+// Syslog is a collector of DICOM audit messages (IHE ATNA) by syslog over TLS.
+// There is no way to send in clear.
+type Syslog struct {
+	// Address is host:port of the collector, for example siem.example.org:6514;
+	// the port may be left out. Default: none, nothing is sent.
+	Address string `yaml:"address"`
+	// ServerName is the name in its certificate. Default: the host of address.
+	ServerName string `yaml:"server_name"`
+	// CAFile holds the root of its certificate. Default: the system's roots.
+	CAFile string `yaml:"ca_file"`
+	// CertificateFile and KeyFile are what the gateway shows to a collector that
+	// asks for a certificate (PEM). Default: none.
+	CertificateFile string `yaml:"certificate_file"`
+	KeyFile         string `yaml:"key_file"`
+	// MaxMessage bounds one message in octets; longer ones are sent with
+	// shortened fields, which they name. Default 32768.
+	MaxMessage int `yaml:"max_message"`
+	// Window is how long the collector may hold messages in memory before they
+	// are on its disk: what it took within this time before a break is sent
+	// again. Default 30s.
+	Window time.Duration `yaml:"window"`
+	// From is the number of the first record to send when nothing has been sent
+	// yet. Default 1, everything.
+	From uint64 `yaml:"from"`
 }

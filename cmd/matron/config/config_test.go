@@ -61,6 +61,9 @@ func TestEveryMistakeHasAPlaceAndARemedy(t *testing.T) {
 		{"clickhouse in clear", "source: gw1", "source: gw1\nclickhouse: {address: [\"10.0.0.1:9000\"], user: u, password_file: p}", `so that clickhouse.tls must be true`},
 		{"limits of nothing", "source: gw1", "source: gw1\nlimits: {search: {burst: 0, per_second: 1}}", `limits.search: per_second must be above 0`},
 		{"home elsewhere", "source: gw1", "source: gw1\nhome: //evil.example/", `home: `},
+		{"syslog in clear", "source: gw1", "source: gw1\nexport: {syslog: {address: \"udp://siem.example.org:514\"}}", `must be host:port of a collector that speaks TLS`},
+		{"syslog without its key", "source: gw1", "source: gw1\nexport: {syslog: {address: siem.example.org, certificate_file: gw.pem}}", `export.syslog: certificate_file and key_file belong together`},
+		{"syslog too short", "source: gw1", "source: gw1\nexport: {syslog: {max_message: 480}}", `export.syslog.max_message: 480 must be between 8192 and 1048576`},
 		{"idle above absolute", "client_id: matron", "client_id: matron\n  idle: 13h", `sign_in.idle: must not be longer than sign_in.absolute (12h0m0s)`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -81,6 +84,21 @@ func TestEveryMistakeAtOnce(t *testing.T) {
 	_, err := Parse("matron.yaml", []byte(src))
 	if n := strings.Count(err.Error(), "\n") + 1; n != 4 {
 		t.Errorf("%d lines, want 4 (the missing map counts):\n%s", n, err)
+	}
+}
+
+func TestSyslogHasAPort(t *testing.T) {
+	for given, want := range map[string]string{
+		"siem.example.org": "siem.example.org:6514", "siem.example.org:7000": "siem.example.org:7000", "10.1.2.3": "10.1.2.3:6514",
+		"2001:db8::1": "[2001:db8::1]:6514", "[2001:db8::1]": "[2001:db8::1]:6514", "[2001:db8::1]:1": "[2001:db8::1]:1", "": "",
+	} {
+		c, err := Parse("matron.yaml", []byte(good+"export: {syslog: {address: \""+given+"\", ca_file: ca.pem}}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Export.Syslog.Address; got != want {
+			t.Errorf("%q becomes %q, want %q", given, got, want)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -43,6 +44,7 @@ func (c Config) Validate() []Problem {
 	c.validateApplications(&ps)
 	c.ClickHouse.validate(&ps)
 	ps.positive("detection.every", c.Detection.Every)
+	c.Export.Syslog.validate(&ps)
 	ps.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	ps.oneOf("log.format", c.Log.Format, "text", "json")
 	return ps
@@ -129,6 +131,27 @@ func (c ClickHouse) validate(ps *problems) {
 	if len(c.Address) > 0 {
 		ps.required("clickhouse.user", c.User)
 		ps.required("clickhouse.password_file", c.PasswordFile)
+	}
+}
+
+// validate checks a collector even when it is switched off by an empty address:
+// the rest would be a mistake on the day that it is switched on.
+func (s Syslog) validate(ps *problems) {
+	const at = "export.syslog"
+	if s.Address != "" {
+		host, port, err := net.SplitHostPort(s.Address)
+		n, notNumber := strconv.ParseUint(port, 10, 16)
+		if err != nil || host == "" || notNumber != nil || n == 0 || strings.Contains(host, "/") {
+			ps.add(at+".address", "%q must be host:port of a collector that speaks TLS (RFC 5425), for example siem.example.org:6514; nothing is sent in clear", s.Address)
+		}
+	}
+	if (s.CertificateFile == "") != (s.KeyFile == "") {
+		ps.add(at, "certificate_file and key_file belong together: give both or neither")
+	}
+	ps.within(at+".max_message", s.MaxMessage, 8192, 1<<20)
+	ps.positive(at+".window", s.Window)
+	if s.From == 0 {
+		ps.add(at+".from", "must be at least 1, the first record")
 	}
 }
 
