@@ -61,6 +61,14 @@ func TestEveryMistakeHasAPlaceAndARemedy(t *testing.T) {
 		{"clickhouse in clear", "source: gw1", "source: gw1\nclickhouse: {address: [\"10.0.0.1:9000\"], user: u, password_file: p}", `so that clickhouse.tls must be true`},
 		{"limits of nothing", "source: gw1", "source: gw1\nlimits: {search: {burst: 0, per_second: 1}}", `limits.search: per_second must be above 0`},
 		{"home elsewhere", "source: gw1", "source: gw1\nhome: //evil.example/", `home: `},
+		{"witness in clear", "source: gw1", "source: gw1\nwitness: {witnesses: [{url: \"http://10.0.0.1/\", key_file: w.pub}], quorum: 1}", `witness.witnesses[0].url: must be https, since it is not on this machine`},
+		{"witness without key", "source: gw1", "source: gw1\nwitness: {witnesses: [{url: \"https://w.example.org/\"}], quorum: 1}", `witness.witnesses[0].key_file: is missing`},
+		{"quorum of nobody", "source: gw1", "source: gw1\nwitness: {quorum: 1}", `witness.quorum: is of nobody`},
+		{"quorum of none", "source: gw1", "source: gw1\nwitness: {witnesses: [{url: \"https://w.example.org/\", key_file: w.pub}]}", `witness.quorum: is missing: give how many of the 1 witnesses must cosign`},
+		{"quorum above all", "source: gw1", "source: gw1\nwitness: {witnesses: [{url: \"https://w.example.org/\", key_file: w.pub}], quorum: 2}", `witness.quorum: 2 must be between 1 and 1`},
+		{"one witness twice", "source: gw1", "source: gw1\nwitness: {witnesses: [{url: \"https://w.example.org/\", key_file: a}, {url: \"https://w.example.org/\", key_file: b}], quorum: 2}", `witness.witnesses[1].url: "https://w.example.org/" is that of witness.witnesses[0]`},
+		{"policy and list", "source: gw1", "source: gw1\nwitness: {policy_file: p, quorum: 1}", `witness.policy_file: names witnesses and quorum itself`},
+		{"witnessed twice", "source: gw1", "source: gw1\nwitnessing: {logs: [{key_file: a}, {key_file: a}]}", `witnessing.logs[1].key_file: "a" is that of witnessing.logs[0]`},
 		{"idle above absolute", "client_id: matron", "client_id: matron\n  idle: 13h", `sign_in.idle: must not be longer than sign_in.absolute (12h0m0s)`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
