@@ -2,6 +2,7 @@ package witness
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -218,7 +219,10 @@ func (d folder) latest(origin string, own Verifier, keys []Verifier) (latest, er
 	}
 	l := latest{Checkpoint: c, note: b}
 	signed := c.Size == 0
+	whole := n.Text + "\n"
 	for _, s := range n.Sigs {
+		raw, _ := base64.StdEncoding.DecodeString(s.Base64) // it has verified
+		whole += fmt.Sprintf("— %s %s\n", s.Name, base64.StdEncoding.EncodeToString(raw))
 		if s.Name != own.name || s.Hash != own.hash {
 			signed = true
 			continue
@@ -226,6 +230,9 @@ func (d folder) latest(origin string, own Verifier, keys []Verifier) (latest, er
 		if l.at, err = CosignedAt(s); err != nil {
 			return latest{}, damaged(d, name, err.Error())
 		}
+	}
+	if whole != string(b) {
+		return latest{}, damaged(d, name, "it is not as this program writes it")
 	}
 	if !signed || l.at.IsZero() {
 		return latest{}, damaged(d, name, "a signature of the log or of this witness is missing")
