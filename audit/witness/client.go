@@ -75,11 +75,11 @@ type Client struct {
 	// turn holds one token: a witness is asked for one checkpoint at a time.
 	turn chan struct{}
 
-	mu       sync.Mutex
-	size     int64     // what the witness is thought to know; guarded by mu
-	failures int       // in a row; guarded by mu
+	mu        sync.Mutex
+	size      int64     // what the witness is thought to know; guarded by mu
+	failures  int       // in a row; guarded by mu
 	notBefore time.Time // when it is asked again; guarded by mu
-	last     error     // of the last failure; guarded by mu
+	last      error     // of the last failure; guarded by mu
 }
 
 // NewClient returns a client that gives up after timeout; zero means 5 seconds.

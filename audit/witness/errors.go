@@ -13,8 +13,9 @@ var (
 	errEmptyRoot = errors.New("an empty tree has another root")
 
 	// Of a Server's folder.
-	ErrLocked = errors.New("is in use by another process")
-	ErrState  = errors.New("witness state is damaged")
+	ErrLocked   = errors.New("is in use by another process")
+	ErrState    = errors.New("witness state is damaged")
+	ErrNotAdded = errors.New("was never added to this witness")
 
 	// Of a Client: what the witness did.
 	ErrUnavailable  = errors.New("witness does not answer")

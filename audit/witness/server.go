@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,8 +20,9 @@ import (
 type Config struct {
 	// Dir is a folder that Create has made and AddLog has filled.
 	Dir string
-	// Origins are the logs to follow; nil means all of the folder.
-	Origins []string
+	// Logs are the keys of the logs to follow, each added before with AddLog; nil
+	// means all keys of the folder.
+	Logs []Verifier
 	// BodyTimeout bounds how long a client may take to send a body, whatever the
 	// listener allows. Zero means 10 seconds.
 	BodyTimeout time.Duration
@@ -82,22 +84,38 @@ func (s *Server) load() error {
 	if s.own, err = readCosigner(s.dir.path(keyName)); err != nil {
 		return err
 	}
-	origins := s.cfg.Origins
-	if origins == nil {
-		if origins, err = s.dir.origins(); err != nil {
-			return err
-		}
+	origins, err := s.dir.origins()
+	if err != nil {
+		return err
 	}
+	added := map[string]bool{}
 	for _, origin := range origins {
 		keys, err := s.dir.keys(origin)
 		if err != nil {
-			return fmt.Errorf("log %s: %w", origin, err)
+			return err
+		}
+		trusted := keys
+		if s.cfg.Logs != nil {
+			trusted = slices.DeleteFunc(slices.Clone(keys), func(k Verifier) bool {
+				return !slices.ContainsFunc(s.cfg.Logs, func(l Verifier) bool { return l.String() == k.String() })
+			})
+		}
+		if len(trusted) == 0 {
+			continue
 		}
 		l, err := s.dir.latest(origin, s.own.v, keys)
 		if err != nil {
 			return err
 		}
-		s.logs[origin] = &witnessed{origin: origin, keys: note.VerifierList(verifiers(keys)...), latest: l}
+		for _, k := range trusted {
+			added[k.String()] = true
+		}
+		s.logs[origin] = &witnessed{origin: origin, keys: note.VerifierList(verifiers(trusted)...), latest: l}
+	}
+	for _, l := range s.cfg.Logs {
+		if !added[l.String()] {
+			return fmt.Errorf("log %s: %w with this key", l.name, ErrNotAdded)
+		}
 	}
 	return nil
 }
@@ -220,7 +238,7 @@ func (s *Server) advance(r *http.Request, l *witnessed, req request, c Checkpoin
 		return s.fail(r, l, err)
 	}
 	l.latest = latest{Checkpoint: c, at: time.Unix(int64(at), 0), note: signed} //nolint:gosec // a time
-	return answer{status: http.StatusOK, body: string(lines[len(lines)-2])} // the newest signature is the last line
+	return answer{status: http.StatusOK, body: string(lines[len(lines)-2])}     // the newest signature is the last line
 }
 
 // fail stops signing for a log: after a failed write the disk may hold the old

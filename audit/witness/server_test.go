@@ -368,25 +368,45 @@ func TestAddLogKeepsWhatIsThere(t *testing.T) {
 	}
 }
 
-func TestOnlyTheNamedLogsAreFollowed(t *testing.T) {
+func TestOnlyTheNamedKeysAreTrusted(t *testing.T) {
 	s := newStand(t)
-	cfg := s.server.cfg
-	_ = s.server.Close()
-	cfg.Origins = []string{}
-	server, err := Open(cfg)
-	if err != nil {
+	tree := &grown{}
+	tree.grow(t, 3, "leaf")
+	s.mustAdd(t, tree, 0, 1)
+	signer, second := logKey(t, origin)
+	if err := AddLog(s.dir, second, true, noon); err != nil {
 		t.Fatal(err)
 	}
-	s.server = server
-	tree := &grown{}
-	tree.grow(t, 1, "leaf")
-	if w := s.add(t, tree, 0, 1); w.Code != http.StatusNotFound {
-		t.Errorf("status %d: %s", w.Code, w.Body)
+	cfg := s.server.cfg
+	for _, c := range []struct {
+		name       string
+		logs       []Verifier
+		first, snd int
+	}{
+		{"all of the folder", nil, 200, 200},
+		{"nobody", []Verifier{}, 404, 404},
+		{"the first", []Verifier{s.key}, 200, 403},
+		{"the second", []Verifier{second}, 403, 200},
+		{"both", []Verifier{second, s.key}, 200, 200},
+	} {
+		_ = s.server.Close()
+		cfg.Logs = c.logs
+		var err error
+		if s.server, err = Open(cfg); err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		for i, want := range []int{c.first, c.snd} {
+			by := []note.Signer{s.signer, signer}[i]
+			if w := post(t, s.server, request{old: 1, note: checkpoint(t, tree, 1, origin, by)}.body()); w.Code != want {
+				t.Errorf("%s, key %d: status %d: %s", c.name, i+1, w.Code, w.Body)
+			}
+		}
 	}
-	_ = server.Close()
-	cfg.Origins = []string{"matron/RBA/gw7"}
-	if _, err := Open(cfg); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a log that was never added: %v", err)
+	_ = s.server.Close()
+	_, third := logKey(t, origin)
+	cfg.Logs = []Verifier{s.key, third}
+	if _, err := Open(cfg); !errors.Is(err, ErrNotAdded) {
+		t.Errorf("a key that was never added: %v", err)
 	}
 }
 
