@@ -37,6 +37,8 @@ type Config struct {
 	Export       Export        `yaml:"export"`
 	Branding     Branding      `yaml:"branding"`
 	Log          Log           `yaml:"log"`
+	Witness      Witness       `yaml:"witness"`
+	Witnessing   Witnessing    `yaml:"witnessing"`
 }
 
 // Listen says where staff reach the gateway.
@@ -264,4 +266,43 @@ type Syslog struct {
 	// From is the number of the first record to send when nothing has been sent
 	// yet. Default 1, everything.
 	From uint64 `yaml:"from"`
+}
+
+// Witness says who cosigns the checkpoints of the journal: outsiders, who make it
+// impossible to rewrite the record unseen. Default: nobody.
+type Witness struct {
+	// Witnesses are asked for each checkpoint, all at once.
+	Witnesses []WitnessPeer `yaml:"witnesses"`
+	// Quorum is how many of them must have cosigned for a checkpoint to count as
+	// witnessed. Required with witnesses.
+	Quorum int `yaml:"quorum"`
+	// PolicyFile is a C2SP tlog-policy file that names witnesses, with their URLs,
+	// and quorum, instead of the two settings above.
+	PolicyFile string `yaml:"policy_file"`
+	// Timeout bounds the wait for one witness. Care never waits. Default 5s.
+	Timeout time.Duration `yaml:"timeout"`
+}
+
+// WitnessPeer is one witness.
+type WitnessPeer struct {
+	// URL is its submission prefix. https, unless on this machine. Required.
+	URL string `yaml:"url"`
+	// KeyFile holds its public key, one line, as "matron witness init" prints it.
+	// Required.
+	KeyFile string `yaml:"key_file"`
+	// CAFile holds the root of its certificate. Default: the system's roots.
+	CAFile string `yaml:"ca_file"`
+}
+
+// Witnessing says whose checkpoints this gateway cosigns for its peers.
+// Default: nobody's.
+type Witnessing struct {
+	// Logs are the logs of other gateways.
+	Logs []WitnessedLog `yaml:"logs"`
+}
+
+// WitnessedLog is one log.
+type WitnessedLog struct {
+	// KeyFile holds its public key, one line. Required.
+	KeyFile string `yaml:"key_file"`
 }

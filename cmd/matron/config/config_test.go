@@ -64,6 +64,14 @@ func TestEveryMistakeHasAPlaceAndARemedy(t *testing.T) {
 		{"syslog in clear", "source: gw1", "source: gw1\nexport: {syslog: {address: \"udp://siem.example.org:514\"}}", `must be host:port of a collector that speaks TLS`},
 		{"syslog without its key", "source: gw1", "source: gw1\nexport: {syslog: {address: siem.example.org, certificate_file: gw.pem}}", `export.syslog: certificate_file and key_file belong together`},
 		{"syslog too short", "source: gw1", "source: gw1\nexport: {syslog: {max_message: 480}}", `export.syslog.max_message: 480 must be between 8192 and 1048576`},
+		{"witness in clear", "source: gw1", "source: gw1\nwitness: {witnesses: [{url: \"http://10.0.0.1/\", key_file: w.pub}], quorum: 1}", `witness.witnesses[0].url: must be https, since it is not on this machine`},
+		{"witness without key", "source: gw1", "source: gw1\nwitness: {witnesses: [{url: \"https://w.example.org/\"}], quorum: 1}", `witness.witnesses[0].key_file: is missing`},
+		{"quorum of nobody", "source: gw1", "source: gw1\nwitness: {quorum: 1}", `witness.quorum: is of nobody`},
+		{"quorum of none", "source: gw1", "source: gw1\nwitness: {witnesses: [{url: \"https://w.example.org/\", key_file: w.pub}]}", `witness.quorum: is missing: give how many of the 1 witnesses must cosign`},
+		{"quorum above all", "source: gw1", "source: gw1\nwitness: {witnesses: [{url: \"https://w.example.org/\", key_file: w.pub}], quorum: 2}", `witness.quorum: 2 must be between 1 and 1`},
+		{"one witness twice", "source: gw1", "source: gw1\nwitness: {witnesses: [{url: \"https://w.example.org/\", key_file: a}, {url: \"https://w.example.org/\", key_file: b}], quorum: 2}", `witness.witnesses[1].url: "https://w.example.org/" is that of witness.witnesses[0]`},
+		{"policy and list", "source: gw1", "source: gw1\nwitness: {policy_file: p, quorum: 1}", `witness.policy_file: names witnesses and quorum itself`},
+		{"witnessed twice", "source: gw1", "source: gw1\nwitnessing: {logs: [{key_file: a}, {key_file: a}]}", `witnessing.logs[1].key_file: "a" is that of witnessing.logs[0]`},
 		{"idle above absolute", "client_id: matron", "client_id: matron\n  idle: 13h", `sign_in.idle: must not be longer than sign_in.absolute (12h0m0s)`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -78,6 +78,7 @@ func Defaults() Config {
 		Branding:   Branding{ServiceName: "Matron"},
 		Home:       "/.matron/",
 		Log:        Log{Level: "info", Format: "text"},
+		Witness:    Witness{Timeout: 5 * time.Second},
 	}
 }
 
@@ -136,12 +137,20 @@ func (s *Syslog) complete() {
 
 // paths lists every setting that is a path.
 func (c *Config) paths() []*string {
-	return []*string{
+	paths := []*string{
 		&c.DataDir, &c.TLS.CertificateFile, &c.TLS.KeyFile, &c.TLS.ACME.CAFile, &c.TLS.ACME.EABKeyFile,
 		&c.SignIn.ClientSecretFile, &c.SignIn.CAFile, &c.Policy.Dir, &c.ClickHouse.Library,
 		&c.ClickHouse.PasswordFile, &c.ClickHouse.CAFile, &c.Detection.Staff, &c.Detection.Patients, &c.Detection.Care,
 		&c.Export.Syslog.CAFile, &c.Export.Syslog.CertificateFile, &c.Export.Syslog.KeyFile,
+		&c.Witness.PolicyFile,
 	}
+	for i := range c.Witness.Witnesses {
+		paths = append(paths, &c.Witness.Witnesses[i].KeyFile, &c.Witness.Witnesses[i].CAFile)
+	}
+	for i := range c.Witnessing.Logs {
+		paths = append(paths, &c.Witnessing.Logs[i].KeyFile)
+	}
+	return paths
 }
 
 // isPath tells the path of a map file from the name of a built-in map.

@@ -47,6 +47,8 @@ func (c Config) Validate() []Problem {
 	c.Export.Syslog.validate(&ps)
 	ps.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	ps.oneOf("log.format", c.Log.Format, "text", "json")
+	c.Witness.validate(&ps)
+	c.Witnessing.validate(&ps)
 	return ps
 }
 
@@ -152,6 +154,47 @@ func (s Syslog) validate(ps *problems) {
 	ps.positive(at+".window", s.Window)
 	if s.From == 0 {
 		ps.add(at+".from", "must be at least 1, the first record")
+	}
+}
+
+func (w Witness) validate(ps *problems) {
+	ps.positive("witness.timeout", w.Timeout)
+	if w.PolicyFile != "" && (len(w.Witnesses) > 0 || w.Quorum != 0) {
+		ps.add("witness.policy_file", "names witnesses and quorum itself: remove witness.witnesses and witness.quorum")
+		return
+	}
+	urls := map[string]int{}
+	for i, p := range w.Witnesses {
+		at := fmt.Sprintf("witness.witnesses[%d]", i)
+		ps.address(at+".url", p.URL, "https", "http")
+		if u, err := url.Parse(p.URL); err == nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
+			ps.add(at+".url", "must be https, since it is not on this machine")
+		}
+		if first, ok := urls[p.URL]; ok && p.URL != "" {
+			ps.add(at+".url", "%q is that of witness.witnesses[%d]: one witness counts once", p.URL, first)
+		}
+		urls[p.URL] = i
+		ps.required(at+".key_file", p.KeyFile)
+	}
+	switch n := len(w.Witnesses); {
+	case n == 0 && w.Quorum != 0:
+		ps.add("witness.quorum", "is of nobody: name the witnesses in witness.witnesses")
+	case n > 0 && w.Quorum == 0:
+		ps.add("witness.quorum", "is missing: give how many of the %d witnesses must cosign", n)
+	case n > 0:
+		ps.within("witness.quorum", w.Quorum, 1, n)
+	}
+}
+
+func (w Witnessing) validate(ps *problems) {
+	files := map[string]int{}
+	for i, l := range w.Logs {
+		at := fmt.Sprintf("witnessing.logs[%d].key_file", i)
+		ps.required(at, l.KeyFile)
+		if first, ok := files[l.KeyFile]; ok && l.KeyFile != "" {
+			ps.add(at, "%q is that of witnessing.logs[%d]", l.KeyFile, first)
+		}
+		files[l.KeyFile] = i
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/matron-epr/matron/cmd/matron/config"
 	"github.com/matron-epr/matron/policy/rego"
@@ -65,6 +66,10 @@ func Check(ctx context.Context, c config.Config) error {
 	_, err = readSecret(c.SignIn.ClientSecretFile)
 	errs = append(errs, err)
 	_, err = transportFor(c.SignIn.CAFile)
+	errs = append(errs, err)
+	_, err = openWitnesses(c.Witness, time.Now)
+	errs = append(errs, err)
+	_, err = witnessedLogs(c.Witnessing)
 	errs = append(errs, err)
 	for _, file := range []string{
 		c.TLS.CertificateFile, c.TLS.KeyFile, c.TLS.ACME.CAFile, c.ClickHouse.PasswordFile, c.ClickHouse.CAFile,

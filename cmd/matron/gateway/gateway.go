@@ -17,6 +17,7 @@ import (
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/audit/cases"
 	"github.com/matron-epr/matron/audit/journal"
+	"github.com/matron-epr/matron/audit/witness"
 	"github.com/matron-epr/matron/cmd/matron/config"
 	"github.com/matron-epr/matron/dashboards"
 	"github.com/matron-epr/matron/hazardlog"
@@ -69,6 +70,7 @@ type Gateway struct {
 	pages     *dashboards.Site
 	proxy     *proxy.Gateway
 	detection *detection
+	witness   *witness.Server // of other gateways' logs; nil unless configured
 	metrics   *metrics
 	reloads   reloads
 }
@@ -86,7 +88,7 @@ func New(ctx context.Context, o Options) (_ *Gateway, err error) {
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		g.openStores, g.openPolicy, g.openSignIn, g.openCertificates, g.openPages, g.openProxy,
+		g.openStores, g.openPolicy, g.openSignIn, g.openCertificates, g.openPages, g.openWitness, g.openProxy,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -253,7 +255,12 @@ func (g *Gateway) publicRoutes() (http.Handler, []string) {
 	}
 	mux.Handle("/.matron/keys", g.voucher.Keys())
 	mux.Handle("/.matron/assets/", g.pages.Assets())
-	return mux, append(signInPaths, "/.matron/keys", "/.matron/assets/")
+	all := append(signInPaths, "/.matron/keys", "/.matron/assets/")
+	if g.witness != nil { // other gateways have no session: what they send is signed
+		mux.Handle(witnessPath+"/", http.StripPrefix(witnessPath, g.witness))
+		all = append(all, witnessPath+"/")
+	}
+	return mux, all
 }
 
 // readSecret reads a secret that the operator put there and nobody else may
@@ -317,6 +324,9 @@ func (g *Gateway) close() error {
 	}
 	if g.office != nil {
 		errs = append(errs, g.office.close())
+	}
+	if g.witness != nil {
+		errs = append(errs, g.witness.Close())
 	}
 	if g.journal != nil {
 		errs = append(errs, g.journal.Close())

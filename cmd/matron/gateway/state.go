@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
@@ -34,6 +35,7 @@ func (p paths) journal() string    { return filepath.Join(p.dir, "journal") }
 func (p paths) ledger() string     { return filepath.Join(p.dir, "journal", "blocks.ledger") }
 func (p paths) engine() string     { return filepath.Join(p.dir, "clickhouse") }
 func (p paths) tls() string        { return filepath.Join(p.dir, "tls") }
+func (p paths) witness() string    { return filepath.Join(p.dir, "witness") }
 func (p paths) database() string   { return filepath.Join(p.dir, "matron.db") }
 func (p paths) keys() string       { return filepath.Join(p.dir, "keys") }
 func (p paths) voucherKey() string { return filepath.Join(p.keys(), "voucher.pem") }
@@ -69,6 +71,9 @@ func Init(ctx context.Context, c config.Config) error {
 		if err := once(key, func() error { return writeKey(key) }); err != nil {
 			return fmt.Errorf("make key: %w", err)
 		}
+	}
+	if err := initWitness(c, time.Now()); err != nil {
+		return err
 	}
 	db, err := openDatabase(ctx, p.database(), true)
 	if err != nil {
