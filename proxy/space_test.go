@@ -118,6 +118,9 @@ func TestDirectCareIsNeverRefused(t *testing.T) {
 		"a transaction of writes": {proxy.Access{Patients: named, Parts: []proxy.Part{
 			{Action: policy.Create, Area: policy.Notes}, {Action: policy.Create, Area: policy.Prescribing},
 		}}, 255},
+		"a transaction that exports first": {proxy.Access{Patients: named, Parts: []proxy.Part{
+			{Action: policy.Export, Area: policy.Notes}, {Action: policy.Create, Area: policy.Notes},
+		}}, proxy.ShortForBulk},
 		"a transaction that exports": {proxy.Access{Patients: named, Parts: []proxy.Part{
 			{Action: policy.Create, Area: policy.Notes}, {Action: policy.Export, Area: policy.Notes},
 		}}, proxy.ShortForBulk},

@@ -34,6 +34,7 @@ type Config struct {
 	Applications []Application `yaml:"applications"`
 	ClickHouse   ClickHouse    `yaml:"clickhouse"`
 	Detection    Detection     `yaml:"detection"`
+	Journal      JournalSpace  `yaml:"journal"`
 	Branding     Branding      `yaml:"branding"`
 	Log          Log           `yaml:"log"`
 }
@@ -232,4 +233,13 @@ type Log struct {
 	Level string `yaml:"level"`
 	// Format is text or json. Default text.
 	Format string `yaml:"format"`
+}
+
+// JournalSpace says when the disk of the journal counts as filling up.
+type JournalSpace struct {
+	// Watermarks are three percentages of that disk in use: from the first on,
+	// exports and other bulk work are refused; from the second on, searches that
+	// are not part of care as well; from the third on, everything but direct care.
+	// Default [80, 90, 95].
+	Watermarks []int `yaml:"watermarks"`
 }

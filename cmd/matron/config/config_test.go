@@ -61,6 +61,8 @@ func TestEveryMistakeHasAPlaceAndARemedy(t *testing.T) {
 		{"clickhouse in clear", "source: gw1", "source: gw1\nclickhouse: {address: [\"10.0.0.1:9000\"], user: u, password_file: p}", `so that clickhouse.tls must be true`},
 		{"limits of nothing", "source: gw1", "source: gw1\nlimits: {search: {burst: 0, per_second: 1}}", `limits.search: per_second must be above 0`},
 		{"home elsewhere", "source: gw1", "source: gw1\nhome: //evil.example/", `home: `},
+		{"watermarks", "source: gw1", "source: gw1\njournal: {watermarks: [80, 95, 90]}", `journal.watermarks: want three ascending percentages from 5 to 99`},
+		{"two watermarks", "source: gw1", "source: gw1\njournal: {watermarks: [80, 95]}", `journal.watermarks: want three`},
 		{"idle above absolute", "client_id: matron", "client_id: matron\n  idle: 13h", `sign_in.idle: must not be longer than sign_in.absolute (12h0m0s)`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

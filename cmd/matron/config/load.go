@@ -72,6 +72,7 @@ func Defaults() Config {
 		},
 		ClickHouse: ClickHouse{Protocol: "native", Database: "matron"},
 		Detection:  Detection{Every: time.Minute},
+		Journal:    JournalSpace{Watermarks: []int{80, 90, 95}},
 		Branding:   Branding{ServiceName: "Matron"},
 		Home:       "/.matron/",
 		Log:        Log{Level: "info", Format: "text"},
