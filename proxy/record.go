@@ -88,7 +88,7 @@ func (x *exchange) newDecision() audit.Record {
 		Roles: s.Roles, Activities: s.Activities, Org: s.Organisation, RoleID: s.RoleID,
 		ACR: s.ACR, AMR: s.AMR, Assurance: uint64(max(s.Assurance, 0)), AuthTime: stamp(s.AuthTime),
 		Session: s.Session, Token: s.Token,
-		ClientIP: x.ip, UserAgent: shorten(r.UserAgent(), maxUserAgent),
+		ClientIP: x.ip, UserAgent: r.UserAgent(),
 		Effect: policy.Allow.String(), Rules: x.answer.Rules, PolicyRev: x.answer.Revision,
 		Mode: x.mode.String(), WouldDeny: x.would,
 	}
@@ -108,11 +108,12 @@ func (x *exchange) newDecision() audit.Record {
 		rec.Reasons = append(rec.Reasons, explain(errLimited).code)
 	}
 	for _, p := range a.Parts {
-		rec.Detail = append(rec.Detail, "part="+string(p.Action)+" "+string(p.Area)+" "+p.Resource)
+		rec.Detail = append(rec.Detail, partDetail(p))
 	}
 	if x.slowed > 0 {
 		rec.Detail = append(rec.Detail, "slowed="+x.slowed.String())
 	}
+	rec.Bound()
 	return rec
 }
 

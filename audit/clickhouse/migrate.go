@@ -91,6 +91,13 @@ func (s *Store) migrate(ctx context.Context, list []migration) error {
 	if err := compareMigrations(list, done); err != nil {
 		return err
 	}
+	// A table that somebody dropped while the list of migrations stayed: the list
+	// is not believed, and every statement runs again.
+	if there, err := s.hasTable(ctx, "records"); err != nil {
+		return err
+	} else if !there {
+		done = nil
+	}
 	for _, m := range list {
 		if _, ok := done[m.version]; ok {
 			continue
@@ -122,14 +129,9 @@ func compareMigrations(list []migration, done map[uint32]string) error {
 // appliedMigrations returns the checksums of the migrations that were run,
 // none when the database or the table is not there yet.
 func (s *Store) appliedMigrations(ctx context.Context) (map[uint32]string, error) {
-	var tables uint64
-	err := s.conn.QueryRow(ctx, "SELECT count() FROM system.tables WHERE database = ? AND name = 'migrations'", s.cfg.Database).Scan(&tables)
-	if err != nil {
-		return nil, fmt.Errorf("look for migrations: %w", err)
-	}
 	done := make(map[uint32]string)
-	if tables == 0 {
-		return done, nil
+	if there, err := s.hasTable(ctx, "migrations"); err != nil || !there {
+		return done, err
 	}
 	rows, err := s.conn.Query(ctx, "SELECT version, checksum FROM "+s.table("migrations"))
 	if err != nil {
@@ -148,6 +150,16 @@ func (s *Store) appliedMigrations(ctx context.Context) (map[uint32]string, error
 		return nil, fmt.Errorf("read migrations: %w", err)
 	}
 	return done, nil
+}
+
+// hasTable reports whether the database has a table, no when there is no database.
+func (s *Store) hasTable(ctx context.Context, name string) (bool, error) {
+	var tables uint64
+	err := s.conn.QueryRow(ctx, "SELECT count() FROM system.tables WHERE database = ? AND name = ?", s.cfg.Database, name).Scan(&tables)
+	if err != nil {
+		return false, fmt.Errorf("look for table %s: %w", name, err)
+	}
+	return tables > 0, nil
 }
 
 func (s *Store) apply(ctx context.Context, m migration) error {

@@ -35,6 +35,7 @@ type Config struct {
 	ClickHouse   ClickHouse    `yaml:"clickhouse"`
 	Detection    Detection     `yaml:"detection"`
 	Export       Export        `yaml:"export"`
+	Journal      JournalSpace  `yaml:"journal"`
 	Branding     Branding      `yaml:"branding"`
 	Log          Log           `yaml:"log"`
 	Witness      Witness       `yaml:"witness"`
@@ -305,4 +306,13 @@ type Witnessing struct {
 type WitnessedLog struct {
 	// KeyFile holds its public key, one line. Required.
 	KeyFile string `yaml:"key_file"`
+}
+
+// JournalSpace says when the disk of the journal counts as filling up.
+type JournalSpace struct {
+	// Watermarks are three percentages of that disk in use: from the first on,
+	// exports and other bulk work are refused; from the second on, searches that
+	// are not part of care as well; from the third on, everything but direct care.
+	// Default [80, 90, 95].
+	Watermarks []int `yaml:"watermarks"`
 }

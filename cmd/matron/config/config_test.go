@@ -72,6 +72,8 @@ func TestEveryMistakeHasAPlaceAndARemedy(t *testing.T) {
 		{"one witness twice", "source: gw1", "source: gw1\nwitness: {witnesses: [{url: \"https://w.example.org/\", key_file: a}, {url: \"https://w.example.org/\", key_file: b}], quorum: 2}", `witness.witnesses[1].url: "https://w.example.org/" is that of witness.witnesses[0]`},
 		{"policy and list", "source: gw1", "source: gw1\nwitness: {policy_file: p, quorum: 1}", `witness.policy_file: names witnesses and quorum itself`},
 		{"witnessed twice", "source: gw1", "source: gw1\nwitnessing: {logs: [{key_file: a}, {key_file: a}]}", `witnessing.logs[1].key_file: "a" is that of witnessing.logs[0]`},
+		{"watermarks", "source: gw1", "source: gw1\njournal: {watermarks: [80, 95, 90]}", `journal.watermarks: want three ascending percentages from 5 to 99`},
+		{"two watermarks", "source: gw1", "source: gw1\njournal: {watermarks: [80, 95]}", `journal.watermarks: want three`},
 		{"idle above absolute", "client_id: matron", "client_id: matron\n  idle: 13h", `sign_in.idle: must not be longer than sign_in.absolute (12h0m0s)`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -75,6 +75,7 @@ func Defaults() Config {
 		ClickHouse: ClickHouse{Protocol: "native", Database: "matron"},
 		Detection:  Detection{Every: time.Minute},
 		Export:     Export{Syslog: Syslog{MaxMessage: 32768, Window: 30 * time.Second, From: 1}},
+		Journal:    JournalSpace{Watermarks: []int{80, 90, 95}},
 		Branding:   Branding{ServiceName: "Matron"},
 		Home:       "/.matron/",
 		Log:        Log{Level: "info", Format: "text"},

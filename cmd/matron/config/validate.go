@@ -45,6 +45,7 @@ func (c Config) Validate() []Problem {
 	c.ClickHouse.validate(&ps)
 	ps.positive("detection.every", c.Detection.Every)
 	c.Export.Syslog.validate(&ps)
+	c.Journal.validate(&ps)
 	ps.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	ps.oneOf("log.format", c.Log.Format, "text", "json")
 	c.Witness.validate(&ps)
@@ -299,4 +300,11 @@ func hostOf(address string) string {
 		return ""
 	}
 	return u.Hostname()
+}
+
+func (j JournalSpace) validate(ps *problems) {
+	w := j.Watermarks
+	if len(w) != 3 || w[0] < 5 || w[0] >= w[1] || w[1] >= w[2] || w[2] > 99 {
+		ps.add("journal.watermarks", "want three ascending percentages from 5 to 99, for example [80, 90, 95]")
+	}
 }

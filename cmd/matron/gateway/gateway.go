@@ -19,6 +19,7 @@ import (
 	"github.com/matron-epr/matron/audit/journal"
 	"github.com/matron-epr/matron/audit/witness"
 	"github.com/matron-epr/matron/cmd/matron/config"
+	"github.com/matron-epr/matron/cmd/matron/host"
 	"github.com/matron-epr/matron/dashboards"
 	"github.com/matron-epr/matron/hazardlog"
 	"github.com/matron-epr/matron/policy/rego"
@@ -73,6 +74,9 @@ type Gateway struct {
 	witness   *witness.Server // of other gateways' logs; nil unless configured
 	metrics   *metrics
 	reloads   reloads
+	disk      *host.Disk
+	clock     *host.Clock
+	outlook   outlook
 }
 
 // New opens the stores and builds every part. It starts nothing. On error
@@ -88,13 +92,15 @@ func New(ctx context.Context, o Options) (_ *Gateway, err error) {
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		g.openStores, g.openPolicy, g.openSignIn, g.openCertificates, g.openPages, g.openWitness, g.openProxy,
+		g.openStores, g.openMachine, g.openPolicy, g.openSignIn, g.openCertificates, g.openPages, g.openWitness,
+		g.openProxy,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
 	}
 	g.watch()
+	g.watchMachine()
 	return g, nil
 }
 
@@ -239,7 +245,7 @@ func (g *Gateway) openProxy(context.Context) error {
 		Voucher: g.voucher, TrustedProxies: trusted, MaxHeader: g.cfg.Listen.MaxHeaderBytes, SignInPath: "/.matron/sign-in",
 		Public: public, PublicPaths: paths, Observe: g.metrics.observe,
 		Home: g.cfg.Home, Service: g.cfg.Branding.ServiceName, Organisation: g.cfg.Branding.Organisation,
-		Location: g.detection.location, StrictTransport: g.cfg.TLS.Mode != "local",
+		Location: g.detection.location, StrictTransport: g.cfg.TLS.Mode != "local", Space: g.shortage,
 	})
 	return err
 }

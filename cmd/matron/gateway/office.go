@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -60,7 +61,11 @@ func (o *backOffice) ready() bool {
 }
 
 func (o *backOffice) note() string {
-	return fmt.Sprintf("%d records wait", o.status().Lag)
+	s := o.status()
+	if s.LastError != "" {
+		return fmt.Sprintf("%d records wait: %s", s.Lag, s.LastError)
+	}
+	return fmt.Sprintf("%d records wait", s.Lag)
 }
 
 // status is the shipper's, or that of a shipper that has not begun.
@@ -141,6 +146,11 @@ func (o *backOffice) ship(ctx context.Context, account clickhouse.Config) error 
 	}
 	o.shipper.Store(shipper)
 	o.store.Store(store)
+	var mending sync.WaitGroup
+	defer mending.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	mending.Go(func() { o.mend(ctx, store, shipper) })
 	if err := shipper.Run(ctx); err != nil {
 		// The journal takes no more records and all of them are searchable. A
 		// second shipper would begin at a place in the ledger that is past.
@@ -149,6 +159,46 @@ func (o *backOffice) ship(ctx context.Context, account clickhouse.Config) error 
 	}
 	return nil
 }
+
+// mend looks for an index that vanished while the gateway ran: its tables are
+// made anew and filled from the journal, which is the record (GW-13). The
+// shipper alone would wait for them for ever.
+func (o *backOffice) mend(ctx context.Context, store *clickhouse.Store, shipper *clickhouse.Shipper) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	gone, told := false, false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if !gone && !vanished(shipper.Status().LastError) {
+			continue
+		}
+		if !gone {
+			gone, told = true, false
+			o.log.LogAttrs(ctx, slog.LevelError, "the tables of the index are gone: they are made anew and filled from the journal")
+		}
+		if err := store.Migrate(ctx); err != nil { // its error quotes no row
+			if !told {
+				told = true
+				o.log.LogAttrs(ctx, slog.LevelError, "the tables of the index cannot be made, tried again each second", slog.Any("error", err))
+			}
+			continue
+		}
+		// Not only what waits: all that was shipped before is gone as well.
+		if err := shipper.Reconcile(ctx); err != nil {
+			continue // the shipper meets the same and reports its code
+		}
+		gone = false
+		o.log.LogAttrs(ctx, slog.LevelInfo, "the index is whole again")
+	}
+}
+
+// vanished reports whether a shipper failed because database (81) or table (60)
+// are not there.
+func vanished(code string) bool { return code == "clickhouse-81" || code == "clickhouse-60" }
 
 func startEngine(ctx context.Context, c config.Config, args []string, log *slog.Logger) (*engine.Engine, error) {
 	self, err := os.Executable()

@@ -41,7 +41,7 @@ func (m pagesMap) Classify(r *http.Request, _ func() ([]byte, error)) (proxy.Acc
 	a := proxy.Access{
 		Rule: "page-" + route.ID, Action: route.Action, Area: route.Area, Screen: route.ID,
 		Certainty: audit.None, Source: audit.SourceNone, Kind: proxy.Interactive,
-		KeepAlive: route.KeepAlive, Deliberate: "true",
+		KeepAlive: route.KeepAlive, Vital: route.Vital, Deliberate: "true",
 	}
 	if route.KeepAlive {
 		a.Deliberate = "false"
@@ -116,7 +116,7 @@ func (g *Gateway) health(context.Context) dashboards.Health {
 		Mode: g.mode(), ModeSince: g.started, PolicyRev: g.policy.Revision(),
 		Journal: dashboards.StateOK, JournalSeq: stats.Committed,
 		Index: dashboards.StateFailed, Waiting: shipped.Lag, IndexedTo: g.office.indexedTo(),
-		DetectedAt: g.detection.finished(),
+		DetectedAt: g.detection.finished(), DetectEvery: g.cfg.Detection.Every, IndexCode: shipped.LastError,
 	}
 	if g.journal.Healthy() != nil {
 		h.Journal = dashboards.StateFailed
@@ -125,6 +125,7 @@ func (g *Gateway) health(context.Context) dashboards.Health {
 		h.Index = dashboards.StateOK
 	}
 	h.ReloadAt, h.ReloadBad = g.reloads.last()
+	g.machineHealth(&h)
 	return h
 }
 
