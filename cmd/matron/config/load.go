@@ -75,6 +75,8 @@ func Defaults() Config {
 		Branding:   Branding{ServiceName: "Matron"},
 		Home:       "/.matron/",
 		Log:        Log{Level: "info", Format: "text"},
+		Journal:    Journal{AppendTimeout: 250 * time.Millisecond, Emergency: 256 << 20, KeepPlain: 2},
+		Peers:      Peers{MaxBytes: 4 << 30},
 	}
 }
 
@@ -128,6 +130,8 @@ func (c *Config) paths() []*string {
 		&c.DataDir, &c.TLS.CertificateFile, &c.TLS.KeyFile, &c.TLS.ACME.CAFile, &c.TLS.ACME.EABKeyFile,
 		&c.SignIn.ClientSecretFile, &c.SignIn.CAFile, &c.Policy.Dir, &c.ClickHouse.Library,
 		&c.ClickHouse.PasswordFile, &c.ClickHouse.CAFile, &c.Detection.Staff, &c.Detection.Patients, &c.Detection.Care,
+		&c.Journal.Archive, &c.Journal.Second.Dir, &c.Journal.Second.Peer.CertificateFile, &c.Journal.Second.Peer.KeyFile,
+		&c.Journal.Second.Peer.CAFile, &c.Peers.CertificateFile, &c.Peers.KeyFile, &c.Peers.CAFile,
 	}
 }
 

@@ -13,6 +13,9 @@ import (
 	"github.com/matron-epr/matron/proxy/strictyaml"
 )
 
+// sourcePattern is what the name of a gateway looks like.
+const sourcePattern = `^[a-z0-9][a-z0-9-]{0,31}$`
+
 // Problem is one mistake that only the meaning of the settings shows.
 type Problem struct {
 	Path string // setting, for example applications[0].prefix
@@ -24,7 +27,7 @@ type Problem struct {
 func (c Config) Validate() []Problem {
 	var ps problems
 	ps.matches("site", c.Site, `^[A-Z0-9]{3,10}$`, "an ODS code, for example RBA")
-	ps.matches("source", c.Source, `^[a-z0-9][a-z0-9-]{0,31}$`, "a short lower-case name, for example gw1")
+	ps.matches("source", c.Source, sourcePattern, "a short lower-case name, for example gw1")
 	ps.required("data_dir", c.DataDir)
 	ps.address("external_url", c.ExternalURL, "https")
 	ps.matches("home", c.Home, `^/[^/\\]`, "a path below the address, for example /ui/")
@@ -45,6 +48,8 @@ func (c Config) Validate() []Problem {
 	ps.positive("detection.every", c.Detection.Every)
 	ps.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	ps.oneOf("log.format", c.Log.Format, "text", "json")
+	c.Journal.validate(&ps, c.Source)
+	c.Peers.validate(&ps, c.Source)
 	return ps
 }
 
@@ -129,6 +134,64 @@ func (c ClickHouse) validate(ps *problems) {
 	if len(c.Address) > 0 {
 		ps.required("clickhouse.user", c.User)
 		ps.required("clickhouse.password_file", c.PasswordFile)
+	}
+}
+
+func (j Journal) validate(ps *problems, source string) {
+	ps.positive("journal.append_timeout", j.AppendTimeout)
+	if j.AppendTimeout > 10*time.Second {
+		ps.add("journal.append_timeout", "%s would keep a clinician waiting: at most 10s", j.AppendTimeout)
+	}
+	if j.Emergency != 0 && (j.Emergency < 1<<20 || j.Emergency > 2<<30) {
+		ps.add("journal.emergency", "must be between 1MiB and 2GiB, or 0 for none")
+	}
+	if j.KeepPlain < 1 {
+		ps.add("journal.keep_plain", "must be at least 1")
+	}
+	if j.Second.SameDevice && j.Second.Dir == "" {
+		ps.add("journal.second.same_device", "is for a folder: give journal.second.dir too")
+	}
+	if j.Second.Dir != "" && j.Second.Dir == j.Archive {
+		ps.add("journal.archive", "must not be the folder of journal.second.dir")
+	}
+	p := j.Second.Peer
+	if p == (Peer{}) {
+		return
+	}
+	const at = "journal.second.peer"
+	ps.matches(at+".name", p.Name, sourcePattern, "the source of the other gateway, for example gw2")
+	if p.Name != "" && p.Name == source {
+		ps.add(at+".name", "%q is this gateway itself", p.Name)
+	}
+	ps.listener(at+".address", p.Address)
+	ps.required(at+".certificate_file", p.CertificateFile)
+	ps.required(at+".key_file", p.KeyFile)
+	ps.required(at+".ca_file", p.CAFile)
+}
+
+func (p Peers) validate(ps *problems, source string) {
+	if p.Listen == "" {
+		if len(p.Allow) > 0 || p.CertificateFile != "" || p.KeyFile != "" || p.CAFile != "" {
+			ps.add("peers.listen", "is missing: give host:port, for example \":9444\"")
+		}
+		return
+	}
+	ps.listener("peers.listen", p.Listen)
+	ps.required("peers.certificate_file", p.CertificateFile)
+	ps.required("peers.key_file", p.KeyFile)
+	ps.required("peers.ca_file", p.CAFile)
+	if len(p.Allow) == 0 {
+		ps.add("peers.allow", "is missing: name the sources of the gateways, for example [gw2]")
+	}
+	for i, name := range p.Allow {
+		at := fmt.Sprintf("peers.allow[%d]", i)
+		ps.matches(at, name, sourcePattern, "the source of a gateway, for example gw2")
+		if name == source {
+			ps.add(at, "%q is this gateway itself", name)
+		}
+	}
+	if p.MaxBytes < 1<<20 {
+		ps.add("peers.max_bytes", "must be at least 1MiB: a segment alone is 128MiB")
 	}
 }
 

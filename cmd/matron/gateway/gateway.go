@@ -61,6 +61,7 @@ type Gateway struct {
 
 	db        *sql.DB
 	journal   *journal.Journal
+	peers     *peerService // nil where no peer may keep records here
 	office    *backOffice
 	policy    *rego.Engine
 	signin    *signin.Service
@@ -112,7 +113,13 @@ func (g *Gateway) openStores(ctx context.Context) error {
 	if err := migrate(ctx, g.db); err != nil {
 		return err
 	}
-	jc := journalConfig(g.cfg)
+	if g.peers, err = openPeers(ctx, g.cfg, g.log); err != nil {
+		return err
+	}
+	jc, err := withPlaces(journalConfig(g.cfg), g.cfg)
+	if err != nil {
+		return err
+	}
 	jc.Log = g.log
 	if g.journal, err = journal.Open(jc); err != nil {
 		return fmt.Errorf("open journal: %w", err)
@@ -318,6 +325,7 @@ func (g *Gateway) close() error {
 	if g.journal != nil {
 		errs = append(errs, g.journal.Close())
 	}
+	errs = append(errs, g.peers.close())
 	if g.db != nil {
 		errs = append(errs, g.db.Close())
 	}
