@@ -81,11 +81,13 @@ type peerService struct {
 	store    *peer.Server
 	server   *http.Server
 	listener net.Listener
+	served   chan struct{} // closed when server has ended
 	// Mux is served to gateways on the list and nobody else.
 	Mux *http.ServeMux
 }
 
-// openPeers opens the service where the configuration asks for it.
+// openPeers starts the service where the configuration asks for it. Care does not
+// wait for it: should it end, that is logged.
 func openPeers(ctx context.Context, c config.Config, log *slog.Logger) (_ *peerService, err error) {
 	p := c.Peers
 	if p.Listen == "" {
@@ -107,28 +109,24 @@ func openPeers(ctx context.Context, c config.Config, log *slog.Logger) (_ *peerS
 	if s.listener, err = lc.Listen(ctx, "tcp", p.Listen); err != nil {
 		return nil, errors.Join(fmt.Errorf("listen for peers: %w", err), s.store.Close())
 	}
-	s.listener = tls.NewListener(s.listener, t)
+	s.served = make(chan struct{})
+	go func() { // before the journal is opened: two gateways may wait for each other
+		defer close(s.served)
+		if err := closed(s.server.Serve(tls.NewListener(s.listener, t))); err != nil {
+			log.LogAttrs(context.WithoutCancel(ctx), slog.LevelError, "records of peers are not kept any more", slog.String("error", err.Error()))
+		}
+	}()
 	return s, nil
 }
 
-// run serves until ctx ends. Care does not wait for it: an error is logged.
-func (s *peerService) run(ctx context.Context, log *slog.Logger) error {
-	if s == nil {
-		return nil
-	}
-	stop := context.AfterFunc(ctx, func() { _ = s.server.Close() })
-	defer stop()
-	if err := closed(s.server.Serve(s.listener)); err != nil && ctx.Err() == nil {
-		log.LogAttrs(ctx, slog.LevelError, "records of peers are not kept any more", slog.String("error", err.Error()))
-	}
-	return nil
-}
-
+// close stops the service and waits for it.
 func (s *peerService) close() error {
 	if s == nil {
 		return nil
 	}
-	return errors.Join(s.server.Close(), s.store.Close())
+	err := s.server.Close()
+	<-s.served
+	return errors.Join(err, s.store.Close())
 }
 
 // archive compresses segments whose records have been counted in ClickHouse,

@@ -36,7 +36,6 @@ func (g *Gateway) Run(ctx context.Context, reload <-chan os.Signal) (err error) 
 	back.Go(func() error { return g.detection.run(behind) })
 	back.Go(func() error { return g.signin.Run(behind) })
 	back.Go(func() error { return g.heartbeat(behind) })
-	back.Go(func() error { return g.peers.run(behind, g.log) })
 	back.Go(func() error { return g.archive(behind) })
 
 	front, serving := errgroup.WithContext(ctx)
