@@ -164,6 +164,9 @@ type Journal struct {
 
 	archiving sync.Mutex // held by Archive
 
+	marking sync.Mutex // held while the file elsewhere is written; guards marked
+	marked  []string   // what it says
+
 	homeward atomic.Bool // the next segment belongs in a better place, so begin it now
 
 	mu      sync.Mutex
@@ -368,7 +371,7 @@ func (j *Journal) Close() error {
 			j.mu.Lock()
 			err := j.ended
 			j.mu.Unlock()
-			j.closeErr = errors.Join(err, j.allHome(), j.release())
+			j.closeErr = errors.Join(err, j.release())
 		case <-time.After(40 * j.cfg.AppendTimeout):
 			j.closeErr = errors.Join(j.ended, errors.New("a disk does not answer: its files stay open until this process ends"))
 		}

@@ -9,15 +9,12 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 )
 
 const (
-	reserveName   = "emergency" // room for a segment when the disk is full
-	elsewhereName = "elsewhere" // in the primary: where else records may be
+	reserveName = "emergency" // room for a segment when the disk is full
 	// provenAfter is how many probes in a row a place must pass: a disk that
 	// fails often passes one now and then.
 	provenAfter = 3
@@ -147,7 +144,7 @@ func (j *Journal) probe(s *site) error {
 		if j.cfg.Emergency > 0 && !s.reserve.ready() {
 			room += j.cfg.Emergency
 		}
-	} else if err := j.attach(s); err != nil {
+	} else if err := s.Open(j.cfg.Source, false); err != nil { // it was not there at the start
 		return err
 	}
 	if err := s.Probe(room); err != nil {
@@ -157,14 +154,6 @@ func (j *Journal) probe(s *site) error {
 		return fmt.Errorf("%w: %v", errSlow, d)
 	}
 	return nil
-}
-
-// attach opens a second place that was not there when the journal was opened.
-func (j *Journal) attach(s *site) error {
-	if err := s.Open(j.cfg.Source, false); err != nil {
-		return err
-	}
-	return j.mayHold(s)
 }
 
 // sleep waits, and reports false when the journal is closed.
@@ -182,28 +171,40 @@ func (j *Journal) sleep(d time.Duration) bool {
 // keep brings home what stands in other places and makes the emergency segment
 // anew, whenever the primary can be written to, until the journal is closed.
 func (j *Journal) keep() {
-	for j.sleep(j.cfg.ProbeEvery) {
-		j.mu.Lock()
-		well, spare := j.sites[0].bad == nil, j.w.spare
-		j.mu.Unlock()
-		if !well {
-			continue
+	said := ""
+	for j.sleep(10 * j.cfg.ProbeEvery) {
+		err := j.keepOnce()
+		if err != nil && err.Error() != said {
+			j.cfg.Log.LogAttrs(context.Background(), slog.LevelWarn, "journal: not all is where it belongs", slog.String("error", err.Error()))
 		}
-		if r := j.sites[0].reserve; j.cfg.Emergency > 0 && !spare && !r.ready() {
-			if err := r.prepare(); err != nil {
-				j.warn("journal: no room for the emergency segment", err)
-			}
-		}
-		for _, s := range j.sites[1:] {
-			if err := j.bringHome(s); err != nil {
-				j.warn("journal: segments stay in another place", err)
-			}
+		if said = ""; err != nil {
+			said = err.Error()
 		}
 	}
 }
 
-func (j *Journal) warn(msg string, err error) {
-	j.cfg.Log.LogAttrs(context.Background(), slog.LevelWarn, msg, slog.String("error", err.Error()))
+func (j *Journal) keepOnce() error {
+	j.mu.Lock()
+	w, well := j.w, j.sites[0].bad == nil
+	j.mu.Unlock()
+	var errs []error
+	if w.site != j.sites[0] {
+		errs = append(errs, j.mark(w.site))
+	}
+	if !well {
+		return errors.Join(errs...)
+	}
+	if r := j.sites[0].reserve; r != nil && !w.spare && !r.ready() {
+		errs = append(errs, r.prepare())
+	}
+	for _, s := range j.sites[1:] {
+		err := j.bringHome(s)
+		if err == nil {
+			err = j.unmark(s)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // bringHome moves the segments that are written no more from another place to
@@ -214,6 +215,11 @@ func (j *Journal) bringHome(s *site) error {
 		return err
 	}
 	for _, id := range ids {
+		select {
+		case <-j.closing:
+			return nil
+		default:
+		}
 		if err := j.bringSegment(s, id); err != nil {
 			return fmt.Errorf("bring %s home from %s: %w", id.name(), s.Name(), err)
 		}
@@ -333,54 +339,4 @@ func sameBytes(want, got io.Reader, name string) error {
 			return errors.Join(gotErr, &Damage{File: name, Offset: off, What: "it differs from its copy"})
 		}
 	}
-}
-
-// The file elsewhere in the primary names the other places that may hold records
-// which the primary does not. It stands there from the start until everything is
-// home and the journal is closed, since a primary that has just failed could not
-// be told any more. So a start without one of these places is refused, instead
-// of going on where the primary ends and using numbers a second time (GW-13).
-
-// elsewhere reads the names; none when the file is not there.
-func (d folder) elsewhere() ([]string, error) {
-	b, err := d.root.ReadFile(elsewhereName)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return strings.FieldsFunc(string(b), func(r rune) bool { return r == '\n' }), nil
-}
-
-// mayHold adds a place to the file.
-func (j *Journal) mayHold(s *site) error {
-	names, err := j.dir.elsewhere()
-	if err != nil || slices.Contains(names, s.Name()) {
-		return err
-	}
-	return j.dir.put(elsewhereName, []byte(strings.Join(append(names, s.Name()), "\n")+"\n"))
-}
-
-// allHome removes the file when no other place holds anything.
-func (j *Journal) allHome() error {
-	names, err := j.dir.elsewhere()
-	if err != nil || len(names) == 0 || j.sites[0].bad != nil {
-		return nil //nolint:nilerr // it stays, which is the safe side
-	}
-	for _, s := range j.sites[1:] {
-		if !slices.Contains(names, s.Name()) {
-			continue
-		}
-		there, err := s.List()
-		if err != nil {
-			return nil //nolint:nilerr // it stays, which is the safe side
-		}
-		for _, name := range there {
-			if _, _, isSegment, _ := parseName(name); isSegment {
-				return nil
-			}
-		}
-	}
-	return j.dir.remove(elsewhereName)
 }

@@ -157,29 +157,31 @@ func (d folder) lockAnyhow() (lock *os.File, unwritable, err error) {
 	return lock, unwritable, err
 }
 
-// attachAll opens the other places. One that may hold records and is not there
-// ends the start, since where the record ends is unknown (GW-13); any other that
-// is missing is said so loudly, and care goes on without it (GW-12).
+// attachAll opens the other places. One that holds records and is not there ends
+// the start, since where the record ends is unknown (GW-13); any other that is
+// missing is said so loudly, and care goes on without it (GW-12).
 func (j *Journal) attachAll() error {
-	used, err := j.dir.elsewhere()
-	if err != nil {
+	var err error
+	if j.marked, err = j.dir.elsewhere(); err != nil {
 		return err
 	}
-	for _, name := range used {
+	for _, name := range j.marked {
 		if !slices.ContainsFunc(j.sites[1:], func(s *site) bool { return s.Name() == name }) {
 			return fmt.Errorf("%w: %s: it is not configured any more", ErrElsewhere, j.missingFrom(name))
 		}
 	}
 	for _, s := range j.sites[1:] {
-		isUsed := slices.Contains(used, s.Name())
-		if err := j.attachFirst(s, isUsed); err != nil {
+		if err := j.attach(s, slices.Contains(j.marked, s.Name())); err != nil {
 			return err
 		}
+	}
+	if len(j.sites) > 1 && j.sites[0].bad == nil {
+		j.sites[0].bad = j.dir.setElsewhere(j.marked) // also finds out whether the primary takes writes
 	}
 	return nil
 }
 
-func (j *Journal) attachFirst(s *site, isUsed bool) error {
+func (j *Journal) attach(s *site, isUsed bool) error {
 	if dir, ok := s.Place.(*Dir); ok && !j.cfg.SameDevice {
 		same, err := sameDevice(j.cfg.Dir, dir.path)
 		if err == nil && same && !isUsed {
@@ -199,17 +201,14 @@ func (j *Journal) attachFirst(s *site, isUsed bool) error {
 			slog.String("place", s.Name()), slog.String("error", err.Error()))
 		return nil
 	}
-	if err := j.mayHold(s); err != nil {
-		j.sites[0].bad = err
-	}
 	return nil
 }
 
-// missingFrom says which records may be in a place that is not there.
+// missingFrom says which records are in a place that is not there.
 func (j *Journal) missingFrom(name string) string {
 	all, _, err := gather([]Place{j.sites[0].Place}, false)
 	if err != nil || len(all) == 0 {
-		return "records may be on " + name + ", which is not there"
+		return "records are on " + name + ", which is not there"
 	}
 	_, _, holes := chained(all)
 	if len(holes) > 0 {
@@ -217,9 +216,9 @@ func (j *Journal) missingFrom(name string) string {
 	}
 	last, _, err := endOf(all[len(all)-1])
 	if err != nil {
-		return fmt.Sprintf("records from %d on may be on %s, which is not there", all[len(all)-1].id.first, name)
+		return fmt.Sprintf("records from %d on are on %s, which is not there", all[len(all)-1].id.first, name)
 	}
-	return fmt.Sprintf("records from %d on may be on %s, which is not there", last.next, name)
+	return fmt.Sprintf("records from %d on are on %s, which is not there", last.next, name)
 }
 
 // ending is where the records of the newest segment end.
@@ -288,6 +287,13 @@ func (j *Journal) resume() error {
 		return err
 	}
 	j.next = j.durable.seq + 1
+	for _, h := range append(chain, strays...) {
+		for _, s := range j.sites[1:] {
+			if h.where[0].place == s.Place {
+				_ = j.mark(s) // keep tries again
+			}
+		}
+	}
 	return j.openReserve()
 }
 

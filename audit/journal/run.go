@@ -230,7 +230,6 @@ func (j *Journal) succeed(old *writer, b *batch) *writer {
 	if site == nil {
 		site = old.site // the emergency segment is full: there may be room by now
 	}
-	j.homeward.Store(false)
 	return j.successor(site, spare, b, false)
 }
 
@@ -250,6 +249,10 @@ func (j *Journal) successor(s *site, spare bool, b *batch, broken bool) *writer 
 	if spare {
 		size = max(j.cfg.Emergency, segmentHead+int64(len(b.buf)))
 	}
+	if s != j.sites[0] {
+		j.helpers.Go(func() { _ = j.mark(s) }) // keep tries again
+	}
+	j.homeward.Store(false)
 	j.w = &writer{
 		site: s, spare: spare, size: size,
 		header: header{source: j.cfg.Source, id: id, prev: j.holds, broken: broken && j.holds.first > 0},

@@ -74,6 +74,15 @@ func TestEveryMistakeHasAPlaceAndARemedy(t *testing.T) {
 		{"witnessed twice", "source: gw1", "source: gw1\nwitnessing: {logs: [{key_file: a}, {key_file: a}]}", `witnessing.logs[1].key_file: "a" is that of witnessing.logs[0]`},
 		{"watermarks", "source: gw1", "source: gw1\njournal: {watermarks: [80, 95, 90]}", `journal.watermarks: want three ascending percentages from 5 to 99`},
 		{"two watermarks", "source: gw1", "source: gw1\njournal: {watermarks: [80, 95]}", `journal.watermarks: want three`},
+		{"size", "source: gw1", "source: gw1\njournal: {emergency: 256MB}", `matron.yaml:3:22: journal.emergency: "256MB" is not a size: write for example 256MiB`},
+		{"emergency", "source: gw1", "source: gw1\njournal: {emergency: 3GiB}", `journal.emergency: must be between 1MiB and 2GiB, or 0 for none`},
+		{"long wait", "source: gw1", "source: gw1\njournal: {append_timeout: 1m}", `journal.append_timeout: 1m0s would keep a clinician waiting`},
+		{"same device of nothing", "source: gw1", "source: gw1\njournal: {second: {same_device: true}}", `give journal.second.dir too`},
+		{"itself as peer", "source: gw1", "source: gw1\njournal: {second: {peer: {name: gw1, address: \"gw1:9444\", certificate_file: a, key_file: b, ca_file: c}}}", `journal.second.peer.name: "gw1" is this gateway itself`},
+		{"half a peer", "source: gw1", "source: gw1\njournal: {second: {peer: {name: gw2}}}", `journal.second.peer.address: is missing`},
+		{"keeps for nobody", "source: gw1", "source: gw1\npeers: {listen: \":9444\", certificate_file: a, key_file: b, ca_file: c}", `peers.allow: is missing`},
+		{"keeps nowhere", "source: gw1", "source: gw1\npeers: {allow: [gw2]}", `peers.listen: is missing`},
+		{"keeps for itself", "source: gw1", "source: gw1\npeers: {listen: \":9444\", certificate_file: a, key_file: b, ca_file: c, allow: [gw1]}", `peers.allow[0]: "gw1" is this gateway itself`},
 		{"idle above absolute", "client_id: matron", "client_id: matron\n  idle: 13h", `sign_in.idle: must not be longer than sign_in.absolute (12h0m0s)`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

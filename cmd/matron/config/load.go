@@ -75,11 +75,12 @@ func Defaults() Config {
 		ClickHouse: ClickHouse{Protocol: "native", Database: "matron"},
 		Detection:  Detection{Every: time.Minute},
 		Export:     Export{Syslog: Syslog{MaxMessage: 32768, Window: 30 * time.Second, From: 1}},
-		Journal:    JournalSpace{Watermarks: []int{80, 90, 95}},
 		Branding:   Branding{ServiceName: "Matron"},
 		Home:       "/.matron/",
 		Log:        Log{Level: "info", Format: "text"},
 		Witness:    Witness{Timeout: 5 * time.Second},
+		Journal:    Journal{AppendTimeout: 250 * time.Millisecond, Emergency: 256 << 20, KeepPlain: 2, Watermarks: []int{80, 90, 95}},
+		Peers:      Peers{MaxBytes: 4 << 30},
 	}
 }
 
@@ -144,6 +145,8 @@ func (c *Config) paths() []*string {
 		&c.ClickHouse.PasswordFile, &c.ClickHouse.CAFile, &c.Detection.Staff, &c.Detection.Patients, &c.Detection.Care,
 		&c.Export.Syslog.CAFile, &c.Export.Syslog.CertificateFile, &c.Export.Syslog.KeyFile,
 		&c.Witness.PolicyFile,
+		&c.Journal.Archive, &c.Journal.Second.Dir, &c.Journal.Second.Peer.CertificateFile, &c.Journal.Second.Peer.KeyFile,
+		&c.Journal.Second.Peer.CAFile, &c.Peers.CertificateFile, &c.Peers.KeyFile, &c.Peers.CAFile,
 	}
 	for i := range c.Witness.Witnesses {
 		paths = append(paths, &c.Witness.Witnesses[i].KeyFile, &c.Witness.Witnesses[i].CAFile)

@@ -14,6 +14,9 @@ import (
 	"github.com/matron-epr/matron/proxy/strictyaml"
 )
 
+// sourcePattern is what the name of a gateway looks like.
+const sourcePattern = `^[a-z0-9][a-z0-9-]{0,31}$`
+
 // Problem is one mistake that only the meaning of the settings shows.
 type Problem struct {
 	Path string // setting, for example applications[0].prefix
@@ -25,7 +28,7 @@ type Problem struct {
 func (c Config) Validate() []Problem {
 	var ps problems
 	ps.matches("site", c.Site, `^[A-Z0-9]{3,10}$`, "an ODS code, for example RBA")
-	ps.matches("source", c.Source, `^[a-z0-9][a-z0-9-]{0,31}$`, "a short lower-case name, for example gw1")
+	ps.matches("source", c.Source, sourcePattern, "a short lower-case name, for example gw1")
 	ps.required("data_dir", c.DataDir)
 	ps.address("external_url", c.ExternalURL, "https")
 	ps.matches("home", c.Home, `^/[^/\\]`, "a path below the address, for example /ui/")
@@ -45,11 +48,12 @@ func (c Config) Validate() []Problem {
 	c.ClickHouse.validate(&ps)
 	ps.positive("detection.every", c.Detection.Every)
 	c.Export.Syslog.validate(&ps)
-	c.Journal.validate(&ps)
 	ps.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	ps.oneOf("log.format", c.Log.Format, "text", "json")
 	c.Witness.validate(&ps)
 	c.Witnessing.validate(&ps)
+	c.Journal.validate(&ps, c.Source)
+	c.Peers.validate(&ps, c.Source)
 	return ps
 }
 
@@ -199,6 +203,67 @@ func (w Witnessing) validate(ps *problems) {
 	}
 }
 
+func (j Journal) validate(ps *problems, source string) {
+	ps.positive("journal.append_timeout", j.AppendTimeout)
+	if j.AppendTimeout > 10*time.Second {
+		ps.add("journal.append_timeout", "%s would keep a clinician waiting: at most 10s", j.AppendTimeout)
+	}
+	if j.Emergency != 0 && (j.Emergency < 1<<20 || j.Emergency > 2<<30) {
+		ps.add("journal.emergency", "must be between 1MiB and 2GiB, or 0 for none")
+	}
+	if w := j.Watermarks; len(w) != 3 || w[0] < 5 || w[0] >= w[1] || w[1] >= w[2] || w[2] > 99 {
+		ps.add("journal.watermarks", "want three ascending percentages from 5 to 99, for example [80, 90, 95]")
+	}
+	if j.KeepPlain < 1 {
+		ps.add("journal.keep_plain", "must be at least 1")
+	}
+	if j.Second.SameDevice && j.Second.Dir == "" {
+		ps.add("journal.second.same_device", "is for a folder: give journal.second.dir too")
+	}
+	if j.Second.Dir != "" && j.Second.Dir == j.Archive {
+		ps.add("journal.archive", "must not be the folder of journal.second.dir")
+	}
+	p := j.Second.Peer
+	if p == (Peer{}) {
+		return
+	}
+	const at = "journal.second.peer"
+	ps.matches(at+".name", p.Name, sourcePattern, "the source of the other gateway, for example gw2")
+	if p.Name != "" && p.Name == source {
+		ps.add(at+".name", "%q is this gateway itself", p.Name)
+	}
+	ps.listener(at+".address", p.Address)
+	ps.required(at+".certificate_file", p.CertificateFile)
+	ps.required(at+".key_file", p.KeyFile)
+	ps.required(at+".ca_file", p.CAFile)
+}
+
+func (p Peers) validate(ps *problems, source string) {
+	if p.Listen == "" {
+		if len(p.Allow) > 0 || p.CertificateFile != "" || p.KeyFile != "" || p.CAFile != "" {
+			ps.add("peers.listen", "is missing: give host:port, for example \":9444\"")
+		}
+		return
+	}
+	ps.listener("peers.listen", p.Listen)
+	ps.required("peers.certificate_file", p.CertificateFile)
+	ps.required("peers.key_file", p.KeyFile)
+	ps.required("peers.ca_file", p.CAFile)
+	if len(p.Allow) == 0 {
+		ps.add("peers.allow", "is missing: name the sources of the gateways, for example [gw2]")
+	}
+	for i, name := range p.Allow {
+		at := fmt.Sprintf("peers.allow[%d]", i)
+		ps.matches(at, name, sourcePattern, "the source of a gateway, for example gw2")
+		if name == source {
+			ps.add(at, "%q is this gateway itself", name)
+		}
+	}
+	if p.MaxBytes < 1<<20 {
+		ps.add("peers.max_bytes", "must be at least 1MiB: a segment alone is 128MiB")
+	}
+}
+
 type problems []Problem
 
 func (ps *problems) add(path, format string, args ...any) {
@@ -300,11 +365,4 @@ func hostOf(address string) string {
 		return ""
 	}
 	return u.Hostname()
-}
-
-func (j JournalSpace) validate(ps *problems) {
-	w := j.Watermarks
-	if len(w) != 3 || w[0] < 5 || w[0] >= w[1] || w[1] >= w[2] || w[2] > 99 {
-		ps.add("journal.watermarks", "want three ascending percentages from 5 to 99, for example [80, 90, 95]")
-	}
 }

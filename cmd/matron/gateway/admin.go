@@ -18,7 +18,7 @@ type check struct {
 // readiness asks the two questions that matter: can it decide, and can it
 // durably record? ClickHouse is not among them, since care does not wait for it.
 func (g *Gateway) readiness() (ready bool, checks []check) {
-	record := check{Name: "record", OK: true}
+	record := check{Name: "record", OK: true, Note: recordNote(g.journal.Stats())}
 	if err := g.journal.Healthy(); err != nil {
 		record = check{Name: "record", Note: "the journal cannot make records durable: see the log"}
 	}

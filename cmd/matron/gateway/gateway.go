@@ -63,6 +63,7 @@ type Gateway struct {
 
 	db        *sql.DB
 	journal   *journal.Journal
+	peers     *peerService // nil where no peer may keep records here
 	office    *backOffice
 	policy    *rego.Engine
 	signin    *signin.Service
@@ -120,7 +121,13 @@ func (g *Gateway) openStores(ctx context.Context) error {
 	if err := migrate(ctx, g.db); err != nil {
 		return err
 	}
-	jc := journalConfig(g.cfg)
+	if g.peers, err = openPeers(ctx, g.cfg, g.log); err != nil {
+		return err
+	}
+	jc, err := withPlaces(journalConfig(g.cfg), g.cfg)
+	if err != nil {
+		return err
+	}
 	jc.Log = g.log
 	if jc.Signer, jc.Verifier, err = checkpointKeys(g.cfg); err != nil {
 		return err
@@ -337,6 +344,7 @@ func (g *Gateway) close() error {
 	if g.journal != nil {
 		errs = append(errs, g.journal.Close())
 	}
+	errs = append(errs, g.peers.close())
 	if g.db != nil {
 		errs = append(errs, g.db.Close())
 	}
