@@ -168,7 +168,7 @@ func (s *Store) joinWhere(ctx context.Context, waiting map[audit.Place][]*audit.
 		for i := range found {
 			at := audit.Place{Source: source, Seq: found[i].Decision}
 			for _, a := range waiting[at] {
-				settle(a, &found[i])
+				*a = audit.Join(a.Record, &found[i])
 			}
 			delete(waiting, at)
 		}
@@ -238,13 +238,6 @@ func decisionOf(r *audit.Record) uint64 {
 		return r.Seq
 	}
 	return r.Decision
-}
-
-func settle(a *audit.Access, o *audit.Record) {
-	a.Settled = true
-	a.Outcome, a.Status, a.Error = o.Outcome, o.Status, o.Error
-	a.BytesIn, a.BytesOut, a.Results = o.BytesIn, o.BytesOut, o.Results
-	a.Duration, a.Upstream, a.UpstreamTo = o.Duration, o.Upstream, o.UpstreamTo
 }
 
 func (s *Store) outcomes(ctx context.Context, f *filter) ([]audit.Record, error) {

@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -14,7 +12,7 @@ import (
 
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/audit/clickhouse"
-	"github.com/matron-epr/matron/audit/journal"
+	"github.com/matron-epr/matron/audit/export"
 	"github.com/matron-epr/matron/cmd/matron/gateway"
 )
 
@@ -95,37 +93,10 @@ func (l *lookup) run(c *cobra.Command, q audit.Query) error {
 	return nil
 }
 
-// accessLine is one access as scripts read it.
-type accessLine struct {
-	Time      time.Time `json:"time"`
-	Source    string    `json:"source"`
-	Seq       uint64    `json:"seq"`
-	Request   string    `json:"request"`
-	Person    string    `json:"person"`
-	Name      string    `json:"name"`
-	Roles     []string  `json:"roles"`
-	App       string    `json:"app"`
-	Action    string    `json:"action"`
-	Area      string    `json:"area"`
-	Resource  string    `json:"resource"`
-	Patient   string    `json:"patient"`
-	NHSNumber string    `json:"nhs_number"`
-	Effect    string    `json:"effect"`
-	Reasons   []string  `json:"reasons"`
-	Outcome   string    `json:"outcome"` // "" unknown
-	Status    uint64    `json:"status"`
-	Device    string    `json:"device"`
-	ClientIP  string    `json:"ip"`
-}
-
 func printAccessesJSON(out io.Writer, accesses []audit.Access) error {
 	enc := json.NewEncoder(out)
 	for _, a := range accesses {
-		line := accessLine{
-			a.Time, a.Source, a.Seq, a.Request, a.Person, a.UserName, a.Roles, a.App, a.Action, a.Area, a.Resource,
-			a.Patient, a.NHSNumber, a.Effect, a.Reasons, string(a.Outcome), a.Status, a.Device, a.ClientIP,
-		}
-		if err := enc.Encode(line); err != nil {
+		if err := enc.Encode(export.NewLine(a)); err != nil {
 			return failure{exitFailure, err}
 		}
 	}
@@ -148,51 +119,6 @@ func printAccesses(out io.Writer, accesses []audit.Access) {
 			a.Person, a.UserName, strings.Join(a.Roles, ","), a.Action, a.Area, a.Patient, a.Effect, status)
 	}
 	_ = w.Flush()
-}
-
-func newAuditVerify() *cobra.Command {
-	var asJSON bool
-	c := &cobra.Command{
-		Use: "verify JOURNAL", Short: "Check a journal folder without the gateway", Args: cobra.ExactArgs(1),
-		Long: "Reads every record of a journal folder and names gaps, damage and decisions without outcome.\n" +
-			"Exit code 5 when something is wrong with the record.",
-		Example: "  matron audit verify /var/lib/matron/journal",
-	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
-	c.RunE = func(c *cobra.Command, args []string) error {
-		report, err := journal.Verify(journal.VerifyOptions{Dirs: []string{args[0]}})
-		if err != nil {
-			return failure{exitIntegrity, err}
-		}
-		if asJSON {
-			if err := json.NewEncoder(c.OutOrStdout()).Encode(report); err != nil {
-				return failure{exitFailure, err}
-			}
-		} else {
-			printReport(c.OutOrStdout(), report)
-		}
-		if err := report.Err(); err != nil {
-			return failure{exitIntegrity, err}
-		}
-		return nil
-	}
-	return c
-}
-
-func printReport(out io.Writer, r journal.Report) {
-	_, _ = fmt.Fprintf(out, "%s: %d records, %d to %d, in %d segments\n", r.Source, r.Records, r.First, r.Last, r.Segments)
-	for _, kind := range slices.Sorted(maps.Keys(r.Kinds)) {
-		_, _ = fmt.Fprintf(out, "  %-18s %d\n", kind, r.Kinds[kind])
-	}
-	for _, g := range r.Gaps {
-		_, _ = fmt.Fprintf(out, "Missing: %d to %d\n", g.First, g.Last)
-	}
-	if n := len(r.Unsettled); n > 0 {
-		_, _ = fmt.Fprintf(out, "Outcome unknown: %d decisions, the first is record %d\n", n, r.Unsettled[0])
-	}
-	if r.Torn > 0 {
-		_, _ = fmt.Fprintf(out, "Unfinished write at the end: %d bytes, never acknowledged\n", r.Torn)
-	}
 }
 
 func newAuditGrants() *cobra.Command {
