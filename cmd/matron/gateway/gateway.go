@@ -73,11 +73,11 @@ type Gateway struct {
 	proxy     *proxy.Gateway
 	detection *detection
 	witness   *witness.Server // of other gateways' logs; nil unless configured
+	cosigning *cosigning      // of this gateway's; nil unless configured
 	metrics   *metrics
 	reloads   reloads
 	disk      *host.Disk
 	clock     *host.Clock
-	outlook   outlook
 }
 
 // New opens the stores and builds every part. It starts nothing. On error
@@ -134,6 +134,9 @@ func (g *Gateway) openStores(ctx context.Context) error {
 	}
 	if g.journal, err = journal.Open(jc); err != nil {
 		return fmt.Errorf("open journal: %w", err)
+	}
+	if g.cosigning, err = newCosigning(g.cfg, g.journal, g.log, g.now); err != nil {
+		return err
 	}
 	g.office, err = newBackOffice(g.cfg, g.journal, g.opts.EngineArgs, g.log, g.now)
 	if err != nil {

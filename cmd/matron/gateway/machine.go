@@ -12,19 +12,10 @@ import (
 	"github.com/matron-epr/matron/proxy"
 )
 
-// outlook is what parts tell of themselves that a gateway may not have. Each
-// answers from memory; nil means that there is no such part.
-type outlook struct {
-	emergency func() bool            // the journal writes to its emergency segment
-	second    func() string          // where records go while the first disk takes none, "" while it does
-	witness   func() dashboards.Copy // signed checkpoints held by others
-	logServer func() dashboards.Copy // records sent on
-}
-
 // openMachine begins to watch the journal's disk and the clock.
 func (g *Gateway) openMachine(context.Context) error {
 	g.disk = host.NewDisk(host.DiskConfig{
-		Dir: paths{g.cfg.DataDir}.journal(), Watermarks: [3]int(g.cfg.Journal.Watermarks), Emergency: g.outlook.emergency,
+		Dir: paths{g.cfg.DataDir}.journal(), Watermarks: [3]int(g.cfg.Journal.Watermarks), Emergency: func() bool { return g.journal.Stats().Emergency },
 		Measure: host.Measure, Log: g.log, Now: g.now,
 	})
 	g.clock = host.NewClock(host.ClockConfig{Read: host.NewReader(g.now), Stepped: g.clockStepped})
@@ -59,8 +50,8 @@ func (g *Gateway) clockStepped(ctx context.Context, s host.Step) {
 	}
 }
 
-// machineHealth adds to a page's health what the machine and the parts behind
-// outlook say.
+// machineHealth adds to a page's health what the machine says, and those who hold
+// copies of the record.
 func (g *Gateway) machineHealth(h *dashboards.Health) {
 	d := g.disk.State()
 	h.Disk = dashboards.Disk{
@@ -71,15 +62,10 @@ func (g *Gateway) machineHealth(h *dashboards.Health) {
 	}
 	step := g.clock.Last()
 	h.ClockAt, h.ClockBy = step.At, step.By()
-	if g.outlook.second != nil {
-		h.SecondSink = g.outlook.second()
+	if stats := g.journal.Stats(); stats.Second {
+		h.SecondSink = stats.Place
 	}
-	if g.outlook.witness != nil {
-		h.Witness = g.outlook.witness()
-	}
-	if g.outlook.logServer != nil {
-		h.LogServer = g.outlook.logServer()
-	}
+	h.Witness = g.cosigning.health()
 }
 
 // clockNotice is for how long /readyz mentions a step.
