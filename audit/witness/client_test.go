@@ -169,7 +169,9 @@ func TestClientBelievesNoBadAnswer(t *testing.T) {
 			w.Header().Set("Content-Length", "100")
 			_, _ = w.Write([]byte("— "))
 		}, ErrUnavailable},
-		{"redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect) }, ErrBadAnswer},
+		{"redirect", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+		}, ErrBadAnswer},
 		{"409 without size", answer(409, "text/plain", "3\n"), ErrBadAnswer},
 		{"409 with words", answer(409, sizeType, "three\n"), ErrBadAnswer},
 		{"409 with the size that was given", answer(409, sizeType, "0\n"), ErrBadAnswer},
