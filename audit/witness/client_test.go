@@ -23,7 +23,7 @@ import (
 
 func client(t testing.TB, p Peer) *Client {
 	t.Helper()
-	c, err := NewClient(p, 0, at)
+	c, err := NewClient(p, time.Minute, at)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,6 +156,7 @@ func TestClientBelievesNoBadAnswer(t *testing.T) {
 		{"cosignature of an older checkpoint", answer(200, "", lines(Checkpoint{Origin: origin, Size: 8, Root: tree.root(t, 8)}.text(), own.at(1))), ErrBadAnswer},
 		{"cosignature of another log's checkpoint", answer(200, "", lines(Checkpoint{Origin: "x", Size: 9, Root: tree.root(t, 9)}.text(), own.at(1))), ErrBadAnswer},
 		{"another checkpoint before its cosignature", answer(200, "", "x\n\n"+lines("x\n1\n"+tree.root(t, 1).String()+"\n", own.at(1))), ErrBadAnswer},
+		{"cosignature of more than was sent", answer(200, "", "x\n\n"+lines(text+"\nx\n", cosignsAll{own})), ErrBadAnswer},
 		{"a plain signature of the right key", answer(200, "", lines(text, plain)), ErrBadAnswer},
 		{"time beyond 63 bits", answer(200, "", lines(text, own.at(1<<63))), ErrBadAnswer},
 		{"the log's own signature", answer(200, "", lines(text, signer)), ErrBadAnswer},
@@ -168,7 +169,9 @@ func TestClientBelievesNoBadAnswer(t *testing.T) {
 			w.Header().Set("Content-Length", "100")
 			_, _ = w.Write([]byte("— "))
 		}, ErrUnavailable},
-		{"redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", 307) }, ErrBadAnswer},
+		{"redirect", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+		}, ErrBadAnswer},
 		{"409 without size", answer(409, "text/plain", "3\n"), ErrBadAnswer},
 		{"409 with words", answer(409, sizeType, "three\n"), ErrBadAnswer},
 		{"409 with the size that was given", answer(409, sizeType, "0\n"), ErrBadAnswer},
@@ -200,6 +203,15 @@ func (s noteSigner) Name() string    { return s.v.name }
 func (s noteSigner) KeyHash() uint32 { return s.v.hash }
 func (s noteSigner) Sign(msg []byte) ([]byte, error) {
 	return ed25519.Sign(s.secret, msg), nil
+}
+
+// cosignsAll cosigns what is no checkpoint.
+type cosignsAll struct{ cosigner }
+
+func (s cosignsAll) Name() string    { return s.v.name }
+func (s cosignsAll) KeyHash() uint32 { return s.v.hash }
+func (s cosignsAll) Sign(msg []byte) ([]byte, error) {
+	return s.at(7).Sign(msg)
 }
 
 func TestClientSeesAWitnessForget(t *testing.T) {
@@ -255,28 +267,33 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// TestSetCountsTheQuorum asks three witnesses, of which one hangs.
+func TestAHangingWitnessIsGivenUp(t *testing.T) {
+	signer, _ := logKey(t, origin)
+	_, key := newWitnessKey(t, "example.org/witness")
+	hanging := make(chan struct{})
+	p := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hanging }), key)
+	defer close(hanging)
+	c, err := NewClient(p, 20*time.Millisecond, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree := &grown{}
+	tree.grow(t, 1, "leaf")
+	_, err = c.Cosign(t.Context(), checkpoint(t, tree, 1, origin, signer), tree.prove)
+	if !errors.Is(err, ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestSetCountsTheQuorum asks three witnesses, of which one is out of order.
 func TestSetCountsTheQuorum(t *testing.T) {
 	a, b := newStand(t), newStand(t)
-	for _, s := range []*stand{b} { // both follow the log of a
-		s.signer, s.key = a.signer, a.key
-		s.dir = filepath.Join(t.TempDir(), "w")
-		text, err := Create(s.dir, "example.com/second")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if s.own, err = NewVerifier(text, WitnessKey); err != nil {
-			t.Fatal(err)
-		}
-		if err := AddLog(s.dir, s.key, false, noon); err != nil {
-			t.Fatal(err)
-		}
-		s.open(t, at)
+	if err := AddLog(b.dir, a.key, true, noon); err != nil { // both follow the log of a
+		t.Fatal(err)
 	}
-	hanging := make(chan struct{})
+	b.open(t, at)
 	_, key := newWitnessKey(t, "example.net/third")
-	third := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hanging }), key)
-	defer close(hanging)
+	third := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }), key)
 	peers := []Peer{serve(t, a.server, a.own), serve(t, b.server, b.own), third}
 	tree := &grown{}
 	tree.grow(t, 30, "leaf")
@@ -285,7 +302,7 @@ func TestSetCountsTheQuorum(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		set := newSet(t, policy, peers, 100*time.Millisecond)
+		set := newSet(t, policy, peers)
 		size := int64(5 + need)
 		signed := checkpoint(t, tree, size, origin, a.signer)
 		got, err := set.Cosign(t.Context(), signed, tree.prove)
@@ -310,15 +327,15 @@ func TestSetCountsTheQuorum(t *testing.T) {
 	fork := &grown{}
 	fork.grow(t, 30, "other")
 	policy, _ := Quorum([]Verifier{a.key}, []Verifier{a.own, b.own}, 1)
-	got, err := newSet(t, policy, peers[:2], 0).Cosign(t.Context(), checkpoint(t, fork, 20, origin, a.signer), fork.prove)
+	got, err := newSet(t, policy, peers[:2]).Cosign(t.Context(), checkpoint(t, fork, 20, origin, a.signer), fork.prove)
 	if err != nil || got.Met || !errors.Is(got.Alarm(), ErrInconsistent) {
 		t.Errorf("a fork: %v, %+v", err, got)
 	}
 }
 
-func newSet(t testing.TB, policy Policy, peers []Peer, timeout time.Duration) *Set {
+func newSet(t testing.TB, policy Policy, peers []Peer) *Set {
 	t.Helper()
-	cfg := SetConfig{Policy: policy, Timeout: timeout, Now: at}
+	cfg := SetConfig{Policy: policy, Timeout: time.Minute, Now: at}
 	cfg.Policy.Witnesses = append([]PolicyWitness(nil), policy.Witnesses...)
 	for i, p := range peers {
 		cfg.Policy.Witnesses[i].URL = p.URL

@@ -71,7 +71,8 @@ func TestKill9NeverSignsTwoRoots(t *testing.T) {
 		var workers sync.WaitGroup
 		for w := range 4 {
 			workers.Go(func() {
-				for n := 0; l.compete(t, url, fmt.Sprintf("round %d worker %d try %d", round, w, n), 1+n%3); n++ {
+				for n, alive := 0, true; alive; n++ {
+					alive = l.compete(t, url, fmt.Sprintf("round %d worker %d try %d", round, w, n), 1+n%3)
 				}
 			})
 		}

@@ -207,7 +207,7 @@ func (s *Server) decide(r *http.Request, body []byte) answer {
 }
 
 // advance moves a log on: check, sign, persist, answer, in this order and one
-// request at a time, so that no two roots are ever signed for one size.
+// request at a time, so that no two roots are ever signed for one size (GW-13).
 func (s *Server) advance(r *http.Request, l *witnessed, req request, c Checkpoint, n *note.Note) answer {
 	l.mu.Lock()
 	defer l.mu.Unlock()

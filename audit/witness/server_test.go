@@ -315,6 +315,17 @@ func TestDamageIsNamedNeverMended(t *testing.T) {
 		flipped[n] ^= 1
 		refused(fmt.Sprintf("bit of byte %d", n), flipped)
 	}
+	refused("a line more", append(bytes.Clone(good), "— example.com/x AAAAAAAA\n"...))
+	spare := bytes.LastIndex(good, []byte("=\n")) // what stands before it holds bits that base64 does not use
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+	flipped := bytes.Clone(good)
+	if flipped[spare-1] == '=' {
+		spare--
+	}
+	flipped[spare-1] = alphabet[strings.IndexByte(alphabet, flipped[spare-1])|1]
+	refused("a spare bit", flipped)
+	refused("without the log's signature", []byte(Checkpoint{Origin: origin, Size: 5, Root: tree.root(t, 5)}.text()+"\n"+string(good[bytes.LastIndex(good, []byte("— ")):])))
+	refused("without the witness's signature", good[:bytes.LastIndex(good, []byte("— "))])
 	refused("too large", bytes.Repeat([]byte("x"), maxState+1))
 	if err := os.Remove(s.statePath()); err != nil {
 		t.Fatal(err)
