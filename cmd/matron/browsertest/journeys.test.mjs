@@ -285,8 +285,8 @@ describe('clinical safety', () => {
 describe('each role', () => {
   for (const [role, menu] of Object.entries({
     nurse: ['Home'],
-    'information governance': ['Home', 'Alerts', 'Look up', 'Live'],
-    security: ['Home', 'Live'],
+    'information governance': ['Home', 'Alerts', 'Look up', 'Live', 'Health'],
+    security: ['Home', 'Live', 'Health'],
     'clinical safety officer': ['Home', 'Hazards']
   })) {
     person(`${role} is offered what may be opened, and no more`, {}, async (page) => {
