@@ -293,7 +293,7 @@ describe('each role', () => {
       await signIn(hospital, page, '/.matron/', role)
       assert.deepEqual(await page.getByRole('navigation', { name: 'Menu' }).getByRole('link').allInnerTexts(), menu)
       await check(page, `home of ${role}`)
-      for (const [name, path] of Object.entries({ Alerts: 'alerts', 'Look up': 'lookup', Live: 'live', Hazards: 'hazards' })) {
+      for (const [name, path] of Object.entries({ Alerts: 'alerts', 'Look up': 'lookup', Live: 'live', Health: 'health', Hazards: 'hazards' })) {
         const answer = await page.goto(`${hospital.gateway}/.matron/${path}`)
         assert.equal(answer.status(), menu.includes(name) ? 200 : 403, `${role}: ${path}`)
       }
