@@ -106,7 +106,7 @@ func (s *Site) recordPart(h Health) report {
 
 func (s *Site) diskPart(h Health) report {
 	d := h.Disk
-	full := trimFloat(100*d.Used, 0) + " % used, " + formatBytes(d.Free) + " free."
+	full := trimFloat(100*d.Used, 0) + "% used, " + formatBytes(d.Free) + " free."
 	p := report{name: "Disk", todo: "make room on the disk or enlarge it. What is refused comes back by itself within seconds."}
 	switch {
 	case d.ReadOnly:
@@ -174,7 +174,7 @@ func inBrackets(code string) string {
 // copyPart says how far something is that follows the record elsewhere.
 func copyPart(name, what string, c Copy) report {
 	p := report{name: name}
-	behind := sentenceCase(what) + " that are not there yet: " + formatCount(c.Waiting) + ", the oldest since " + formatSpan(c.Behind) + "."
+	behind := sentenceCase(what) + " that are not there yet: " + formatCount(c.Waiting) + ", the oldest for " + formatSpan(c.Behind) + "."
 	switch {
 	case !c.Set:
 		p.tag, p.text = notSetUp(), "Nothing is sent to one."

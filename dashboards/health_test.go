@@ -62,8 +62,8 @@ func TestHealthPageNamesWhatDoesNotWork(t *testing.T) {
 		{"all well", "Everything works", "Record", "Working Record 1,204,881 is the newest", func(h *dashboards.Health) { h.JournalAt = time.Time{} }},
 		{"journal", "Not working: Record", "Record", "Not working Accesses cannot be written down", func(h *dashboards.Health) { h.Journal = dashboards.StateFailed }},
 		{"second sink", "Needs attention: Record", "Record", "in the second place, /srv/second,", func(h *dashboards.Health) { h.SecondSink = "/srv/second" }},
-		{"disk", "Everything works", "Disk", "Working 41 % used, 312 GB free.", func(*dashboards.Health) {}},
-		{"no exports", "Needs attention: Disk", "Disk", "Needs attention 83 % used, 9.9 GB free. Exports and other bulk work are refused. Patients' records open as usual. Since 3 November", func(h *dashboards.Health) {
+		{"disk", "Everything works", "Disk", "Working 41% used, 312 GB free.", func(*dashboards.Health) {}},
+		{"no exports", "Needs attention: Disk", "Disk", "Needs attention 83% used, 9.9 GB free. Exports and other bulk work are refused. Patients' records open as usual. Since 3 November", func(h *dashboards.Health) {
 			h.Disk.Used, h.Disk.Free, h.Disk.Level, h.Disk.Since = .83, 9_900_000_000, 1, fake.Now()
 		}},
 		{"no searches", "Needs attention: Disk", "Disk", "searches that are not about one patient, are refused", func(h *dashboards.Health) { h.Disk.Level = 2 }},
@@ -79,7 +79,7 @@ func TestHealthPageNamesWhatDoesNotWork(t *testing.T) {
 		}},
 		{"index behind", "Needs attention: Search index", "Search index", "It is behind: 12 records", func(h *dashboards.Health) { h.IndexedTo = fake.Now().Add(-time.Hour) }},
 		{"index unknown", "Needs attention: Search index", "Search index", "not known", func(h *dashboards.Health) { h.Index = dashboards.StateUnknown }},
-		{"witness down", "Not working: Witness", "Witness", "Checkpoints that are not there yet: 7, the oldest since 3 minutes", func(h *dashboards.Health) {
+		{"witness down", "Not working: Witness", "Witness", "Checkpoints that are not there yet: 7, the oldest for 3 minutes", func(h *dashboards.Health) {
 			h.Witness = dashboards.Copy{Set: true, State: dashboards.StateFailed, Waiting: 7, Behind: 3 * time.Minute}
 		}},
 		{"no witness", "Everything works", "Witness", "Not set up", func(h *dashboards.Health) { h.Witness = dashboards.Copy{} }},

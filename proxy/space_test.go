@@ -153,7 +153,7 @@ func spaceMap() testMap {
 func shortOf(t *testing.T, level *atomic.Uint32, change func(*proxy.Config)) *world {
 	return build(t, say("ok"), func(c *proxy.Config) {
 		c.Apps[0].Map = spaceMap()
-		c.Space = func() proxy.Shortage { return proxy.Shortage(level.Load()) } //nolint:gosec // a handful
+		c.Space = func() proxy.Shortage { return proxy.Shortage(level.Load()) }
 		if change != nil {
 			change(c)
 		}
@@ -177,7 +177,7 @@ func TestFillingDiskRefusesWhatCanWaitAndNeverCare(t *testing.T) {
 			{"/interactive/create/prescribing/7", [4]string{}},
 		} {
 			for short, code := range row.code {
-				level.Store(uint32(short)) //nolint:gosec // 0 to 3
+				level.Store(uint32(short))
 				before := w.forwarded()
 				a := w.do("GET", row.path, "")
 				if code == "" {

@@ -138,11 +138,11 @@ func TestDiskOfTheJournalFillsUp(t *testing.T) {
 			return nil
 		})
 		if status, body := s.ready(); status != http.StatusOK || !strings.Contains(body, row.word) {
-			t.Errorf("%d %%: /readyz: %d %s", row.percent, status, body)
+			t.Errorf("%d %%: /readyz: %d %.300s", row.percent, status, body)
 		}
 		if row.level != "0" {
 			if a := s.ask(analyst, http.MethodGet, "/.matron/health", asPerson, ""); a.status != http.StatusOK || !strings.Contains(a.body, row.page) {
-				t.Errorf("%d %%: health page: %d %s", row.percent, a.status, a.body)
+				t.Errorf("%d %%: health page: %d %.300s", row.percent, a.status, a.body)
 			}
 		}
 		for name, tried := range map[string]struct {
@@ -156,16 +156,16 @@ func TestDiskOfTheJournalFillsUp(t *testing.T) {
 		} {
 			a := s.ask(tried.client, http.MethodGet, tried.path, asPerson, "")
 			if want := slices.Contains(row.refused, name); (a.status == http.StatusServiceUnavailable) != want || want && !strings.Contains(a.body, tried.words) {
-				t.Errorf("%d %%: %s: %d %s", row.percent, name, a.status, a.body)
+				t.Errorf("%d %%: %s: %d %.300s", row.percent, name, a.status, a.body)
 			}
 		}
 		for _, path := range []string{"/ui/patients", "/ui/wards/W1", "/ui/patients/P1", "/ui/patients/P1/results"} {
 			if a := s.ask(doctor, http.MethodGet, path, asPerson, ""); a.status != http.StatusOK || a.body != "well" {
-				t.Errorf("%d %%: care: %s: %d %s", row.percent, path, a.status, a.body)
+				t.Errorf("%d %%: care: %s: %d %.300s", row.percent, path, a.status, a.body)
 			}
 		}
 		if a := s.ask(doctor, http.MethodPost, "/ui/patients/P1/notes", asPerson, "text=note"); a.status != http.StatusOK {
-			t.Errorf("%d %%: a note: %d %s", row.percent, a.status, a.body)
+			t.Errorf("%d %%: a note: %d %.300s", row.percent, a.status, a.body)
 		}
 	}
 	if n := len(s.log.with(`msg="disk of the journal" level=`)); n != 4 {

@@ -83,7 +83,7 @@ func (g *Gateway) machineChecks() []check {
 
 func diskCheck(d host.DiskState) check {
 	c := check{Name: "disk (not required)", OK: d.Known && d.Level == host.Ample && !d.ReadOnly}
-	c.Note = fmt.Sprintf("%.0f %% used, level %s", 100*d.Used, d.Level)
+	c.Note = fmt.Sprintf("%.0f%% used, level %s", 100*d.Used, d.Level)
 	switch {
 	case !d.Known:
 		c.Note = "cannot be measured, level " + d.Level.String()

@@ -156,7 +156,7 @@ func levelAt(used float64, watermarks [3]int, last Level) Level {
 	percent := used * 100
 	level := Ample
 	for i, mark := range watermarks {
-		this := Level(i + 1) //nolint:gosec // 1 to 3
+		this := Level(i + 1)
 		if percent >= float64(mark) || this <= last && percent >= float64(mark-hysteresis) {
 			level = this
 		}

@@ -23,7 +23,7 @@ func Measure(dir string) (Usage, error) {
 	}
 	return Usage{
 		Used:     max(share(fs.Blocks-fs.Bfree, fs.Bavail), share(fs.Files-fs.Ffree, fs.Ffree)),
-		Free:     fs.Bavail * uint64(max(fs.Bsize, 0)), //nolint:gosec // not negative
+		Free:     fs.Bavail * uint64(max(fs.Bsize, 0)),
 		ReadOnly: fs.Flags&unix.ST_RDONLY != 0,
 	}, nil
 }
