@@ -1,0 +1,156 @@
+package crashtest
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/matron-epr/matron/audit/journal"
+)
+
+// faults are what strace does to a call: how it says so, to which calls it makes
+// sense, and the words that an error must then contain.
+func faults() []fault {
+	return []fault{
+		{"EIO", "error=EIO", fileCalls, "input/output error"},
+		{"ENOSPC", "error=ENOSPC", "openat,pwrite64,fallocate,renameat,mkdirat,fdatasync", "no space left on device"},
+		{"kill -9", "signal=SIGKILL", fileCalls, ""},
+	}
+}
+
+type fault struct{ name, inject, calls, words string }
+
+// target is the n-th call of a name, with what happens to it.
+type target struct {
+	call  string
+	n     int
+	fault string
+}
+
+// TestEveryFileCallFails lets each call that a journal and a ledger make on
+// their files in the course of a short life fail, and kills the process at each.
+// Afterwards everything acknowledged is there, and the rest is absent or whole.
+func TestEveryFileCallFails(t *testing.T) {
+	requireStrace(t)
+	_, clean, err := injected(t, nil, target{}, fault{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	luck := rand.New(rand.NewPCG(*seed, 0))
+	for _, f := range faults() {
+		t.Run(f.name, func(t *testing.T) {
+			r := begin(t, "every file call: "+f.name, "")
+			hit := map[target]bool{}
+			wanted := targets(clean, f, luck)
+			for _, want := range wanted {
+				for try := 0; try < 40 && !hit[want] && !t.Failed(); try++ {
+					_, calls, err := injected(t, hit, want, f)
+					if err != nil {
+						err = fmt.Errorf("%s of %s number %d: %w\n%s", f.name, want.call, want.n, err, around(calls))
+					}
+					r.trial(err)
+				}
+			}
+			missed := slices.DeleteFunc(wanted, func(w target) bool { return hit[w] })
+			t.Logf("%d calls were hit; not hit: %v", len(hit), missed)
+			if len(missed) > 1+len(hit)/20 {
+				t.Errorf("%d of the calls that were wanted were never hit", len(missed))
+			}
+		})
+	}
+}
+
+// targets are all calls of the clean run that the fault concerns, or, without
+// -full, one of each name and more of those that write.
+func targets(clean []call, f fault, luck *rand.Rand) []target {
+	count := map[string]int{}
+	var all []target
+	for _, c := range clean {
+		if slices.Contains(strings.Split(f.calls, ","), c.name) {
+			count[c.name]++
+			all = append(all, target{c.name, count[c.name], f.name})
+		}
+	}
+	if *full {
+		return all
+	}
+	some := map[string]int{"fdatasync": 3, "pwrite64": 3, "openat": 2}
+	luck.Shuffle(len(all), func(i, k int) { all[i], all[k] = all[k], all[i] })
+	return slices.DeleteFunc(all, func(w target) bool {
+		left, named := some[w.call]
+		if !named {
+			left = 1
+		}
+		some[w.call] = left - 1
+		return left <= 0
+	})
+}
+
+// injected runs the script with one call failing, notes what was hit, and
+// checks what is left.
+func injected(t *testing.T, hit map[target]bool, want target, f fault) (*told, []call, error) {
+	t.Helper()
+	dir := t.TempDir()
+	inject := ""
+	if f.inject != "" {
+		inject = fmt.Sprintf("%s:%s:when=%d", want.call, f.inject, want.n)
+	}
+	said, calls, err := strace(t, dir, fileCalls, inject, journalPaths(dir), scriptDriver, dir)
+	struck := note(hit, calls, want, f)
+	var killed *exec.ExitError
+	switch {
+	case errors.As(err, &killed) && killed.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL && struck && f.words == "":
+	case err != nil:
+		return said, calls, err
+	case !said.done:
+		return said, calls, errors.New("the driver ended before its time")
+	case struck && len(said.refused) > 0 && !explained(said.refused, want, f):
+		return said, calls, fmt.Errorf("no error says %q: %q", f.words, said.refused)
+	case !struck && len(said.refused) > 0:
+		return said, calls, fmt.Errorf("refused although nothing was injected: %q", said.refused)
+	}
+	return said, calls, said.check(dir)
+}
+
+// explained says whether an error that the driver met names the fault. A close
+// that strace makes fail leaves the descriptor open and with it the lock, which
+// a real one does not.
+func explained(refused []string, want target, f fault) bool {
+	text := strings.Join(refused, "\n")
+	return strings.Contains(text, f.words) || want.call == "close" && strings.Contains(text, journal.ErrLocked.Error())
+}
+
+// note finds in the log which calls were hit, and reports whether any was.
+func note(hit map[target]bool, calls []call, want target, f fault) bool {
+	n, struck := 0, false
+	for _, c := range calls {
+		if c.name != want.call {
+			continue
+		}
+		n++
+		if c.injected || f.words == "" && !c.ended {
+			hit[target{c.name, n, f.name}], struck = true, true
+		}
+	}
+	return struck
+}
+
+// around is the end of the log, or what stands around the calls that were hit.
+func around(calls []call) string {
+	var b strings.Builder
+	for i, c := range calls {
+		near := i > len(calls)-4
+		for k := max(0, i-3); k < min(len(calls), i+3); k++ {
+			near = near || calls[k].injected
+		}
+		if near {
+			fmt.Fprintf(&b, "%d %s(%.200s\n", i, c.name, c.args)
+		}
+	}
+	return b.String()
+}
