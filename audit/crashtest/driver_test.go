@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -30,7 +31,7 @@ import (
 //	done                  at last
 const (
 	scriptDriver = "crash-script" // DIR: a journal's and a ledger's life, one step at a time
-	loadDriver   = "crash-load"   // DIR [early]: appends for ever from several goroutines
+	loadDriver   = "crash-load"   // DIR ROUND [early]: appends from several goroutines
 	shipDriver   = "crash-ship"   // DIR ADDR PASSWORD: ships the journal, then stays
 )
 
@@ -83,7 +84,9 @@ func say(word string, records ...*audit.Record) {
 	_, _ = os.Stdout.WriteString(b.String())
 }
 
-func refused(what string, err error) { line("refused %s: %v", what, strings.ReplaceAll(err.Error(), "\n", "; ")) }
+func refused(what string, err error) {
+	line("refused %s: %v", what, strings.ReplaceAll(err.Error(), "\n", "; "))
+}
 
 // script is deterministic: the same file calls in the same order every time.
 func script(args []string) {
@@ -167,18 +170,28 @@ func ledgerSession(dir string, entry *int) {
 	}
 }
 
-// load appends until it is killed, or the disk fails.
+// load appends until it is killed, its parent is, or the disk fails.
 func load(args []string) {
+	go endWithParent()
 	line("pid %d", os.Getpid())
-	cfg := journalConfig(args[0], 1<<16)
-	early := len(args) > 1 && args[1] == "early"
-	j, err := journal.Open(cfg)
+	j, err := journal.Open(journalConfig(args[0], 1<<16))
 	if err != nil {
 		refused("open", err)
 		return
 	}
+	appendForEver(j, args[1], len(args) > 2 && args[2] == "early")
+}
+
+func endWithParent() {
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	os.Exit(1)
+}
+
+// appendForEver appends records that no other round does.
+func appendForEver(j *journal.Journal, round string, early bool) {
 	var next atomic.Uint64
-	next.Store(j.Committed())
+	number, _ := strconv.ParseUint(round, 10, 16)
+	next.Store(number << 32)
 	var writers sync.WaitGroup
 	for w := range 8 {
 		writers.Go(func() {
@@ -208,4 +221,4 @@ func appendOne(j *journal.Journal, early bool, records []*audit.Record) error {
 }
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
-func ship([]string) {}
+func ship([]string)         {}

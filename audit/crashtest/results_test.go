@@ -15,12 +15,13 @@ type row struct {
 }
 
 // table is what this run found; TestMain prints it with -v.
-var table []row
+var table []*run
 
-func printed(rows []row) string {
+func printed(runs []*run) string {
 	var b strings.Builder
 	b.WriteString("\n| trials | planted bug | caught | of | run time |\n|---|---|---|---|---|\n")
-	for _, r := range rows {
+	for _, run := range runs {
+		r := run.row
 		planted := r.planted
 		if planted == "" {
 			planted = "none"
@@ -30,7 +31,7 @@ func printed(rows []row) string {
 	return b.String()
 }
 
-// run counts trials and puts them into the table when the test ends.
+// run counts the trials of one line.
 type run struct {
 	t     *testing.T
 	row   row
@@ -40,10 +41,7 @@ type run struct {
 func begin(t *testing.T, family, planted string) *run {
 	t.Helper()
 	r := &run{t: t, row: row{family: family, planted: planted}, began: time.Now()}
-	t.Cleanup(func() {
-		r.row.took = time.Since(r.began)
-		table = append(table, r.row)
-	})
+	table = append(table, r)
 	return r
 }
 
@@ -52,6 +50,7 @@ func begin(t *testing.T, family, planted string) *run {
 func (r *run) trial(err error) {
 	r.t.Helper()
 	r.row.trials++
+	r.row.took = time.Since(r.began)
 	if err == nil {
 		return
 	}

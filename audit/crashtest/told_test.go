@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/audit/journal"
@@ -21,12 +22,17 @@ type told struct {
 	added   map[uint64]string // durable once the journal is closed
 	entries []string          // of the ledger
 	refused []string
-	created bool // something was acknowledged, so that there must be a journal
+	created bool              // something was acknowledged, so that there must be a journal
+	checks  uint64            // how often it was checked
+	cut     atomic.Bool       // the power is off: what is heard now proves nothing
+	late    map[uint64]string // acked after the cut; a real one would have silenced the driver
 	done    bool
 	shipped uint64 // everything up to here is in ClickHouse
 }
 
-func newTold() *told { return &told{acked: map[uint64]string{}, added: map[uint64]string{}} }
+func newTold() *told {
+	return &told{acked: map[uint64]string{}, added: map[uint64]string{}, late: map[uint64]string{}}
+}
 
 // hear takes in one line of a driver.
 func (d *told) hear(text string) error {
@@ -35,6 +41,7 @@ func (d *told) hear(text string) error {
 	case "pid":
 		d.pid, _ = strconv.Atoi(rest)
 		clear(d.added) // of a driver that is gone: nobody promised anything
+		clear(d.late)
 	case "ack", "add":
 		number, leaf, _ := strings.Cut(rest, " ")
 		seq, err := strconv.ParseUint(number, 10, 64)
@@ -43,6 +50,10 @@ func (d *told) hear(text string) error {
 		}
 		if word == "add" {
 			d.added[seq] = leaf
+			return nil
+		}
+		if d.cut.Load() {
+			d.late[seq] = leaf
 			return nil
 		}
 		return d.ack(seq, leaf)
@@ -151,7 +162,11 @@ func (d *told) records(j *journal.Journal, report journal.Report) error {
 		}
 		requests[r.Request] = true
 		leaf := audit.Leaf(r.MarshalCanonical())
-		if want, ok := d.acked[r.Seq]; ok && want != hex.EncodeToString(leaf[:]) {
+		want, ok := d.acked[r.Seq]
+		if late, was := d.late[r.Seq]; was && !ok {
+			want, ok = late, true
+		}
+		if ok && want != hex.EncodeToString(leaf[:]) {
 			return fmt.Errorf("record %d is not the one that was acknowledged", r.Seq)
 		}
 	}
@@ -160,7 +175,8 @@ func (d *told) records(j *journal.Journal, report journal.Report) error {
 			return fmt.Errorf("record %d was acknowledged and is lost: the last is %d", seq, last)
 		}
 	}
-	after := event(1 << 40)
+	d.checks++
+	after := event(1<<60 + d.checks) // no driver comes this far
 	if err := appendOne(j, false, []*audit.Record{after}); err != nil || after.Seq != last+1 {
 		return fmt.Errorf("append after record %d: got number %d: %w", last, after.Seq, err)
 	}
