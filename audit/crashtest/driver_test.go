@@ -32,7 +32,7 @@ import (
 const (
 	scriptDriver = "crash-script" // DIR: a journal's and a ledger's life, one step at a time
 	loadDriver   = "crash-load"   // DIR ROUND [early]: appends from several goroutines
-	shipDriver   = "crash-ship"   // DIR ADDR PASSWORD: ships the journal, then stays
+	shipDriver   = "crash-ship"   // DIR ADDR USER PASSWORD ROUND: appends and ships
 )
 
 func drivers() map[string]func([]string) {
@@ -221,4 +221,3 @@ func appendOne(j *journal.Journal, early bool, records []*audit.Record) error {
 }
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
-func ship([]string)         {}
