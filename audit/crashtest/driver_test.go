@@ -75,13 +75,18 @@ func line(format string, args ...any) {
 	_, _ = os.Stdout.WriteString(fmt.Sprintf(format, args...) + "\n")
 }
 
-func say(word string, records ...*audit.Record) {
-	var b strings.Builder
-	for _, r := range records {
+// lines says a word of each record.
+func lines(word string, records []*audit.Record) []string {
+	list := make([]string, len(records))
+	for i, r := range records {
 		leaf := audit.Leaf(r.MarshalCanonical())
-		fmt.Fprintf(&b, "%s %d %s\n", word, r.Seq, hex.EncodeToString(leaf[:]))
+		list[i] = fmt.Sprintf("%s %d %s", word, r.Seq, hex.EncodeToString(leaf[:]))
 	}
-	_, _ = os.Stdout.WriteString(b.String())
+	return list
+}
+
+func say(word string, records ...*audit.Record) {
+	_, _ = os.Stdout.WriteString(strings.Join(lines(word, records), "\n") + "\n")
 }
 
 func refused(what string, err error) {
