@@ -192,7 +192,7 @@ func ship(args []string) {
 func TestKill9ShipsExactlyOnce(t *testing.T) {
 	rounds := 5
 	if *full {
-		rounds = 60
+		rounds = 40
 	}
 	e := enginetest.Start(t, enginetest.Config(t, t.TempDir()))
 	dir, said := newJournal(t)

@@ -12,7 +12,7 @@ import (
 func TestKill9LosesNothing(t *testing.T) {
 	rounds := 8
 	if *full {
-		rounds = 100
+		rounds = 50
 	}
 	t.Run("Matron as it is", func(t *testing.T) {
 		dir, said := newJournal(t)

@@ -88,15 +88,15 @@ func untilPowerCut(t *testing.T, d *disk, dir string, said *told, statement stri
 	}
 	shipper, stop := s.ship(t, s.config())
 	enough := 1000 + rand.Uint64N(4000)
-	full := make(chan struct{})
+	over := make(chan struct{})
 	var writers sync.WaitGroup
-	writers.Go(func() { fill(s.journal, said, full) })
+	writers.Go(func() { fill(s.journal, said, over) })
 	eventually(t, "rows to be shipped", func() bool { return shipper.Status().Shipped > enough }, func() any { return shipper.Status() })
 	shipped = shipper.Status().Shipped
 	said.cut.Store(true)
 	d.cutPower()
 	_ = syscall.Kill(e.PID(), syscall.SIGKILL) // with its disk gone it may have ended by itself
-	close(full)
+	close(over)
 	writers.Wait()
 	stop()
 	s.close()
@@ -105,8 +105,8 @@ func untilPowerCut(t *testing.T, d *disk, dir string, said *told, statement stri
 	return shipped
 }
 
-// fill appends until full is closed or the disk is gone.
-func fill(j *journal.Journal, said *told, full <-chan struct{}) {
+// fill appends until over is closed or the disk is gone.
+func fill(j *journal.Journal, said *told, over <-chan struct{}) {
 	for n := uint64(1); ; n += 20 {
 		records := events(n, 20)
 		if err := appendOne(j, false, records); err != nil {
@@ -116,7 +116,7 @@ func fill(j *journal.Journal, said *told, full <-chan struct{}) {
 			_ = said.hear(text) // it is one of ours
 		}
 		select {
-		case <-full:
+		case <-over:
 			return
 		case <-time.After(time.Millisecond):
 		}

@@ -36,6 +36,7 @@ type run struct {
 	t     *testing.T
 	row   row
 	began time.Time
+	due   time.Duration // when to say how far it is
 }
 
 func begin(t *testing.T, family, planted string) *run {
@@ -51,6 +52,10 @@ func (r *run) trial(err error) {
 	r.t.Helper()
 	r.row.trials++
 	r.row.took = time.Since(r.began)
+	if *full && r.row.took > r.due {
+		r.t.Logf("%s: %d trials so far", r.row.family, r.row.trials)
+		r.due = r.row.took + 10*time.Second
+	}
 	if err == nil {
 		return
 	}
@@ -85,9 +90,6 @@ func (r *run) each(n int, trial func(n int) error) {
 		r.trial(trial(i))
 		if r.row.caught > 0 {
 			return
-		}
-		if *full && (i+1)%10 == 0 {
-			r.t.Logf("%d of %d trials done, nothing lost", i+1, n)
 		}
 	}
 }

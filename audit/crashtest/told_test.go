@@ -111,8 +111,8 @@ func (d *told) check(dir string) error {
 	cfg := journalConfig(dir, 1<<16)
 	report, err := verify(cfg.Dir)
 	missing := errors.Is(err, journal.ErrMissing) || errors.Is(err, os.ErrNotExist)
-	if missing && !d.created && len(d.entries) == 0 {
-		return create(cfg)
+	if missing && !d.created {
+		return errors.Join(create(cfg), d.ledger(dir))
 	}
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
