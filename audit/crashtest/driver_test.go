@@ -136,7 +136,8 @@ func sessionOf(dir string, session int, early bool, next *uint64) {
 				refused("append", err)
 				break
 			}
-			say("ack", records...) // the bug: nobody waited for the disk
+			say("ack", records...)           // the bug: nobody waited for the disk
+			time.Sleep(3 * time.Millisecond) // so that there is more than one commit
 			continue
 		}
 		if _, err := j.Append(context.Background(), records...); err != nil {

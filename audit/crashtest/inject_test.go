@@ -66,7 +66,8 @@ func TestEveryFileCallFails(t *testing.T) {
 	}
 }
 
-// planted: a journal that acknowledges what it has not written yet.
+// planted: a journal that acknowledges what it has not written yet, on a disk
+// that fails from some write on.
 func planted(t *testing.T, f fault) {
 	t.Helper()
 	begin(t, "every file call: "+f.name, "acknowledged before it was written").until(10, func(n int) error {
@@ -111,6 +112,9 @@ func injected(t *testing.T, hit map[target]bool, want target, f fault, variant s
 	inject := ""
 	if f.inject != "" {
 		inject = fmt.Sprintf("%s:%s:when=%d", want.call, f.inject, want.n)
+	}
+	if variant != "" {
+		inject += "+" // and all that come after it
 	}
 	said, calls, err := strace(t, dir, fileCalls, inject, journalPaths(dir), scriptDriver, dir, variant)
 	struck := note(hit, calls, want, f)

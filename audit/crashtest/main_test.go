@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"testing"
 
@@ -57,6 +58,7 @@ const apart = "MATRON_TEST_APART"
 // own, so that file systems and loop devices go with them however they end: the
 // end of the tests, Ctrl-C, a panic or kill -9.
 func runApart() int {
+	runtime.LockOSThread() // the child is killed when this thread ends
 	dir, err := os.MkdirTemp("", "matron-crash-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
