@@ -85,7 +85,7 @@ func (s *site) ship(t *testing.T, cfg clickhouse.ShipperConfig) (shipper *clickh
 	go func() { done <- shipper.Run(ctx) }()
 	return shipper, func() {
 		cancel()
-		<-done // its error is that the journal has failed, which the trial sees by itself
+		_ = <-done // its error is that the journal has failed, which the trial sees by itself
 	}
 }
 

@@ -26,7 +26,7 @@ func TestNothingIsAcknowledgedBeforeItIsSynced(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			begin(t, "order of syncs and acknowledgements", c.bug).once(func(int) error {
 				dir := t.TempDir()
-				_, calls, err := strace(t, dir, orderCalls, c.inject, nil, scriptDriver, dir, c.variant)
+				_, calls, err := strace(t, orderCalls, c.inject, nil, scriptDriver, dir, c.variant)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -37,7 +37,7 @@ func TestNothingIsAcknowledgedBeforeItIsSynced(t *testing.T) {
 	t.Run("no folder sync", func(t *testing.T) {
 		begin(t, "order of syncs and acknowledgements", "no fsync of the folder").once(func(int) error {
 			dir := t.TempDir()
-			_, calls, err := strace(t, dir, orderCalls, "", nil, scriptDriver, dir)
+			_, calls, err := strace(t, orderCalls, "", nil, scriptDriver, dir)
 			if err != nil {
 				t.Fatal(err)
 			}

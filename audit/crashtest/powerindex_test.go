@@ -25,7 +25,7 @@ func TestPowerCutShipsExactlyOnce(t *testing.T) {
 	})
 	t.Run("no fsync", func(t *testing.T) {
 		begin(t, "power cut: ClickHouse", "table without fsync").until(3, func(n int) error {
-			return indexPowerCut(t, 0, "ALTER TABLE matron.records MODIFY SETTING fsync_after_insert = 0, fsync_part_directory = 0")
+			return indexPowerCut(t, n, "ALTER TABLE matron.records MODIFY SETTING fsync_after_insert = 0, fsync_part_directory = 0")
 		})
 	})
 }

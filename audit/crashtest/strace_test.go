@@ -50,7 +50,7 @@ func journalPaths(dir string) []string {
 // one to another. With more processors than it needs it does so rarely; which
 // call was hit is read from the log and never assumed. --seccomp-bpf would be
 // faster, but swallows injected signals.
-func strace(t *testing.T, dir, calls, inject string, paths []string, driver ...string) (*told, []call, error) {
+func strace(t *testing.T, calls, inject string, paths []string, driver ...string) (*told, []call, error) {
 	t.Helper()
 	log := filepath.Join(t.TempDir(), "strace.log")
 	args := []string{"-f", "-y", "-q", "-s", "4096", "-o", log, "-e", "trace=" + calls}
@@ -65,7 +65,7 @@ func strace(t *testing.T, dir, calls, inject string, paths []string, driver ...s
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), "strace", append(append(args, exe), driver...)...)
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=4", "GOGC=off", "GODEBUG=asyncpreemptoff=1")
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=4", "GOGC=off", "GODEBUG=asyncpreemptoff=1", "GORACE=atexit_sleep_ms=0")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, ended := cmd.Output()

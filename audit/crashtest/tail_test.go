@@ -141,7 +141,7 @@ func (v *victim) dissect(t *testing.T, head int) *victim {
 // memory is a folder where a sync costs nothing: these trials are about bytes.
 func memory(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "matron-")
+	dir, err := os.MkdirTemp("/dev/shm", "matron-") //nolint:usetesting // on purpose elsewhere
 	if err != nil {
 		return t.TempDir()
 	}
