@@ -10,6 +10,8 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
 	"github.com/matron-epr/matron/audit"
 )
 
@@ -98,9 +100,6 @@ func (f *filler) access() audit.Access {
 func anything(t *testing.T, a audit.Access) {
 	t.Helper()
 	text := marshal(t, a)
-	if err := valid(schemaOf(t, "AuditEvent"), text); err != nil {
-		t.Fatalf("%v\n%s\nof %+v", err, text, a)
-	}
 	if wrong := check(text); len(wrong) > 0 {
 		t.Fatalf("%s\n%s\nof %+v", strings.Join(wrong, "; "), text, a)
 	}
@@ -115,6 +114,16 @@ func anything(t *testing.T, a audit.Access) {
 			t.Fatalf("%q is no FHIR string, in %s", s, text)
 		}
 	})
+}
+
+// conforms holds the event of any record to the schema as well, which is too
+// slow for the fuzzer.
+func conforms(t *testing.T, schema *jsonschema.Schema, a audit.Access) {
+	t.Helper()
+	anything(t, a)
+	if err := valid(schema, marshal(t, a)); err != nil {
+		t.Fatalf("%v\nof %+v", err, a)
+	}
 }
 
 func everyString(v any, see func(string)) {
@@ -136,13 +145,13 @@ func everyString(v any, see func(string)) {
 // and empty fields.
 func TestAnyRecordIsAValidEvent(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	claimed := 0
+	schema, claimed := schemaOf(t, "AuditEvent"), 0
 	for range 600 {
 		data := make([]byte, 1+r.IntN(400))
 		for i := range data {
 			data[i] = byte(r.Uint32())
 		}
-		anything(t, (&filler{data: data}).access())
+		conforms(t, schema, (&filler{data: data}).access())
 	}
 	for _, s := range samples() { // one field at a time garbled in what is right
 		v := reflect.ValueOf(s.access.Record)
@@ -152,7 +161,7 @@ func TestAnyRecordIsAValidEvent(t *testing.T) {
 			}
 			a := s.access
 			reflect.ValueOf(&a.Record).Elem().Field(i).SetString("\xff\u00a0 \x00/|")
-			anything(t, a)
+			conforms(t, schema, a)
 			if converter().Event(a).Meta != nil {
 				claimed++
 			}
@@ -163,6 +172,8 @@ func TestAnyRecordIsAValidEvent(t *testing.T) {
 	}
 }
 
+// FuzzAuditEvent makes records of any bytes: converting never fails, and what it
+// makes keeps the rules.
 func FuzzAuditEvent(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte("\x01\x80\xff\x00 allow"))
