@@ -94,6 +94,9 @@ func (e *export) run(c *cobra.Command) error {
 		return failure{exitFailure, fmt.Errorf("export after %d events: %w", e.progress.n, err)}
 	}
 	e.progress.done(e.out)
+	if e.query.NHSNumber != "" {
+		c.PrintErrln("Only what was recorded with the NHS number is in it: export by --patient as well.")
+	}
 	return nil
 }
 

@@ -171,6 +171,9 @@ func (s *fhirServer) search(r *fhirRequest) (any, error) {
 	if notice := s.behind(); notice != "" {
 		page.Warn(notice)
 	}
+	if place.Search.NHSNumber != "" && place.Search.Patient == "" {
+		page.Warn("The hospital number of this NHS number is not known here: events whose record has only the hospital number are missing. Search by it as well.")
+	}
 	return page, nil
 }
 
