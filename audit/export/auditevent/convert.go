@@ -105,17 +105,17 @@ func (b *builder) kind() {
 		b.staff(securityAlert(), b.recordedOutcome(audit.MinorFailure), own(string(b.Kind)))
 		b.describe("Refused: too many requests.", codes("reason", b.Reasons))
 	case audit.KindStart:
-		b.gateway(dcm("110100", "Application Activity"), dcm("110120", "Application Start"))
+		b.gateway(dcm("110100", "Application Activity"), audit.Success, dcm("110120", "Application Start"))
 	case audit.KindStop:
-		b.gateway(dcm("110100", "Application Activity"), dcm("110121", "Application Stop"))
+		b.gateway(dcm("110100", "Application Activity"), audit.Success, dcm("110121", "Application Stop"))
 	case audit.KindHeartbeat:
-		b.gateway(dcm("110100", "Application Activity"), own(string(b.Kind)))
+		b.gateway(dcm("110100", "Application Activity"), audit.Success, own(string(b.Kind)))
 	case audit.KindConfigChange:
-		b.gateway(securityAlert(), dcm("110131", "Software Configuration"))
+		b.gateway(securityAlert(), audit.Success, dcm("110131", "Software Configuration"))
 	case audit.KindPolicyChange:
-		b.gateway(securityAlert(), dcm("110129", "Security Configuration"))
+		b.gateway(securityAlert(), audit.Success, dcm("110129", "Security Configuration"))
 	case audit.KindCheckpointGap:
-		b.gateway(securityAlert(), own(string(b.Kind)))
+		b.gateway(securityAlert(), audit.MinorFailure, own(string(b.Kind)))
 	case audit.KindAuditViewed:
 		b.auditViewed()
 	default: // an outcome alone, or a kind that came after this program
@@ -212,10 +212,10 @@ func (b *builder) staff(kind Coding, outcome audit.Outcome, subtype ...Coding) {
 	}
 }
 
-// gateway is an event of the gateway by itself. That there is a record of it
-// says that it took place.
-func (b *builder) gateway(kind Coding, subtype ...Coding) {
-	b.e.Type, b.e.Subtype, b.e.Outcome = kind, subtype, string(b.recordedOutcome(audit.Success))
+// gateway is an event of the gateway by itself, whose outcome follows from its
+// kind: that there is a record of it says that it took place.
+func (b *builder) gateway(kind Coding, implied audit.Outcome, subtype ...Coding) {
+	b.e.Type, b.e.Subtype, b.e.Outcome = kind, subtype, string(b.recordedOutcome(implied))
 	who := b.e.Source.Observer
 	b.e.Agent = []Agent{{Type: concept(application()), Who: &who}}
 }
