@@ -146,20 +146,21 @@ func everyString(v any, see func(string)) {
 func TestAnyRecordIsAValidEvent(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	schema, claimed := schemaOf(t, "AuditEvent"), 0
-	for range 600 {
+	for range 300 {
 		data := make([]byte, 1+r.IntN(400))
 		for i := range data {
 			data[i] = byte(r.Uint32())
 		}
 		conforms(t, schema, (&filler{data: data}).access())
 	}
-	for _, s := range samples() { // one field at a time garbled in what is right
-		v := reflect.ValueOf(s.access.Record)
+	for _, name := range []string{"read", "query", "delete", "denied", "break-glass-start", "audit-viewed"} {
+		right := sample(name) // and one field at a time garbled
+		v := reflect.ValueOf(right.Record)
 		for i := range v.NumField() {
 			if v.Field(i).Kind() != reflect.String {
 				continue
 			}
-			a := s.access
+			a := right
 			reflect.ValueOf(&a.Record).Elem().Field(i).SetString("\xff\u00a0 \x00/|")
 			conforms(t, schema, a)
 			if converter().Event(a).Meta != nil {
