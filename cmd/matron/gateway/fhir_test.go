@@ -268,7 +268,7 @@ func TestFHIRPagesSayWhenEventsMayBeMissing(t *testing.T) {
 	for reach, want := range map[time.Time]string{
 		noon():                   "",
 		noon().Add(-time.Hour):   "events after 2026-11-25T11:00:00Z may be missing",
-		time.Time{}:              "not known",
+		{}:                       "not known",
 		noon().Add(-time.Second): "",
 	} {
 		k := newFHIRKit(t)
