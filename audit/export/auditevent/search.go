@@ -19,9 +19,12 @@ const (
 	MaxCount     = 1000
 )
 
-// ErrParameter is what the error of ParseSearch wraps. Its text names the
-// parameter and never its value, which may be a patient's number.
-var ErrParameter = errors.New("search parameter not understood")
+// What the errors of ParseSearch wrap. Their text names the parameter and never
+// its value, which may be a patient's number.
+var (
+	ErrParameter   = errors.New("search parameter not understood")
+	ErrUnsupported = errors.New("search parameter not supported")
+)
 
 // Search is a search for AuditEvents, by the parameters of FHIR R4.
 type Search struct {
@@ -76,7 +79,7 @@ func ParseSearch(v url.Values, in *time.Location) (Search, error) {
 }
 
 func wrong(name, what string) error {
-	return fmt.Errorf("%w: %s: %s", ErrParameter, shorten(text(name), 64), what)
+	return fmt.Errorf("%w: %s: %s", ErrParameter, name, what)
 }
 
 // set takes one parameter in.
@@ -88,6 +91,9 @@ func (s *Search) set(name string, values []string, in *time.Location) error {
 			}
 		}
 		return nil
+	}
+	if !slices.Contains(supported(), name) {
+		return fmt.Errorf("%w: %s: use %s", ErrUnsupported, shorten(text(name), 64), strings.Join(supported(), ", "))
 	}
 	if len(values) != 1 {
 		return wrong(name, "give it once")
@@ -116,11 +122,11 @@ func (s *Search) set(name string, values []string, in *time.Location) error {
 		default:
 			return wrong(name, "only json is supported")
 		}
-	default:
-		return wrong(name, "not supported; use patient, agent, date, _count, _sort or _format")
 	}
 	return nil
 }
+
+func supported() []string { return []string{"patient", "agent", "date", "_count", "_sort", "_format"} }
 
 // setPatient reads Patient/ID, ID, or an NHS number as system|value.
 func (s *Search) setPatient(value string) error {

@@ -72,8 +72,8 @@ func TestParseSearch(t *testing.T) {
 
 func TestParseSearchSaysWhatIsWrong(t *testing.T) {
 	for query, want := range map[string]string{
-		"colour=red":                       "colour: not supported",
-		"patient:missing=true":             "patient:missing: not supported",
+		"colour=red":                       "not supported: colour: use patient, agent, date",
+		"patient:missing=true":             "not supported: patient:missing: use patient",
 		"date=yesterday":                   "date: write it like 2026-11-25",
 		"date=25/11/2026":                  "date: write it like 2026-11-25",
 		"date=ge2026-13-01":                "date: write it like 2026-11-25",
@@ -102,7 +102,10 @@ func TestParseSearchSaysWhatIsWrong(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = auditevent.ParseSearch(v, time.UTC)
-		if !errors.Is(err, auditevent.ErrParameter) || !strings.Contains(err.Error(), want) {
+		if unknown := strings.HasPrefix(want, "not supported"); !errors.Is(err, auditevent.ErrParameter) != unknown || errors.Is(err, auditevent.ErrUnsupported) != unknown {
+			t.Errorf("%s: %v", query, err)
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", query, err, want)
 		}
 		if err != nil && (strings.Contains(err.Error(), "9990000019") || strings.Contains(err.Error(), "P2")) {

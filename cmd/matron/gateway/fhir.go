@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/matron-epr/matron/audit"
@@ -323,12 +322,10 @@ func (s *fhirServer) fail(w http.ResponseWriter, r *http.Request, err error) {
 // what to say. What it does not know is the index, which answers with anything.
 func fhirProblem(err error) (status int, code, say string) {
 	switch {
+	case errors.Is(err, auditevent.ErrUnsupported):
+		return http.StatusBadRequest, "not-supported", err.Error()
 	case errors.Is(err, auditevent.ErrParameter):
-		code = "invalid"
-		if strings.Contains(err.Error(), "not supported") {
-			code = "not-supported"
-		}
-		return http.StatusBadRequest, code, err.Error()
+		return http.StatusBadRequest, "invalid", err.Error()
 	case errors.Is(err, errForm):
 		return http.StatusBadRequest, "invalid", "Post the parameters as application/x-www-form-urlencoded, no more than 16 KiB, or send them in the address of a GET."
 	case errors.Is(err, errLink):
