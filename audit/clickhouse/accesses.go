@@ -25,10 +25,16 @@ func (f *filter) add(condition string, args ...any) {
 
 func (f *filter) where() string { return " WHERE " + strings.Join(f.conditions, " AND ") }
 
+// accessKinds are the kinds of record that are accesses.
+const accessKinds = "kind IN ('decision', 'patient')"
+
 // accessFilter narrows to the accesses that q asks for, Before aside.
-func accessFilter(q audit.Query) *filter {
+func accessFilter(q audit.Query) *filter { return kindFilter(accessKinds, q) }
+
+// kindFilter narrows to the records of some kinds that q asks for, Before aside.
+func kindFilter(kinds string, q audit.Query) *filter {
 	f := new(filter)
-	f.add("kind IN ('decision', 'patient')")
+	f.add(kinds)
 	for _, c := range []struct{ column, value string }{
 		{"site", q.Site},
 		{"person", q.Person},
@@ -64,10 +70,19 @@ func accessFilter(q audit.Query) *filter {
 func (s *Store) Accesses(ctx context.Context, q audit.Query) ([]audit.Access, error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
+	accesses, err := s.newestOf(ctx, accessKinds, q)
+	if err != nil {
+		return nil, err
+	}
+	return accesses, s.join(ctx, accesses)
+}
+
+// newestOf lists records of some kinds, not yet joined with anything.
+func (s *Store) newestOf(ctx context.Context, kinds string, q audit.Query) ([]audit.Access, error) {
 	if q.Limit <= 0 {
 		q.Limit = defaultLimit
 	}
-	records, err := s.accessRecords(ctx, q)
+	records, err := s.recordsOf(ctx, kinds, q)
 	if err != nil {
 		return nil, err
 	}
@@ -75,12 +90,12 @@ func (s *Store) Accesses(ctx context.Context, q audit.Query) ([]audit.Access, er
 	for i := range records {
 		accesses[i].Record = records[i]
 	}
-	return accesses, s.join(ctx, accesses)
+	return accesses, nil
 }
 
-// accessRecords looks back ever further when only time narrows the list, so
-// that the newest rows are found without reading all of them.
-func (s *Store) accessRecords(ctx context.Context, q audit.Query) ([]audit.Record, error) {
+// recordsOf looks back ever further when only time narrows the list, so that
+// the newest rows are found without reading all of them.
+func (s *Store) recordsOf(ctx context.Context, kinds string, q audit.Query) ([]audit.Record, error) {
 	if q.Patient == "" && q.NHSNumber == "" && q.Person == "" {
 		for _, back := range []time.Duration{time.Hour, 24 * time.Hour, 31 * 24 * time.Hour} {
 			from := s.newest(q).Add(-back)
@@ -89,13 +104,13 @@ func (s *Store) accessRecords(ctx context.Context, q audit.Query) ([]audit.Recor
 			}
 			near := q
 			near.From = from
-			records, err := s.accessPage(ctx, near)
+			records, err := s.page(ctx, kinds, near)
 			if err != nil || len(records) >= q.Limit {
 				return records, err
 			}
 		}
 	}
-	return s.accessPage(ctx, q)
+	return s.page(ctx, kinds, q)
 }
 
 // newest is the latest time that a row of q may have.
@@ -109,8 +124,8 @@ func (s *Store) newest(q audit.Query) time.Time {
 	return at
 }
 
-func (s *Store) accessPage(ctx context.Context, q audit.Query) ([]audit.Record, error) {
-	f := accessFilter(q)
+func (s *Store) page(ctx context.Context, kinds string, q audit.Query) ([]audit.Record, error) {
+	f := kindFilter(kinds, q)
 	if !q.Before.Time.IsZero() {
 		at := q.Before.Time.UnixMicro()
 		f.add("time <= fromUnixTimestamp64Micro(?, 'UTC')", at)

@@ -17,7 +17,7 @@ import (
 // every map that is no good, not only the first.
 func (g *Gateway) applications(c config.Config) ([]proxy.App, error) {
 	apps := []proxy.App{{
-		Name: pagesName, Site: c.Site, Prefix: "/.matron", Map: newPagesMap(), Handler: g.pages.Handler(),
+		Name: pagesName, Site: c.Site, Prefix: "/.matron", Map: newPagesMap(), Handler: g.own,
 	}}
 	var errs []error
 	for _, a := range c.Applications {

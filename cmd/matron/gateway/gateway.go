@@ -16,6 +16,7 @@ import (
 
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/audit/cases"
+	"github.com/matron-epr/matron/audit/export/auditevent"
 	"github.com/matron-epr/matron/audit/journal"
 	"github.com/matron-epr/matron/audit/witness"
 	"github.com/matron-epr/matron/cmd/matron/config"
@@ -70,6 +71,7 @@ type Gateway struct {
 	voucher   *signin.Voucher
 	certs     *tlscert.Manager
 	pages     *dashboards.Site
+	own       http.Handler // pages, and the record in the form of FHIR
 	proxy     *proxy.Gateway
 	detection *detection
 	witness   *witness.Server // of other gateways' logs; nil unless configured
@@ -221,8 +223,27 @@ func (g *Gateway) openPages(context.Context) error {
 		Explain: g.detection.explain, HospitalNumber: g.detection.hospitalNumber,
 		Health: g.health, Record: g.record, May: g.may, Now: g.now, Logger: g.log,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	links, err := newLinkSealer(key, g.cfg.Site)
+	if err != nil {
+		return err
+	}
+	fhir := &fhirServer{
+		site: g.cfg.Site, url: g.cfg.ExternalURL + fhirBase, version: g.opts.Version, started: g.started,
+		index: index{g.office}, convert: Converter(), links: links, hospitalNumber: g.detection.hospitalNumber,
+		indexedTo: g.office.indexedTo, record: g.record, may: g.may, location: g.detection.location, now: g.now, log: g.log,
+	}
+	mux := http.NewServeMux()
+	mux.Handle(fhirBase+"/", fhir.handler())
+	mux.Handle("/", g.pages.Handler())
+	g.own = mux
+	return nil
 }
+
+// Converter makes FHIR events of this program's records.
+func Converter() auditevent.Converter { return auditevent.New(auditevent.Config{Self: pagesName}) }
 
 // record makes one record of Matron's own doing durable.
 func (g *Gateway) record(ctx context.Context, r *audit.Record) error {
