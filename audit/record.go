@@ -31,6 +31,7 @@ const (
 	KindStop            Kind = "stop"
 	KindHeartbeat       Kind = "heartbeat"
 	KindAuditViewed     Kind = "audit-viewed"
+	KindImport          Kind = "import"
 )
 
 // Certainty says how sure the gateway is which patient an exchange concerns.

@@ -69,7 +69,11 @@ func (h Hasher) Address(line, postcode string) Hash {
 func Normal(s string) string {
 	var b strings.Builder
 	for _, r := range strings.ToLower(s) {
-		if plain, ok := unaccented(r); ok {
+		if r < unicode.MaxASCII {
+			if 'a' <= r && r <= 'z' || '0' <= r && r <= '9' {
+				b.WriteByte(byte(r))
+			}
+		} else if plain, ok := unaccented(r); ok {
 			b.WriteString(plain)
 		} else if unicode.IsLetter(r) || unicode.IsDigit(r) {
 			b.WriteRune(r)

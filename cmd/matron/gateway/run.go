@@ -36,6 +36,7 @@ func (g *Gateway) Run(ctx context.Context, reload <-chan os.Signal) (err error) 
 	back.Go(func() error { return g.detection.run(behind) })
 	back.Go(func() error { return g.signin.Run(behind) })
 	back.Go(func() error { return g.heartbeat(behind) })
+	back.Go(func() error { return g.drainSpool(behind) })
 
 	front, serving := errgroup.WithContext(ctx)
 	server := proxy.NewServer(g.proxy, proxy.ServerConfig{})
