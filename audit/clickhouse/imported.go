@@ -137,6 +137,18 @@ func (s *Store) Imported(ctx context.Context, q audit.Query) ([]audit.Imported, 
 	return rows, nil
 }
 
+// CountImported counts the imported rows, and how many of them are different
+// accesses: the two are equal.
+func (s *Store) CountImported(ctx context.Context) (rows, different uint64, err error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	err = s.conn.QueryRow(ctx, "SELECT count(), uniqExact(site, source, id, patient) FROM "+s.table("imported")).Scan(&rows, &different)
+	if err != nil {
+		return 0, 0, fmt.Errorf("count imported rows: %w", err)
+	}
+	return rows, different, nil
+}
+
 func importedFilter(q audit.Query) *filter {
 	f := new(filter)
 	f.add("1")

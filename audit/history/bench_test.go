@@ -15,12 +15,14 @@ func now() time.Time { return time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC) }
 
 func hasher(t testing.TB) pseudonym.Hasher {
 	t.Helper()
-	h, err := pseudonym.New(bytes.Repeat([]byte{7}, 32))
+	h, err := pseudonymHasher()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return h
 }
+
+func pseudonymHasher() (pseudonym.Hasher, error) { return pseudonym.New(bytes.Repeat([]byte{7}, 32)) }
 
 // line is the nth access of a hospital of 2,500 staff and 70,000 patients: 40
 // accesses a minute, a patient's accesses in runs.

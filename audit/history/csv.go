@@ -232,5 +232,8 @@ func (c clock) read(value string) (string, error) {
 	if written, err := time.Parse(c.layout, value); err == nil && written.Minute()+60*written.Hour() != at.Minute()+60*at.Hour() {
 		return "", errNoMoment
 	}
+	if first := at.Add(-time.Hour); first.Format(c.layout) == at.Format(c.layout) {
+		at = first
+	}
 	return at.Format(time.RFC3339Nano), nil
 }

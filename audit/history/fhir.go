@@ -225,8 +225,10 @@ func (e *event) people(f *fields) error {
 		}
 	}
 	for i := range e.Agent {
-		if a := &e.Agent[i]; !a.Requestor && a.is("110150") { // the application
-			f.App = a.Who.label()
+		if a := &e.Agent[i]; !a.Requestor && a.is("110150") { // the application, or where it runs
+			if a.Network.Address == "" {
+				f.App = a.Who.label()
+			}
 			a.place(f)
 		}
 	}
@@ -343,7 +345,7 @@ func (e *event) extra() (rawJSON, error) {
 		Entities []string `json:"entities,omitzero"`
 	}
 	kept := struct {
-		FHIR       own     `json:"fhir"`
+		FHIR       own     `json:"fhir,omitempty"`
 		Unexpected rawJSON `json:",embed"`
 	}{own{Site: e.Source.Site}, e.Unexpected}
 	for i := range e.Entity {
@@ -355,8 +357,11 @@ func (e *event) extra() (rawJSON, error) {
 		}
 	}
 	out, err := json.Marshal(kept)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, errors.New("fields that are not known cannot be kept")
+	case string(out) == "{}":
+		return nil, nil
 	}
 	return out, nil
 }

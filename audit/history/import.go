@@ -171,9 +171,8 @@ func (s *settler) collect(ctx context.Context, chunks <-chan *chunk) error {
 		}
 		s.report.AddUnknown(p.unknown...)
 		for _, e := range p.entries {
-			s.entries = append(s.entries, e)
-			s.rows += len(e.rows)
-			if s.rows >= blockRows || len(s.entries) >= blockRows {
+			s.add(e)
+			if len(s.rows) >= blockRows || len(s.lines) >= blockRows {
 				if err := s.settle(ctx); err != nil {
 					return err
 				}
@@ -217,10 +216,10 @@ type block struct {
 // settler decides on each line. Its fields belong to the goroutine of collect
 // unless they say otherwise.
 type settler struct {
-	cfg     Config
-	report  intake.Report
-	entries []entry // of the block that is being filled
-	rows    int
+	cfg    Config
+	report intake.Report
+	lines  []settling // of the block that is being filled
+	rows   []audit.Imported
 	// seen is what this block has taken; before is what must be remembered of
 	// earlier ones: the block that may still be on its way into the store, or
 	// all of them when nothing is stored.
@@ -228,6 +227,14 @@ type settler struct {
 	inserts      chan block
 	// Imported and Rows belong to the goroutine of store until run has ended.
 	summary Summary
+}
+
+// settling is a line of the block that is being filled: its rows are the next
+// ones of the block.
+type settling struct {
+	line, rows int
+	err        error
+	text       []byte
 }
 
 // taken is a row that was taken from this file.

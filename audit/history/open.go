@@ -92,7 +92,7 @@ func (o opened) guess() (Format, error) {
 		return CSV, nil
 	case len(rest) > 0 && len(line) > 0 && line[len(line)-1] != '}':
 		return "", fmt.Errorf("%w: it is one JSON document over several lines: write one object a line, for example with \"jq -c .\"", ErrFile)
-	case regexp.MustCompile(`^\{(?s:.{0,4096}?)"resourceType"\s*:`).Match(line):
+	case regexp.MustCompile(`^\{(?s:.{0,1000}?)"resourceType"\s*:`).Match(line):
 		return FHIR, nil
 	}
 	return Accesses, nil

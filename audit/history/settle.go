@@ -12,42 +12,49 @@ import (
 	"github.com/matron-epr/matron/audit/intake"
 )
 
+// add puts a line into the block that is being filled.
+func (s *settler) add(e entry) {
+	if s.rows == nil {
+		s.rows = make([]audit.Imported, 0, blockRows+chunkLines) // the store has the one before
+	}
+	s.rows = append(s.rows, e.rows...)
+	s.lines = append(s.lines, settling{e.line, len(e.rows), e.err, e.text})
+}
+
 // settle decides on each line of the block: it goes in, it is in, or it is
 // rejected. Then it hands over what goes in.
 func (s *settler) settle(ctx context.Context) error {
-	if len(s.entries) == 0 {
+	if len(s.lines) == 0 {
 		return nil
 	}
-	all := make([]audit.Imported, 0, s.rows)
-	for _, e := range s.entries {
-		all = append(all, e.rows...)
-	}
-	stored, err := s.stored(ctx, all)
+	stored, err := s.stored(ctx, s.rows)
 	if err != nil {
 		return err
 	}
 	// The token is that of all the rows, of those as well that are in already:
 	// a second run that finds a part of the block stored must not have another
 	// token for the rest while the first insert may still be on its way.
-	b := block{token: token(all), rows: all[:0]}
-	s.seen = make(map[identity]taken, len(all))
-	known := 0
-	for i := range s.entries {
-		e := &s.entries[i]
-		if e.err == nil {
-			e.err = s.conflict(e, stored)
+	b := block{token: token(s.rows), rows: s.rows[:0]}
+	s.seen = make(map[identity]taken, len(s.rows))
+	rest, known := s.rows, 0
+	for i := range s.lines {
+		l := &s.lines[i]
+		rows := rest[:l.rows]
+		rest = rest[l.rows:]
+		if l.err == nil {
+			l.err = s.conflict(rows, stored)
 		}
-		if e.err != nil {
+		if l.err != nil {
 			continue
 		}
-		fresh := len(b.rows)
-		for _, row := range e.rows {
-			if s.take(row, e.line, stored) {
+		before := len(b.rows)
+		for j := range rows {
+			if row := &rows[j]; s.take(row, l.line, stored) {
 				row.Import = s.cfg.Import
-				b.rows = append(b.rows, row)
+				b.rows = append(b.rows, *row) // in place, where nothing was left out
 			}
 		}
-		if len(b.rows) > fresh {
+		if len(b.rows) > before {
 			b.lines++
 		} else {
 			known++
@@ -83,9 +90,9 @@ func (s *settler) stored(ctx context.Context, rows []audit.Imported) (map[identi
 }
 
 // conflict says that a row of the line is there already and says something else.
-func (s *settler) conflict(e *entry, stored map[identity][16]byte) error {
-	for i := range e.rows {
-		row := &e.rows[i]
+func (s *settler) conflict(rows []audit.Imported, stored map[identity][16]byte) error {
+	for i := range rows {
+		row := &rows[i]
 		id := identityOf(row)
 		if content, ok := stored[id]; ok && content != row.Content {
 			return fmt.Errorf("id %s was imported before with other content", row.ID)
@@ -100,8 +107,8 @@ func (s *settler) conflict(e *entry, stored map[identity][16]byte) error {
 }
 
 // take reports whether a row goes in; one that has come before does not.
-func (s *settler) take(row audit.Imported, line int, stored map[identity][16]byte) bool {
-	id := identityOf(&row)
+func (s *settler) take(row *audit.Imported, line int, stored map[identity][16]byte) bool {
+	id := identityOf(row)
 	_, old := stored[id]
 	_, before := s.before[id]
 	_, seen := s.seen[id]
@@ -123,23 +130,22 @@ func (s *settler) remember() {
 	} else {
 		s.before = s.seen
 	}
-	s.cfg.Progress.Lines.Add(int64(len(s.entries)))
-	s.entries, s.rows = s.entries[:0], 0
+	s.cfg.Progress.Lines.Add(int64(len(s.lines)))
+	s.lines, s.rows = s.lines[:0], nil
 }
 
 // writeRejects hands over the rejected lines of the block and counts its lines.
 func (s *settler) writeRejects() error {
-	for i := range s.entries {
-		e := &s.entries[i]
-		if e.err == nil {
+	for _, l := range s.lines {
+		if l.err == nil {
 			continue
 		}
 		s.summary.Rejected++
-		if err := s.cfg.Rejects(intake.Reject{Line: e.line, Reason: e.err.Error(), Text: string(e.text)}); err != nil {
+		if err := s.cfg.Rejects(intake.Reject{Line: l.line, Reason: l.err.Error(), Text: string(l.text)}); err != nil {
 			return err
 		}
 	}
-	s.summary.Lines += len(s.entries)
+	s.summary.Lines += len(s.lines)
 	return nil
 }
 

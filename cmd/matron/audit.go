@@ -30,6 +30,8 @@ type lookup struct {
 	asJSON bool
 	since  time.Duration
 	limit  int
+	// imported lists what other systems wrote down as well, apart.
+	imported bool
 }
 
 func (l *lookup) flags(c *cobra.Command) {
@@ -37,6 +39,7 @@ func (l *lookup) flags(c *cobra.Command) {
 	c.Flags().BoolVar(&l.asJSON, "json", false, "print one JSON object a line")
 	c.Flags().DurationVar(&l.since, "since", 0, "only accesses within this time, for example 24h")
 	c.Flags().IntVar(&l.limit, "limit", 100, "at most this many accesses, newest first")
+	c.Flags().BoolVar(&l.imported, "imported", false, "list imported accesses as well, which the gateway has not witnessed")
 }
 
 func newAuditWho() *cobra.Command {
@@ -44,7 +47,8 @@ func newAuditWho() *cobra.Command {
 	var patient, nhsNumber string
 	c := &cobra.Command{
 		Use: "who --patient ID", Short: "Who viewed this record?", Args: cobra.NoArgs,
-		Example: "  matron audit who --patient P0042\n  matron audit who --nhs-number 9990000018 --since 168h --json",
+		Example: "  matron audit who --patient P0042\n  matron audit who --nhs-number 9990000018 --since 168h --json\n" +
+			"  matron audit who --patient P0042 --imported",
 	}
 	l.flags(c)
 	c.Flags().StringVar(&patient, "patient", "", "patient id as the application knows it")
@@ -89,10 +93,14 @@ func (l *lookup) run(c *cobra.Command, q audit.Query) error {
 		return failure{exitFailure, err}
 	}
 	if l.asJSON {
-		return printAccessesJSON(c.OutOrStdout(), accesses)
+		err = printAccessesJSON(c.OutOrStdout(), accesses)
+	} else {
+		printAccesses(c.OutOrStdout(), accesses)
 	}
-	printAccesses(c.OutOrStdout(), accesses)
-	return nil
+	if err != nil || !l.imported {
+		return err
+	}
+	return l.printImported(c, cfg, store, q)
 }
 
 // accessLine is one access as scripts read it.

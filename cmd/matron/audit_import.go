@@ -117,6 +117,7 @@ func (i *importing) run(c *cobra.Command, files []string) error {
 		return failure{exitFailure, fmt.Errorf("find out who runs this: %w", err)}
 	}
 	i.by = who.Username
+	tuneMemory()
 	release, err := i.connect(c)
 	if err != nil {
 		return failure{exitFailure, err}
