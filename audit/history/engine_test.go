@@ -1,7 +1,6 @@
 package history_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -89,32 +88,4 @@ func lines(from, until int) string {
 		b.WriteString(line(n))
 	}
 	return b.String()
-}
-
-// cpu is how many seconds a process has worked.
-func cpu(t testing.TB, pid string) float64 {
-	b, err := os.ReadFile("/proc/" + pid + "/stat")
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+2:]))
-	var u, s float64
-	_, _ = fmt.Sscan(f[11]+" "+f[12], &u, &s)
-	return (u + s) / 100
-}
-
-// children is the pid of the engine.
-func children(t testing.TB) int {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", os.Getpid(), os.Getpid()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	all, _ := os.ReadDir("/proc/self/task")
-	for _, task := range all {
-		c, _ := os.ReadFile("/proc/self/task/" + task.Name() + "/children")
-		b = append(b, c...)
-	}
-	var pid int
-	_, _ = fmt.Sscan(string(b), &pid)
-	return pid
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"os/user"
@@ -189,20 +190,11 @@ type outcome struct {
 
 // file takes in one file and reports whether every line of it is in.
 func (i *importing) file(c *cobra.Command, path string, mapping *history.Mapping) (whole bool, err error) {
-	in, size := c.InOrStdin(), int64(0)
-	name := "stdin"
-	if path != "-" {
-		name = path
-		f, err := os.Open(path) //nolint:gosec // the operator names the file
-		if err != nil {
-			return false, fmt.Errorf("open import: %w", err)
-		}
-		defer func() { _ = f.Close() }()
-		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-			size = info.Size()
-		}
-		in = f
+	in, name, size, err := openImport(c, path)
+	if err != nil {
+		return false, err
 	}
+	defer func() { _ = in.Close() }()
 	began := time.Now()
 	run := audit.Import{
 		Batch: batchName(began), File: string(i.hasher.Of("file", filepath.Base(name))), At: began.UTC().Truncate(time.Microsecond), By: i.by,
@@ -213,29 +205,62 @@ func (i *importing) file(c *cobra.Command, path string, mapping *history.Mapping
 	}
 	rejects := &rejectFile{path: name + ".rejects.ndjson"}
 	sum := sha256.New()
+	read := io.TeeReader(in, sum)
 	progress := new(history.Progress)
 	stop := showProgress(c.ErrOrStderr(), name, progress, size)
 	out.Summary, err = history.Import(c.Context(), history.Config{
 		Format: history.Format(i.format), Mapping: mapping, Site: i.cfg.Site, Source: i.source, Hasher: i.hasher, Import: run,
 		Store: i.store, DryRun: i.dryRun, Rejects: rejects.add, KeepLines: i.keepLines, Progress: progress,
-	}, io.TeeReader(in, sum))
+	}, read)
+	if err == nil {
+		_, err = io.Copy(io.Discard, read) // what nobody could take in has a part in the hash too
+	}
 	stop()
 	out.Seconds = time.Since(began).Seconds()
 	out.Rejects, err = rejects.close(err)
-	stage := "ended"
+	if failed := i.evidence(run, ending(err), out.details(sum, err)...); failed != nil {
+		return false, errors.Join(err, failed)
+	}
 	if err != nil {
-		stage, out.Error = "cut-short", err.Error()
-	}
-	details := []string{fmt.Sprintf("format=%s", out.Format), fmt.Sprintf("lines=%d", out.Lines), fmt.Sprintf("imported=%d", out.Imported),
-		fmt.Sprintf("known=%d", out.Known), fmt.Sprintf("rejected=%d", out.Rejected), fmt.Sprintf("rows=%d", out.Rows)}
-	if err == nil {
-		details = append(details, "sha256="+hex.EncodeToString(sum.Sum(nil)))
-	}
-	if err := i.evidence(run, stage, details...); err != nil {
-		return false, err
+		out.Error = err.Error()
 	}
 	i.print(c, out, err)
 	return err == nil && out.Rejected == 0, nil
+}
+
+// openImport opens a file, or standard input for "-". size is 0 when nobody knows.
+func openImport(c *cobra.Command, path string) (in io.ReadCloser, name string, size int64, err error) {
+	if path == "-" {
+		return interruptible(c.Context(), c.InOrStdin()), "stdin", 0, nil
+	}
+	f, err := os.Open(path) //nolint:gosec // the operator names the file
+	if err != nil {
+		return nil, "", 0, fmt.Errorf("open import: %w", err)
+	}
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+		size = info.Size()
+	}
+	return f, path, size, nil
+}
+
+func ending(err error) string {
+	if err != nil {
+		return "cut-short"
+	}
+	return "ended"
+}
+
+// details is what the record of an import says of how it ended. A file has a
+// hash when all of it was read.
+func (o *outcome) details(sum hash.Hash, err error) []string {
+	d := []string{
+		"format=" + string(o.Format), fmt.Sprintf("lines=%d", o.Lines), fmt.Sprintf("imported=%d", o.Imported),
+		fmt.Sprintf("known=%d", o.Known), fmt.Sprintf("rejected=%d", o.Rejected), fmt.Sprintf("rows=%d", o.Rows),
+	}
+	if err == nil {
+		d = append(d, "sha256="+hex.EncodeToString(sum.Sum(nil)))
+	}
+	return d
 }
 
 // batchName sorts by time.

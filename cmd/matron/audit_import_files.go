@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -63,6 +64,18 @@ func (r *rejectFile) close(err error) (string, error) {
 		return "", errors.Join(err, fmt.Errorf("write rejects: %w", failed))
 	}
 	return r.path, err
+}
+
+// interruptible is standard input that ends with ctx, although nobody may ever
+// write into it again. What waits for it then goes away with the program.
+func interruptible(ctx context.Context, in io.Reader) io.ReadCloser {
+	r, w := io.Pipe()
+	go func() {
+		_, err := io.Copy(w, in)
+		_ = w.CloseWithError(err)
+	}()
+	context.AfterFunc(ctx, func() { _ = w.CloseWithError(ctx.Err()) })
+	return r
 }
 
 // showProgress draws how far an import is, on a terminal only, until stop is
