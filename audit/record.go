@@ -32,6 +32,7 @@ const (
 	KindHeartbeat       Kind = "heartbeat"
 	KindAuditViewed     Kind = "audit-viewed"
 	KindClock           Kind = "clock" // the wall clock was put forward or back
+	KindImport          Kind = "import"
 )
 
 // Certainty says how sure the gateway is which patient an exchange concerns.

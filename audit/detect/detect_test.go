@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/matron-epr/matron/audit/intake"
+
 	"github.com/matron-epr/matron/audit"
 )
 
@@ -47,7 +49,7 @@ func hospital(t testing.TB) Context {
 	t.Helper()
 	h := hasher(t)
 	var c Context
-	var reports [3]Report
+	var reports [3]intake.Report
 	var errs [3]error
 	c.Staff, reports[0], errs[0] = h.ReadStaff(strings.NewReader(staffFile))
 	c.Patients, reports[1], errs[1] = h.ReadPatients(strings.NewReader(patientsFile))
@@ -55,7 +57,7 @@ func hospital(t testing.TB) Context {
 	if err := errors.Join(errs[:]...); err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff([3]Report{}, reports); d != "" {
+	if d := cmp.Diff([3]intake.Report{}, reports); d != "" {
 		t.Fatalf("reports:\n%s", d)
 	}
 	return c

@@ -56,7 +56,7 @@ func (r *run) own(accesses []access) []Alert {
 
 func (r *run) isOwn(a access) bool {
 	p := r.patients[a.patient]
-	return slices.ContainsFunc(r.staff[a.person], func(s Staff) bool { return s.NHS.same(p.NHS) })
+	return slices.ContainsFunc(r.staff[a.person], func(s Staff) bool { return s.NHS.Same(p.NHS) })
 }
 
 // household finds people in the record of somebody they live with, or of the
@@ -78,9 +78,9 @@ func (r *run) relation(a access) string {
 	p := r.patients[a.patient]
 	var name, home, unit bool
 	for _, s := range r.staff[a.person] {
-		name = name || s.Family.same(p.Family)
-		home = home || s.Address.same(p.Address) && r.crowds[p.Address] <= maxAtAddress
-		unit = unit || s.Unit.same(p.Unit)
+		name = name || s.Family.Same(p.Family)
+		home = home || s.Address.Same(p.Address) && r.crowds[p.Address] <= maxAtAddress
+		unit = unit || s.Unit.Same(p.Unit)
 	}
 	switch {
 	case name && home:

@@ -35,9 +35,9 @@ func TestExplainerExplainsSingleAccesses(t *testing.T) {
 func TestFindByNHSNumber(t *testing.T) {
 	h := hasher(t)
 	patients := []Patient{
-		{ID: "old", NHS: h.nhs("9990000018"), MergedInto: "new"},
+		{ID: "old", NHS: h.NHS("9990000018"), MergedInto: "new"},
 		{ID: "nameless"},
-		{ID: "self", NHS: h.nhs("9990000069")},
+		{ID: "self", NHS: h.NHS("9990000069")},
 		{ID: "new"},
 	}
 	for number, want := range map[string]string{"999 000 0069": "self", "9990000018": "new", "9990000026": "", "": ""} {

@@ -1,90 +1,68 @@
 package detect
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"time"
+
+	"github.com/matron-epr/matron/audit/intake"
+	"github.com/matron-epr/matron/audit/pseudonym"
 )
 
-// maxLine bounds one line of a context file.
-const maxLine = 1 << 20
+// Hash is the keyed hash of something that names a person.
+type Hash = pseudonym.Hash
 
-// Reject is one line that was left out. Reason names fields and never values.
-type Reject struct {
-	Line   int    `json:"line"`
-	Reason string `json:"reason"`
-}
+// Hasher reads files and keeps what names a person as keyed hashes.
+type Hasher struct{ pseudonym.Hasher }
 
-// Report is what reading a file brought to light besides its content.
-type Report struct {
-	Rejects []Reject
-	Unknown []string // fields that are not known, each once, sorted
+// NewHasher makes a Hasher.
+func NewHasher(key []byte) (Hasher, error) {
+	h, err := pseudonym.New(key)
+	return Hasher{h}, err
 }
 
 // ReadStaff reads a staff file. Bad lines are left out and reported.
-func (h Hasher) ReadStaff(r io.Reader) ([]Staff, Report, error) { return read(r, h.staff) }
+func (h Hasher) ReadStaff(r io.Reader) ([]Staff, intake.Report, error) { return read(r, h.staff) }
 
 // ReadPatients reads a patients file. Bad lines are left out and reported.
-func (h Hasher) ReadPatients(r io.Reader) ([]Patient, Report, error) { return read(r, h.patient) }
+func (h Hasher) ReadPatients(r io.Reader) ([]Patient, intake.Report, error) {
+	return read(r, h.patient)
+}
 
 // ReadCare reads a care file. Bad lines are left out and reported.
-func (h Hasher) ReadCare(r io.Reader) ([]Care, Report, error) { return read(r, h.care) }
+func (h Hasher) ReadCare(r io.Reader) ([]Care, intake.Report, error) { return read(r, h.care) }
 
 // read takes a file line by line. The result is never nil: an empty file is a
 // feed that says nothing, not a feed that is missing.
-func read[T any](r io.Reader, parse func([]byte) (T, []string, error)) ([]T, Report, error) {
-	out, report := []T{}, Report{}
-	in := bufio.NewReaderSize(r, 64<<10)
-	for n := 1; ; n++ {
-		line, long, err := readLine(in)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return nil, report, fmt.Errorf("read line %d: %w", n, err)
-		}
-		switch {
-		case long:
-			report.Rejects = append(report.Rejects, Reject{n, "the line is longer than 1 MiB"})
-		case len(bytes.TrimSpace(line)) > 0:
-			row, unknown, bad := parse(line)
-			report.unknown(unknown)
-			if bad != nil {
-				report.Rejects = append(report.Rejects, Reject{n, bad.Error()})
-			} else {
-				out = append(out, row)
-			}
-		}
-		if err != nil {
-			return out, report, nil
-		}
-	}
-}
-
-// readLine reads up to the next line break and no more than maxLine of it.
-func readLine(in *bufio.Reader) (line []byte, long bool, err error) {
+func read[T any](r io.Reader, parse func([]byte) (T, []string, error)) ([]T, intake.Report, error) {
+	out, report := []T{}, intake.Report{}
+	lines := intake.NewLines(r, maxLine)
 	for {
-		part, err := in.ReadSlice('\n')
-		if !long {
-			line = append(line, part...)
-			long = len(line) > maxLine
+		line, err := lines.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return out, report, nil
+		case errors.Is(err, intake.ErrTooLong):
+			report.Reject(lines.Number(), err)
+			continue
+		case err != nil:
+			return nil, report, err
 		}
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return line, long, err
+		row, unknown, bad := parse(line)
+		report.AddUnknown(unknown...)
+		if bad != nil {
+			report.Reject(lines.Number(), bad)
+		} else {
+			out = append(out, row)
 		}
 	}
 }
 
-func (r *Report) unknown(fields []string) {
-	for _, f := range fields {
-		if at, found := slices.BinarySearch(r.Unknown, f); !found {
-			r.Unknown = slices.Insert(r.Unknown, at, f)
-		}
-	}
-}
+// maxLine bounds one line of a context file.
+const maxLine = 1 << 20
 
 type nameFields struct {
 	Family string `json:"family"`
@@ -96,13 +74,9 @@ type addressFields struct {
 }
 
 var (
-	errJSON    = errors.New("not one JSON object with fields of the right kind")
-	errMissing = errors.New("required and not there")
-	errTime    = errors.New("not a time of RFC 3339 with its offset")
-	errDay     = errors.New("not a day written as YYYY-MM-DD")
-	errNumber  = errors.New("not a valid NHS number")
-	errKind    = errors.New("not one of the kinds")
-	errOrder   = errors.New("ends before it starts")
+	errJSON  = errors.New("not one JSON object with fields of the right kind")
+	errDay   = errors.New("not a day written as YYYY-MM-DD")
+	errOrder = errors.New("ends before it starts")
 )
 
 // decode reads one object into v and lists its fields that are not in known.
@@ -138,12 +112,12 @@ func (h Hasher) staff(line []byte) (Staff, []string, error) {
 	}
 	from, errFrom := day("valid_from", in.From)
 	to, errTo := day("valid_to", in.To)
-	err = errors.Join(required("person", in.Person != ""), required("roles", len(in.Roles) > 0), errFrom, errTo, number(in.NHS),
-		oneOf("kind", in.Kind, "", "staff", "bank", "student", "machine"), inOrder("valid_to", from, to))
+	err = errors.Join(intake.Required("person", in.Person != ""), intake.Required("roles", len(in.Roles) > 0), errFrom, errTo, intake.NHSNumber("nhs_number", in.NHS),
+		intake.OneOf("kind", in.Kind, "", "staff", "bank", "student", "machine"), inOrder("valid_to", from, to))
 	return Staff{
 		Person: in.Person, Kind: in.Kind, Roles: in.Roles, Wards: in.Wards, From: from, To: to,
-		Family: h.family(in.Name.Family), Address: h.address(in.Address.Line, in.Address.Postcode),
-		Unit: h.unit(in.Address.Postcode), NHS: h.nhs(in.NHS),
+		Family: h.Family(in.Name.Family), Address: h.Address(in.Address.Line, in.Address.Postcode),
+		Unit: h.Unit(in.Address.Postcode), NHS: h.NHS(in.NHS),
 	}, unknown, err
 }
 
@@ -161,9 +135,9 @@ func (h Hasher) patient(line []byte) (Patient, []string, error) {
 		return Patient{}, nil, err
 	}
 	return Patient{
-		ID: in.ID, MergedInto: in.Merged, Family: h.family(in.Name.Family), NHS: h.nhs(in.NHS),
-		Address: h.address(in.Address.Line, in.Address.Postcode), Unit: h.unit(in.Address.Postcode),
-	}, unknown, errors.Join(required("patient", in.ID != ""), number(in.NHS))
+		ID: in.ID, MergedInto: in.Merged, Family: h.Family(in.Name.Family), NHS: h.NHS(in.NHS),
+		Address: h.Address(in.Address.Line, in.Address.Postcode), Unit: h.Unit(in.Address.Postcode),
+	}, unknown, errors.Join(intake.Required("patient", in.ID != ""), intake.NHSNumber("nhs_number", in.NHS))
 }
 
 func (Hasher) care(line []byte) (Care, []string, error) {
@@ -180,28 +154,14 @@ func (Hasher) care(line []byte) (Care, []string, error) {
 	if err != nil {
 		return Care{}, nil, err
 	}
-	start, errStart := moment("start", in.Start)
-	end, errEnd := moment("end", in.End)
+	start, errStart := intake.Moment("start", in.Start)
+	end, errEnd := intake.Moment("end", in.End)
 	if in.Evidence == "" {
 		in.Evidence = in.Visit
 	}
-	err = errors.Join(required("patient", in.Patient != ""), required("start", in.Start != ""), errStart, errEnd, inOrder("end", start, end),
-		oneOf("kind", in.Kind, "inpatient", "emergency", "outpatient", "referral", "order", "result", "theatre", "document", "team", "task"))
+	err = errors.Join(intake.Required("patient", in.Patient != ""), intake.Required("start", in.Start != ""), errStart, errEnd, inOrder("end", start, end),
+		intake.OneOf("kind", in.Kind, "inpatient", "emergency", "outpatient", "referral", "order", "result", "theatre", "document", "team", "task"))
 	return Care{Patient: in.Patient, Kind: in.Kind, Start: start, End: end, Ward: in.Ward, Evidence: in.Evidence}, unknown, err
-}
-
-func required(field string, there bool) error {
-	if there {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", field, errMissing)
-}
-
-func oneOf(field, value string, kinds ...string) error {
-	if slices.Contains(kinds, value) {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", field, errKind)
 }
 
 func inOrder(field string, start, end time.Time) error {
@@ -222,38 +182,19 @@ func day(field, value string) (time.Time, error) {
 	return t, nil
 }
 
-func moment(field, value string) (time.Time, error) {
-	if value == "" {
-		return time.Time{}, nil
-	}
-	t, err := time.Parse(time.RFC3339, value)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("%s: %w", field, errTime)
-	}
-	return t, nil
-}
-
-// number checks the length and the modulus 11 check digit; no number is fine.
-func number(value string) error {
-	if value == "" {
-		return nil
-	}
-	digits := normal(value)
-	bad := fmt.Errorf("nhs_number: %w", errNumber)
-	if len(digits) != 10 {
-		return bad
-	}
-	sum := 0
-	for i := range 10 {
-		d, err := strconv.Atoi(digits[i : i+1])
-		if err != nil {
-			return bad
+// Find returns the application's number of the patient with an NHS number, ""
+// when the list holds nobody with it. Numbers that were merged away lead to the
+// one in use.
+func (h Hasher) Find(patients []Patient, nhsNumber string) string {
+	wanted, found := h.NHS(nhsNumber), ""
+	for _, p := range patients {
+		switch {
+		case !p.NHS.Same(wanted):
+		case p.MergedInto == "":
+			return p.ID
+		default:
+			found = p.MergedInto
 		}
-		sum += d * (10 - i)
 	}
-	// The last digit has weight 1 here, so that a valid number sums to 0 modulo 11.
-	if sum%11 != 0 {
-		return bad
-	}
-	return nil
+	return found
 }

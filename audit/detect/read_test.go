@@ -8,6 +8,8 @@ import (
 	"unicode"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/matron-epr/matron/audit/intake"
 )
 
 func TestRejectsAndUnknownFields(t *testing.T) {
@@ -35,14 +37,14 @@ func TestRejectsAndUnknownFields(t *testing.T) {
 	if d := cmp.Diff([]string{"a", "f"}, people); d != "" {
 		t.Errorf("people:\n%s", d)
 	}
-	want := Report{Unknown: []string{"colour", "shoe_size"}, Rejects: []Reject{
-		{3, "roles: required and not there"},
-		{4, "person: required and not there\nnhs_number: not a valid NHS number"},
-		{5, "not one JSON object with fields of the right kind"},
-		{6, "the line is longer than 1 MiB"},
-		{7, "valid_from: not a day written as YYYY-MM-DD\nkind: not one of the kinds"},
-		{8, "valid_to: ends before it starts"},
-		{9, "not one JSON object with fields of the right kind"},
+	want := intake.Report{Unknown: []string{"colour", "shoe_size"}, Rejects: []intake.Reject{
+		{Line: 3, Reason: "roles: required and not there"},
+		{Line: 4, Reason: "person: required and not there\nnhs_number: not a valid NHS number"},
+		{Line: 5, Reason: "not one JSON object with fields of the right kind"},
+		{Line: 6, Reason: "the line is longer than 1 MiB"},
+		{Line: 7, Reason: "valid_from: not a day written as YYYY-MM-DD\nkind: not one of the kinds"},
+		{Line: 8, Reason: "valid_to: ends before it starts"},
+		{Line: 9, Reason: "not one JSON object with fields of the right kind"},
 	}}
 	if d := cmp.Diff(want, report); d != "" {
 		t.Errorf("report:\n%s", d)
@@ -52,9 +54,9 @@ func TestRejectsAndUnknownFields(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff([]Reject{
-		{1, "start: not a time of RFC 3339 with its offset"},
-		{2, "patient: required and not there\nstart: required and not there\nkind: not one of the kinds"},
+	if d := cmp.Diff([]intake.Reject{
+		{Line: 1, Reason: "start: not a time of RFC 3339 with its offset"},
+		{Line: 2, Reason: "patient: required and not there\nstart: required and not there\nkind: not one of the kinds"},
 	}, report.Rejects); d != "" {
 		t.Errorf("care:\n%s", d)
 	}
@@ -78,42 +80,6 @@ func TestNothingIsKeptInClear(t *testing.T) {
 	}
 }
 
-func TestHashes(t *testing.T) {
-	h := hasher(t)
-	other, err := NewHasher(bytes.Repeat([]byte{8}, 32))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !h.family("Ní Dhómhnaill").same(h.family("NI DHOMHNAILL")) || !h.family("Smith-Jones").same(h.family("smith jones")) {
-		t.Error("accents, case or punctuation make a difference")
-	}
-	if h.family("ash").same(other.family("ash")) {
-		t.Error("the key makes no difference")
-	}
-	if h.family("ash").same(h.unit("ash")) {
-		t.Error("a surname equals a postcode")
-	}
-	if h.family("").same(h.family(" ")) || Hash("").same("") {
-		t.Error("what is not known equals what is not known")
-	}
-	if h.address("1 High Street", "") != "" {
-		t.Error("an address without a postcode")
-	}
-	if _, err := NewHasher(make([]byte, 31)); !errors.Is(err, ErrKey) {
-		t.Errorf("short key: %v", err)
-	}
-}
-
-func TestNHSNumbers(t *testing.T) {
-	for value, ok := range map[string]bool{
-		"": true, "9434765919": true, "943 476 5919": true, "9434765918": false, "943476591": false, "94347659190": false, "943476591X": false,
-	} {
-		if err := number(value); (err == nil) != ok {
-			t.Errorf("%q: %v", value, err)
-		}
-	}
-}
-
 // FuzzImport: no line makes a reader fail, and what a reject says is never taken
 // from the line.
 func FuzzImport(f *testing.F) {
@@ -132,7 +98,7 @@ func FuzzImport(f *testing.F) {
 		if err := errors.Join(errA, errB, errC); err != nil {
 			t.Fatal(err)
 		}
-		for _, report := range []Report{a, b, c} {
+		for _, report := range []intake.Report{a, b, c} {
 			for _, r := range report.Rejects {
 				if strings.ContainsFunc(r.Reason, func(c rune) bool { return c > unicode.MaxASCII }) || len(r.Reason) > 400 {
 					t.Errorf("reason %q", r.Reason)

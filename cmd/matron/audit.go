@@ -18,7 +18,7 @@ import (
 
 func newAudit() *cobra.Command {
 	c := &cobra.Command{Use: "audit", Short: "Who did what, and can it be trusted", GroupID: "ask"}
-	c.AddCommand(newAuditWho(), newAuditUser(), newAuditVerify(), newAuditProof(), newAuditTiles(), newAuditGrants(), newAuditExport())
+	c.AddCommand(newAuditWho(), newAuditUser(), newAuditVerify(), newAuditProof(), newAuditTiles(), newAuditGrants(), newAuditExport(), newAuditImport())
 	return c
 }
 
@@ -28,6 +28,8 @@ type lookup struct {
 	asJSON bool
 	since  time.Duration
 	limit  int
+	// imported lists what other systems wrote down as well, apart.
+	imported bool
 }
 
 func (l *lookup) flags(c *cobra.Command) {
@@ -35,6 +37,7 @@ func (l *lookup) flags(c *cobra.Command) {
 	c.Flags().BoolVar(&l.asJSON, "json", false, "print one JSON object a line")
 	c.Flags().DurationVar(&l.since, "since", 0, "only accesses within this time, for example 24h")
 	c.Flags().IntVar(&l.limit, "limit", 100, "at most this many accesses, newest first")
+	c.Flags().BoolVar(&l.imported, "imported", false, "list imported accesses as well, which the gateway has not witnessed")
 }
 
 func newAuditWho() *cobra.Command {
@@ -42,7 +45,8 @@ func newAuditWho() *cobra.Command {
 	var patient, nhsNumber string
 	c := &cobra.Command{
 		Use: "who --patient ID", Short: "Who viewed this record?", Args: cobra.NoArgs,
-		Example: "  matron audit who --patient P0042\n  matron audit who --nhs-number 9990000018 --since 168h --json",
+		Example: "  matron audit who --patient P0042\n  matron audit who --nhs-number 9990000018 --since 168h --json\n" +
+			"  matron audit who --patient P0042 --imported",
 	}
 	l.flags(c)
 	c.Flags().StringVar(&patient, "patient", "", "patient id as the application knows it")
@@ -87,10 +91,14 @@ func (l *lookup) run(c *cobra.Command, q audit.Query) error {
 		return failure{exitFailure, err}
 	}
 	if l.asJSON {
-		return printAccessesJSON(c.OutOrStdout(), accesses)
+		err = printAccessesJSON(c.OutOrStdout(), accesses)
+	} else {
+		printAccesses(c.OutOrStdout(), accesses)
 	}
-	printAccesses(c.OutOrStdout(), accesses)
-	return nil
+	if err != nil || !l.imported {
+		return err
+	}
+	return l.printImported(c, cfg, store, q)
 }
 
 func printAccessesJSON(out io.Writer, accesses []audit.Access) error {

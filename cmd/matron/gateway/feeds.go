@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"github.com/matron-epr/matron/audit/detect"
+	"github.com/matron-epr/matron/audit/intake"
 )
 
 // read reads the feeds that the configuration names. A feed without a file stays
@@ -30,7 +31,7 @@ func (d *detection) read(key []byte) (detect.Context, error) {
 
 // feed reads one file into rows. Bad lines go to a reject file beside it with
 // their numbers and reasons; the rest goes in.
-func feed[T any](d *detection, path string, read func(io.Reader) ([]T, detect.Report, error), rows *[]T) error {
+func feed[T any](d *detection, path string, read func(io.Reader) ([]T, intake.Report, error), rows *[]T) error {
 	if path == "" {
 		return nil
 	}
@@ -49,7 +50,7 @@ func feed[T any](d *detection, path string, read func(io.Reader) ([]T, detect.Re
 	return writeRejects(path+".rejects", report.Rejects)
 }
 
-func writeRejects(path string, rejects []detect.Reject) error {
+func writeRejects(path string, rejects []intake.Reject) error {
 	if len(rejects) == 0 {
 		return nil
 	}

@@ -1,4 +1,9 @@
-package detect
+// Package pseudonym makes keyed hashes of what names a person, so that values
+// can be compared without being kept.
+//
+// It never keeps a value and never logs one. It does no I/O. A Hasher is safe
+// for concurrent use.
+package pseudonym
 
 import (
 	"crypto/hmac"
@@ -13,8 +18,8 @@ import (
 // that are not known are never the same.
 type Hash string
 
-// same is the only way in which hashes are compared.
-func (h Hash) same(other Hash) bool { return h != "" && h == other }
+// Same is the only way in which hashes are compared.
+func (h Hash) Same(other Hash) bool { return h != "" && h == other }
 
 // ErrKey says that the key is too short to keep names from being guessed.
 var ErrKey = errors.New("the key must have at least 32 bytes")
@@ -22,15 +27,18 @@ var ErrKey = errors.New("the key must have at least 32 bytes")
 // Hasher makes keyed hashes (HMAC-SHA-256) of normalised values.
 type Hasher struct{ key []byte }
 
-// NewHasher makes a Hasher.
-func NewHasher(key []byte) (Hasher, error) {
+// New makes a Hasher.
+func New(key []byte) (Hasher, error) {
 	if len(key) < 32 {
 		return Hasher{}, ErrKey
 	}
 	return Hasher{key: append([]byte(nil), key...)}, nil
 }
 
-// hash keeps kinds of values apart, so that a surname never equals a street.
+// Of hashes a value of some kind. Kinds are kept apart, so that a surname never
+// equals a street.
+func (h Hasher) Of(kind, value string) Hash { return h.hash(kind, Normal(value)) }
+
 func (h Hasher) hash(kind, normal string) Hash {
 	if normal == "" {
 		return ""
@@ -40,42 +48,32 @@ func (h Hasher) hash(kind, normal string) Hash {
 	return Hash(hex.EncodeToString(mac.Sum(nil)))
 }
 
-func (h Hasher) family(name string) Hash { return h.hash("family", normal(name)) }
+// Family hashes a surname.
+func (h Hasher) Family(name string) Hash { return h.Of("family", name) }
 
-func (h Hasher) nhs(number string) Hash { return h.hash("nhs", normal(number)) }
+// NHS hashes an NHS number.
+func (h Hasher) NHS(number string) Hash { return h.Of("nhs", number) }
 
-func (h Hasher) unit(postcode string) Hash { return h.hash("unit", normal(postcode)) }
+// Unit hashes the unit of a postcode.
+func (h Hasher) Unit(postcode string) Hash { return h.Of("unit", postcode) }
 
-// address needs both parts: a street without a postcode is in many towns.
-func (h Hasher) address(line, postcode string) Hash {
-	if normal(line) == "" || normal(postcode) == "" {
+// Address needs both parts: a street without a postcode is in many towns.
+func (h Hasher) Address(line, postcode string) Hash {
+	if Normal(line) == "" || Normal(postcode) == "" {
 		return ""
 	}
-	return h.hash("address", normal(line)+"\x00"+normal(postcode))
+	return h.hash("address", Normal(line)+"\x00"+Normal(postcode))
 }
 
-// Find returns the application's number of the patient with an NHS number, ""
-// when the list holds nobody with it. Numbers that were merged away lead to the
-// one in use.
-func (h Hasher) Find(patients []Patient, nhsNumber string) string {
-	wanted, found := h.nhs(nhsNumber), ""
-	for _, p := range patients {
-		switch {
-		case !p.NHS.same(wanted):
-		case p.MergedInto == "":
-			return p.ID
-		default:
-			found = p.MergedInto
-		}
-	}
-	return found
-}
-
-// normal takes case, accents, spaces and punctuation away.
-func normal(s string) string {
+// Normal takes case, accents, spaces and punctuation away.
+func Normal(s string) string {
 	var b strings.Builder
 	for _, r := range strings.ToLower(s) {
-		if plain, ok := unaccented(r); ok {
+		if r < unicode.MaxASCII {
+			if 'a' <= r && r <= 'z' || '0' <= r && r <= '9' {
+				b.WriteByte(byte(r))
+			}
+		} else if plain, ok := unaccented(r); ok {
 			b.WriteString(plain)
 		} else if unicode.IsLetter(r) || unicode.IsDigit(r) {
 			b.WriteRune(r)
