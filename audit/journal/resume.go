@@ -449,12 +449,16 @@ func (j *Journal) carryOnHead(head held, end ending, more []byte) error {
 	w := &writer{site: j.sites[0], header: head.header, f: f, off: end.end, size: size}
 	err = j.inTime(func() error {
 		err := settle(f, end.tail, size)
+		if err == nil {
+			err = w.stillOurs()
+		}
 		if err == nil && len(more) > 0 {
 			err = w.commit(more)
 		}
 		return err
 	})
 	if errors.Is(err, errSlow) {
+		w.abandoned.Store(true)
 		return err // the call still has the file
 	}
 	if err != nil {
@@ -489,13 +493,15 @@ func (j *Journal) carryOnNext(head held, end ending, frames []byte) error {
 			return err
 		}
 		b.buf = reframed(b.buf)
+		frames := b.buf // a call that hangs keeps them
 		w := j.successor(site, spare, b, true)
 		err := j.inTime(func() error {
-			if b.count == 0 {
+			if len(frames) == 0 {
 				return w.begin()
 			}
-			return w.commit(b.buf)
+			return w.commit(frames)
 		})
+		w.abandoned.Store(err != nil)
 		if err == nil {
 			j.carriedOn(w, b.first+b.count-1)
 			if site != j.sites[0] {
