@@ -409,15 +409,18 @@ func TestCrashWhileNothingCouldBeWritten(t *testing.T) {
 	mustCreate(t, cfg)
 	j := mustOpen(t, cfg)
 	mustAppend(t, j, sample("1"))
-	first.breaks(fault{})            // all of it gets there and is reported failed
-	second.breaks(fault{half: true}) // the segment is made, or not, and holds nothing whole
+	first.breaks(fault{}) // all of it gets there and is reported failed
+	second.failsOnce(5, fault{half: true}) // the segment is made, and does not hold all of it
 	if _, err := j.Append(t.Context(), sample("2"), sample("3")); !errors.Is(err, audit.ErrNotDurable) {
 		t.Fatalf("append: %v", err)
 	}
 	_ = j.Close()
 	first.heals()
 	second.heals()
-	if report := whole(t, cfg); report.Records+report.Beyond != 3 {
+	if got := names(t, cfg.Second[0].Name(), segmentSuffix); !slices.Equal(got, []string{segmentName(2)}) {
+		t.Fatalf("the second place holds %v", got)
+	}
+	if report := whole(t, cfg); report.Beyond == 0 || report.Records+report.Beyond != 3 {
 		t.Errorf("%+v", report)
 	}
 	j = mustOpen(t, cfg)

@@ -285,7 +285,8 @@ func (j *Journal) resume() error {
 			}
 		}
 	}
-	return j.openReserve()
+	j.openReserve()
+	return nil
 }
 
 // carryOn goes on in the newest segment, or in one that follows it.
@@ -550,18 +551,21 @@ func (j *Journal) inTime(call func() error) error {
 }
 
 // openReserve makes the emergency segment. When there is no room for it, the
-// journal lives on it already, or soon would.
-func (j *Journal) openReserve() error {
+// journal lives on it already, or soon would. Whatever else is wrong with it is
+// no reason not to start (GW-12).
+func (j *Journal) openReserve() {
 	primary := j.sites[0]
-	if primary.reserve == nil || primary.bad != nil {
-		return nil
+	if primary.reserve == nil || primary.bad != nil || primary.reserve.ready() {
+		return
 	}
 	err := primary.reserve.prepare()
-	if errors.Is(err, syscall.ENOSPC) {
+	if noRoom(err) {
 		j.w.spare = j.w.site == primary
-		primary.bad, err = err, nil
+		primary.bad = err
 	}
-	return err
+	if err != nil {
+		j.cfg.Log.LogAttrs(context.Background(), slog.LevelError, "journal: no room is kept for a full disk", slog.String("error", err.Error()))
+	}
 }
 
 func readFull(f View, b []byte, off int64) (int, error) {
