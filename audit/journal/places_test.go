@@ -409,7 +409,7 @@ func TestCrashWhileNothingCouldBeWritten(t *testing.T) {
 	mustCreate(t, cfg)
 	j := mustOpen(t, cfg)
 	mustAppend(t, j, sample("1"))
-	first.breaks(fault{}) // all of it gets there and is reported failed
+	first.breaks(fault{})                  // all of it gets there and is reported failed
 	second.failsOnce(5, fault{half: true}) // the segment is made, and does not hold all of it
 	if _, err := j.Append(t.Context(), sample("2"), sample("3")); !errors.Is(err, audit.ErrNotDurable) {
 		t.Fatalf("append: %v", err)

@@ -1,8 +1,9 @@
 package journal
 
 import (
-	"bytes"
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -350,30 +351,39 @@ func holder(chain []held) segmentID {
 	return chain[len(chain)-1].id
 }
 
+// lookBack is how many abandoned segments a start looks into: what older ones
+// hold has been compared before, and Verify does it again.
+const lookBack = 8
+
 // adopt looks at what abandoned segments hold beyond the place at which another
 // one went on. Nothing there was acknowledged, and it is the same as what
 // follows: two records with one number are damage (GW-13). What is whole and
 // follows the last record is taken in: a later record must not get its number.
 func (j *Journal) adopt(chain, strays []held) (more []byte, err error) {
-	next := j.durable.seq + 1
+	next, found := j.durable.seq+1, uint64(0)
+	var claims []claim
 	look := func(h held, from uint64) error {
 		return overlap(h, from, func(seq uint64, name string, off int64, payload []byte) error {
 			switch {
+			case seq < chain[0].id.first: // what it would be compared with was taken away
 			case seq < next:
-				return j.sameAs(seq, name, off, payload)
-			case seq == next+countFrames(more):
+				claims = append(claims, claim{seq, sha256.Sum256(payload), name, off})
+			case seq == next+found:
 				at := len(more)
 				more = append(openFrame(more), payload...)
 				closeFrame(more, at)
+				found++
 			}
 			return nil
 		})
 	}
-	for i, h := range chain[:len(chain)-1] {
-		if chain[i+1].broken && !h.where[0].packed {
-			if err := look(h, chain[i+1].id.first); err != nil {
+	looked := 0
+	for i := len(chain) - 2; i >= 0 && looked < lookBack; i-- {
+		if chain[i+1].broken && !chain[i].where[0].packed {
+			if err := look(chain[i], chain[i+1].id.first); err != nil {
 				return nil, err
 			}
+			looked++
 		}
 	}
 	for _, h := range strays {
@@ -381,20 +391,30 @@ func (j *Journal) adopt(chain, strays []held) (more []byte, err error) {
 			return nil, err
 		}
 	}
-	return more, nil
+	return more, j.compare(claims)
 }
 
-// sameAs returns damage unless the record of the chain is this one.
-func (j *Journal) sameAs(seq uint64, name string, off int64, payload []byte) error {
-	var same bool
-	err := j.shelf.walk(seq, j.durable, func(_ uint64, f frame) error {
-		same = bytes.Equal(f.payload, payload)
-		return errEnough
-	})
-	if err == nil && !same {
-		err = &Damage{File: name, Offset: off, What: fmt.Sprintf("record %d is another one than in the segment that follows", seq)}
+// compare returns damage unless the records of the chain are those claimed.
+func (j *Journal) compare(claims []claim) error {
+	slices.SortFunc(claims, func(a, b claim) int { return cmp.Compare(a.seq, b.seq) })
+	for len(claims) > 0 {
+		err := j.shelf.walk(claims[0].seq, j.durable, func(seq uint64, f frame) error {
+			sum := sha256.Sum256(f.payload)
+			for ; len(claims) > 0 && claims[0].seq == seq; claims = claims[1:] {
+				if c := claims[0]; c.sum != sum {
+					return fmt.Errorf("record %d is another one than at offset %d of %s", seq, c.off, c.file)
+				}
+			}
+			if len(claims) == 0 || claims[0].seq != seq+1 {
+				return errEnough
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 // overlap hands the records of a segment from number from on to visit, up to the
