@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -27,18 +28,13 @@ type reserve struct {
 	d    folder
 	size int64
 
-	mu   sync.Mutex
-	have bool
+	mu   sync.Mutex  // held while the file is made or taken, however long the disk takes
+	have atomic.Bool // it is there; asked without waiting for mu
 }
 
 // ready reports whether it can be used.
 func (r *reserve) ready() bool {
-	if r == nil {
-		return false
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.have
+	return r != nil && r.have.Load()
 }
 
 // look finds the emergency segment of an earlier life.
@@ -49,14 +45,14 @@ func (r *reserve) look() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	info, err := r.d.root.Stat(reserveName)
-	r.have = err == nil && info.Size() == r.size
+	r.have.Store(err == nil && info.Size() == r.size)
 }
 
 // prepare makes the emergency segment where it is missing.
 func (r *reserve) prepare() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.have {
+	if r.have.Load() {
 		return nil
 	}
 	if err := r.d.discard(reserveName); err != nil {
@@ -73,7 +69,7 @@ func (r *reserve) prepare() error {
 	if err := errors.Join(f.Close(), r.d.publish(temporary, reserveName)); err != nil {
 		return fmt.Errorf("make the emergency segment: %w", err)
 	}
-	r.have = true
+	r.have.Store(true)
 	return nil
 }
 
@@ -84,7 +80,7 @@ func (r *reserve) take(name string, head []byte) (File, error) {
 	if _, err := r.d.root.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
 		return nil, errors.Join(fmt.Errorf("create %s: %w", name, fs.ErrExist), err)
 	}
-	r.have = false // whatever comes of it
+	r.have.Store(false) // whatever comes of it
 	f, _, err := r.d.open(reserveName, 0)
 	if err != nil {
 		return nil, err

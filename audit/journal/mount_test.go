@@ -92,9 +92,10 @@ func TestFullDiskUsesTheEmergencySegment(t *testing.T) {
 	for ; !j.Stats().Emergency; n++ { // up to the end of the segment
 		mustAppend(t, j, bulky())
 	}
-	for range 40 {
+	for range 60 { // many probes long: the place is not well before there is room
 		mustAppend(t, j, bulky())
 		n++
+		time.Sleep(time.Millisecond)
 	}
 	if s := j.Stats(); !s.Emergency || s.Reserve || s.FailOvers != 1 || j.Healthy() != nil {
 		t.Errorf("on a full disk: %+v", s)

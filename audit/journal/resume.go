@@ -1,8 +1,9 @@
 package journal
 
 import (
-	"bytes"
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -294,7 +295,8 @@ func (j *Journal) resume() error {
 			}
 		}
 	}
-	return j.openReserve()
+	j.openReserve()
+	return nil
 }
 
 // carryOn goes on in the newest segment, or in one that follows it.
@@ -358,30 +360,39 @@ func holder(chain []held) segmentID {
 	return chain[len(chain)-1].id
 }
 
+// lookBack is how many abandoned segments a start looks into: what older ones
+// hold has been compared before, and Verify does it again.
+const lookBack = 8
+
 // adopt looks at what abandoned segments hold beyond the place at which another
 // one went on. Nothing there was acknowledged, and it is the same as what
 // follows: two records with one number are damage (GW-13). What is whole and
 // follows the last record is taken in: a later record must not get its number.
 func (j *Journal) adopt(chain, strays []held) (more []byte, err error) {
-	next := j.durable.seq + 1
+	next, found := j.durable.seq+1, uint64(0)
+	var claims []claim
 	look := func(h held, from uint64) error {
 		return overlap(h, from, func(seq uint64, name string, off int64, payload []byte) error {
 			switch {
+			case seq < chain[0].id.first: // what it would be compared with was taken away
 			case seq < next:
-				return j.sameAs(seq, name, off, payload)
-			case seq == next+countFrames(more):
+				claims = append(claims, claim{seq, sha256.Sum256(payload), name, off})
+			case seq == next+found:
 				at := len(more)
 				more = append(openFrame(more), payload...)
 				closeFrame(more, at)
+				found++
 			}
 			return nil
 		})
 	}
-	for i, h := range chain[:len(chain)-1] {
-		if chain[i+1].broken && !h.where[0].packed {
-			if err := look(h, chain[i+1].id.first); err != nil {
+	looked := 0
+	for i := len(chain) - 2; i >= 0 && looked < lookBack; i-- {
+		if chain[i+1].broken && !chain[i].where[0].packed {
+			if err := look(chain[i], chain[i+1].id.first); err != nil {
 				return nil, err
 			}
+			looked++
 		}
 	}
 	for _, h := range strays {
@@ -389,20 +400,30 @@ func (j *Journal) adopt(chain, strays []held) (more []byte, err error) {
 			return nil, err
 		}
 	}
-	return more, nil
+	return more, j.compare(claims)
 }
 
-// sameAs returns damage unless the record of the chain is this one.
-func (j *Journal) sameAs(seq uint64, name string, off int64, payload []byte) error {
-	var same bool
-	err := j.shelf.walk(seq, j.durable, func(_ uint64, f frame) error {
-		same = bytes.Equal(f.payload, payload)
-		return errEnough
-	})
-	if err == nil && !same {
-		err = &Damage{File: name, Offset: off, What: fmt.Sprintf("record %d is another one than in the segment that follows", seq)}
+// compare returns damage unless the records of the chain are those claimed.
+func (j *Journal) compare(claims []claim) error {
+	slices.SortFunc(claims, func(a, b claim) int { return cmp.Compare(a.seq, b.seq) })
+	for len(claims) > 0 {
+		err := j.shelf.walk(claims[0].seq, j.durable, func(seq uint64, f frame) error {
+			sum := sha256.Sum256(f.payload)
+			for ; len(claims) > 0 && claims[0].seq == seq; claims = claims[1:] {
+				if c := claims[0]; c.sum != sum {
+					return fmt.Errorf("record %d is another one than at offset %d of %s", seq, c.off, c.file)
+				}
+			}
+			if len(claims) == 0 || claims[0].seq != seq+1 {
+				return errEnough
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 // overlap hands the records of a segment from number from on to visit, up to the
@@ -458,12 +479,16 @@ func (j *Journal) carryOnHead(head held, end ending, more []byte) error {
 	w := &writer{site: j.sites[0], header: head.header, f: f, off: end.end, size: size}
 	err = j.inTime(func() error {
 		err := settle(f, end.tail, size)
+		if err == nil {
+			err = w.stillOurs()
+		}
 		if err == nil && len(more) > 0 {
 			err = w.commit(more)
 		}
 		return err
 	})
 	if errors.Is(err, errSlow) {
+		w.abandoned.Store(true)
 		return err // the call still has the file
 	}
 	if err != nil {
@@ -498,13 +523,15 @@ func (j *Journal) carryOnNext(head held, end ending, frames []byte) error {
 			return err
 		}
 		b.buf = reframed(b.buf)
+		frames := b.buf // a call that hangs keeps them
 		w := j.successor(site, spare, b, true)
 		err := j.inTime(func() error {
-			if b.count == 0 {
+			if len(frames) == 0 {
 				return w.begin()
 			}
-			return w.commit(b.buf)
+			return w.commit(frames)
 		})
+		w.abandoned.Store(err != nil)
 		if err == nil {
 			j.carriedOn(w, b.first+b.count-1)
 			if site != j.sites[0] {
@@ -553,18 +580,21 @@ func (j *Journal) inTime(call func() error) error {
 }
 
 // openReserve makes the emergency segment. When there is no room for it, the
-// journal lives on it already, or soon would.
-func (j *Journal) openReserve() error {
+// journal lives on it already, or soon would. Whatever else is wrong with it is
+// no reason not to start (GW-12).
+func (j *Journal) openReserve() {
 	primary := j.sites[0]
-	if primary.reserve == nil || primary.bad != nil {
-		return nil
+	if primary.reserve == nil || primary.bad != nil || primary.reserve.ready() {
+		return
 	}
 	err := primary.reserve.prepare()
-	if errors.Is(err, syscall.ENOSPC) {
+	if noRoom(err) {
 		j.w.spare = j.w.site == primary
-		primary.bad, err = err, nil
+		primary.bad = err
 	}
-	return err
+	if err != nil {
+		j.cfg.Log.LogAttrs(context.Background(), slog.LevelError, "journal: no room is kept for a full disk", slog.String("error", err.Error()))
+	}
 }
 
 func readFull(f View, b []byte, off int64) (int, error) {

@@ -205,11 +205,14 @@ func (j *Journal) choose(not *site) (s *site, spare bool) {
 		}
 	}
 	primary := j.sites[0]
-	if primary != not && errors.Is(primary.bad, syscall.ENOSPC) && primary.reserve.ready() {
+	if primary != not && noRoom(primary.bad) && primary.reserve.ready() {
 		return primary, true
 	}
 	return nil, false
 }
+
+// noRoom reports whether an error says that a disk is full.
+func noRoom(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 // hurt notes that a place failed; nothing is written there until it has proven
 // itself again. j.mu is held.
@@ -303,7 +306,7 @@ func (j *Journal) note(old *writer, cause error, next *writer) {
 // given up while waiting.
 func (j *Journal) stall(cause error) (*site, bool) {
 	j.failed = fmt.Errorf("%w: journal is sealed: %w", audit.ErrNotDurable, cause)
-	j.cfg.Log.LogAttrs(context.Background(), slog.LevelError, "journal: no place left to write to, every record is refused",
+	j.cfg.Log.LogAttrs(context.Background(), slog.LevelError, "journal: sealed after a failed write",
 		slog.String("error", cause.Error()), slog.Uint64("first_seq_in_doubt", j.hand.first))
 	j.hand = j.hand.refused(j.failed)
 	j.pending = j.pending.refused(j.failed)

@@ -144,6 +144,7 @@ type verifier struct {
 
 // claim is a record that a segment holds which does not count.
 type claim struct {
+	seq  uint64
 	sum  [sha256.Size]byte
 	file string
 	off  int64
@@ -246,7 +247,7 @@ func (v *verifier) copies(h held) error {
 func (v *verifier) claim(h held, from uint64, n *uint64) error {
 	err := overlap(h, from, func(seq uint64, file string, off int64, payload []byte) error {
 		*n++
-		v.claims[seq] = append(v.claims[seq], claim{sha256.Sum256(payload), file, off})
+		v.claims[seq] = append(v.claims[seq], claim{seq, sha256.Sum256(payload), file, off})
 		return nil
 	})
 	var bad *Damage
@@ -342,7 +343,7 @@ func (v *verifier) frame(h held, fr frame, after *held, tail *Tail) error {
 	}
 	if after != nil && after.broken && r.Seq >= after.id.first {
 		tail.Records++
-		v.claims[r.Seq] = append(v.claims[r.Seq], claim{sha256.Sum256(fr.payload), h.name(), fr.off})
+		v.claims[r.Seq] = append(v.claims[r.Seq], claim{r.Seq, sha256.Sum256(fr.payload), h.name(), fr.off})
 		return nil
 	}
 	if err := v.record(fr, &r); err != nil {

@@ -177,13 +177,13 @@ func TestSegmentIsKeptAndGivenBack(t *testing.T) {
 	}
 	f := mustCreate(t, p, "head")
 	long := strings.Repeat("0123456789", 1<<20) // more than one call carries
-	for off, text := range []string{"head", "abc"} {
-		if _, err := f.WriteAt([]byte(text[min(off*4, 0):]), int64(off*4)); err != nil {
-			t.Fatal(err)
+	for _, part := range []struct {
+		text string
+		off  int64
+	}{{"abc", 4}, {long, 7}} {
+		if n, err := f.WriteAt([]byte(part.text), part.off); err != nil || n != len(part.text) {
+			t.Fatal(n, err)
 		}
-	}
-	if _, err := f.WriteAt([]byte(long), 7); err != nil {
-		t.Fatal(err)
 	}
 	if err := errors.Join(f.Sync(), f.Truncate(7+int64(len(long))), f.Close()); err != nil {
 		t.Fatal(err)
@@ -469,5 +469,22 @@ func TestWrongBytesFromAPeerAreFound(t *testing.T) {
 	report, err := journal.Verify(journal.VerifyOptions{Dirs: []string{dir, filepath.Join(r.dir, "gw1")}})
 	if err != nil || !errors.Is(report.Err(), journal.ErrCorrupt) {
 		t.Errorf("%+v, %v", report, err)
+	}
+}
+
+// TestNoSecondTryAfterAFailedWrite: what a disk failed to take once is not tried
+// again on the same file.
+func TestNoSecondTryAfterAFailedWrite(t *testing.T) {
+	a := newAuthority(t)
+	dir, empty := fullDisk(t)
+	r := run(t, a, dir, "127.0.0.1:0", 1<<30)
+	f := mustCreate(t, place(t, a, "gw1", r.address), "head")
+	fill(t, dir)
+	if _, err := f.WriteAt(make([]byte, 1<<16), 4); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("append on a full disk: %v", err)
+	}
+	empty()
+	if _, err := f.WriteAt(make([]byte, 1<<16), 4); err == nil || !strings.Contains(err.Error(), "takes nothing more after a failed write") {
+		t.Errorf("append again: %v", err)
 	}
 }

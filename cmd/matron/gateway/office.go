@@ -26,8 +26,8 @@ var errNoIndex = errors.New("the index is not available now: care goes on, recor
 type backOffice struct {
 	cfg        config.Config
 	journal    *journal.Journal
-	ledger     *journal.Ledger
-	entries    [][]byte // what the ledger held when it was opened
+	ledger     *journal.Ledger // nil while it cannot be opened; run opens it then
+	entries    [][]byte        // what the ledger held when it was opened
 	engineArgs []string
 	log        *slog.Logger
 	now        func() time.Time
@@ -37,14 +37,32 @@ type backOffice struct {
 }
 
 func newBackOffice(c config.Config, j *journal.Journal, engineArgs []string, log *slog.Logger, now func() time.Time) (*backOffice, error) {
-	ledger, entries, err := openLedger(paths{c.DataDir}.ledger(), c.Source, condenseAbove)
-	if err != nil {
-		return nil, fmt.Errorf("open block ledger: %w", err)
+	o := &backOffice{cfg: c, journal: j, engineArgs: engineArgs, log: log, now: now}
+	err := o.openLedger()
+	if errors.Is(err, journal.ErrCorrupt) || errors.Is(err, journal.ErrLocked) {
+		return nil, err
 	}
-	return &backOffice{cfg: c, journal: j, ledger: ledger, entries: entries, engineArgs: engineArgs, log: log, now: now}, nil
+	if err != nil { // its disk takes no writes: care goes on, and run tries again (GW-12)
+		log.LogAttrs(context.Background(), slog.LevelError, "records do not become searchable", slog.String("error", err.Error()))
+	}
+	return o, nil
 }
 
-func (o *backOffice) close() error { return o.ledger.Close() }
+func (o *backOffice) openLedger() (err error) {
+	o.ledger, o.entries, err = openLedger(paths{o.cfg.DataDir}.ledger(), o.cfg.Source, condenseAbove)
+	if err != nil {
+		o.ledger = nil
+		return fmt.Errorf("open block ledger: %w", err)
+	}
+	return nil
+}
+
+func (o *backOffice) close() error {
+	if o.ledger == nil {
+		return nil
+	}
+	return o.ledger.Close()
+}
 
 // open returns the connection for a query.
 func (o *backOffice) open() (*clickhouse.Store, error) {
@@ -112,6 +130,11 @@ func (o *backOffice) run(ctx context.Context) error {
 func (o *backOffice) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if o.ledger == nil {
+		if err := o.openLedger(); err != nil {
+			return err
+		}
+	}
 	target := o.cfg.ClickHouse
 	account, err := account(target)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/matron-epr/matron/audit/journal"
@@ -55,7 +56,7 @@ func withPlaces(jc journal.Config, c config.Config) (journal.Config, error) {
 	jc.AppendTimeout, jc.Emergency, jc.ProbeEvery = j.AppendTimeout, int64(j.Emergency), probeEvery
 	jc.Archive, jc.KeepPlain, jc.SameDevice = ArchiveDir(c), j.KeepPlain, j.Second.SameDevice
 	if j.Archive == "" { // one that the operator names may be a mount point
-		if err := os.Mkdir(jc.Archive, 0o700); err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, os.ErrPermission) {
+		if err := os.Mkdir(jc.Archive, 0o700); err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, syscall.EROFS) {
 			return jc, fmt.Errorf("make archive folder: %w", err)
 		}
 	}
