@@ -33,12 +33,12 @@ func restful() code {
 }
 
 // The roles of participants.
-func application() code         { return dcm("110150", "Application") }
-func destinationRole() code     { return dcm("110152", "Destination Role ID") }
-func sourceRole() code          { return dcm("110153", "Source Role ID") }
-func destinationMedia() code    { return dcm("110154", "Destination Media") }
-func accessDecision() code      { return dcm("110147", "Access Control Decision") }
-func authorizingStaff() code    { return own("user", "Person who asked") }
+func application() code          { return dcm("110150", "Application") }
+func destinationRole() code      { return dcm("110152", "Destination Role ID") }
+func sourceRole() code           { return dcm("110153", "Source Role ID") }
+func destinationMedia() code     { return dcm("110154", "Destination Media") }
+func accessDecision() code       { return dcm("110147", "Access Control Decision") }
+func authorizingStaff() code     { return own("user", "Person who asked") }
 func staffRole(role string) code { return code{role, "Matron role", role} }
 
 // event is what a kind of record is in the standard's terms.

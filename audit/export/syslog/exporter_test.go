@@ -115,7 +115,7 @@ func TestNothingIsConfirmedBeforeTheWindow(t *testing.T) {
 	}
 	g.clock.forward(window)
 	for range 100 {
-		time.Sleep(20 * time.Millisecond) // two looks of the exporter: it has time to get it wrong
+		time.Sleep(20 * time.Millisecond)           // two looks of the exporter: it has time to get it wrong
 		if st := g.Status(); st.Confirmed == last { // later acknowledgements are signs of life for earlier records
 			t.Fatalf("%+v: nothing was heard of the peer since", st)
 		}

@@ -16,7 +16,8 @@ type check struct {
 }
 
 // readiness asks the two questions that matter: can it decide, and can it
-// durably record? ClickHouse is not among them, since care does not wait for it.
+// durably record? ClickHouse is not among them, since care does not wait for it,
+// nor is a collector of copies.
 func (g *Gateway) readiness() (ready bool, checks []check) {
 	record := check{Name: "record", OK: true}
 	if err := g.journal.Healthy(); err != nil {
@@ -24,7 +25,11 @@ func (g *Gateway) readiness() (ready bool, checks []check) {
 	}
 	decide := check{Name: "decide", OK: g.policy.Revision() != "", Note: "policy " + g.policy.Revision()}
 	index := check{Name: "index (not required)", OK: g.office.ready(), Note: g.office.note()}
-	return record.OK && decide.OK, []check{record, decide, index}
+	checks = []check{record, decide, index}
+	if g.syslog.on() {
+		checks = append(checks, g.syslog.check())
+	}
+	return record.OK && decide.OK, checks
 }
 
 // adminHandler serves health, readiness and metrics. It asks nobody to sign in:

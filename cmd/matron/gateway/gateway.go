@@ -62,6 +62,7 @@ type Gateway struct {
 	db        *sql.DB
 	journal   *journal.Journal
 	office    *backOffice
+	syslog    *syslogExport
 	policy    *rego.Engine
 	signin    *signin.Service
 	voucher   *signin.Voucher
@@ -121,6 +122,7 @@ func (g *Gateway) openStores(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	g.syslog = newSyslogExport(g.cfg, g.journal, g.log, g.now)
 	store := cases.New(g.db)
 	g.detection, err = newDetection(g.cfg, g.office, store, g.metrics.alerts, g.log, g.now)
 	return err
