@@ -48,6 +48,9 @@ func (p Peer) TLS() (*tls.Config, error) {
 		}
 	}
 	if p.CertificateFile != "" || p.KeyFile != "" {
+		if info, err := os.Stat(p.KeyFile); err == nil && info.Mode().Perm()&0o077 != 0 {
+			return nil, fmt.Errorf("%w: %s can be read by others: run chmod 600 on it", ErrFiles, p.KeyFile)
+		}
 		pair, err := tls.LoadX509KeyPair(p.CertificateFile, p.KeyFile)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s with %s: %w", ErrFiles, p.CertificateFile, p.KeyFile, err)

@@ -275,7 +275,7 @@ func (g *gatewaySide) add(n int) uint64 {
 // until waits for a condition; otherwise it says more before it fails.
 func until(t testing.TB, what string, ok func() bool, otherwise ...func()) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			for _, say := range otherwise {
 				say()

@@ -98,8 +98,11 @@ func schema() map[string]element {
 				"ParticipantObjectSensitivity":   {},
 			},
 			parts: []part{
-				{"ParticipantObjectIDTypeCode", 1, 1}, {"ParticipantObjectName", 0, 1}, {"ParticipantObjectQuery", 0, 1},
-				{"ParticipantObjectDetail", 0, 0}, {"ParticipantObjectDescription", 0, 0},
+				{"ParticipantObjectIDTypeCode", 1, 1},
+				{"ParticipantObjectName", 0, 1},
+				{"ParticipantObjectQuery", 0, 1},
+				{"ParticipantObjectDetail", 0, 0},
+				{"ParticipantObjectDescription", 0, 0},
 			},
 		},
 		"ParticipantObjectName":   {text: anyText},

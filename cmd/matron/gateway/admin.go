@@ -16,7 +16,8 @@ type check struct {
 }
 
 // readiness asks the two questions that matter: can it decide, and can it
-// durably record? ClickHouse is not among them, since care does not wait for it.
+// durably record? ClickHouse is not among them, since care does not wait for it,
+// nor is a collector of copies.
 func (g *Gateway) readiness() (ready bool, checks []check) {
 	record := check{Name: "record", OK: true, Note: recordNote(g.journal.Stats())}
 	if err := g.journal.Healthy(); err != nil {

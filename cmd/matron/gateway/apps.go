@@ -71,6 +71,10 @@ func Check(ctx context.Context, c config.Config) error {
 	errs = append(errs, err)
 	_, err = witnessedLogs(c.Witnessing)
 	errs = append(errs, err)
+	if c.Export.Syslog.Address != "" {
+		_, err = syslogPeer(c.Export.Syslog).TLS()
+		errs = append(errs, err)
+	}
 	for _, file := range []string{
 		c.TLS.CertificateFile, c.TLS.KeyFile, c.TLS.ACME.CAFile, c.ClickHouse.PasswordFile, c.ClickHouse.CAFile,
 		c.Detection.Staff, c.Detection.Patients, c.Detection.Care,

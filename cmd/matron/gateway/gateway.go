@@ -66,6 +66,7 @@ type Gateway struct {
 	journal   *journal.Journal
 	peers     *peerService // nil where no peer may keep records here
 	office    *backOffice
+	syslog    *syslogExport
 	policy    *rego.Engine
 	signin    *signin.Service
 	voucher   *signin.Voucher
@@ -144,6 +145,7 @@ func (g *Gateway) openStores(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	g.syslog = newSyslogExport(g.cfg, g.journal, g.log, g.now)
 	store := cases.New(g.db)
 	g.detection, err = newDetection(g.cfg, g.office, store, g.metrics.alerts, g.log, g.now)
 	return err

@@ -66,6 +66,7 @@ func (g *Gateway) machineHealth(h *dashboards.Health) {
 		h.SecondSink = stats.Place
 	}
 	h.Witness = g.cosigning.health()
+	h.LogServer = g.syslog.health()
 }
 
 // clockNotice is for how long /readyz mentions a step.
@@ -75,10 +76,13 @@ const clockNotice = 24 * time.Hour
 func (g *Gateway) machineChecks() []check {
 	var h dashboards.Health
 	g.machineHealth(&h)
-	return []check{
-		diskCheck(g.disk.State()), clockCheck(g.clock.Last(), g.now()),
-		copyCheck("witness (not required)", h.Witness), copyCheck("log server (not required)", h.LogServer),
+	checks := []check{
+		diskCheck(g.disk.State()), clockCheck(g.clock.Last(), g.now()), copyCheck("witness (not required)", h.Witness),
 	}
+	if g.syslog.on() {
+		checks = append(checks, g.syslog.check())
+	}
+	return checks
 }
 
 func diskCheck(d host.DiskState) check {

@@ -30,6 +30,7 @@ func (g *Gateway) watch() {
 	} {
 		g.metrics.watch(m.name, m.help, m.value)
 	}
+	g.syslog.watch(g.metrics)
 }
 
 func truth(b bool) float64 {
