@@ -63,7 +63,7 @@ func TestTooLargeIsRefusedWhole(t *testing.T) {
 	cfg := config(t)
 	mustCreate(t, cfg)
 	j := mustOpen(t, cfg)
-	huge := &audit.Record{Query: strings.Repeat("q", maxPayload)}
+	huge := &audit.Record{Query: strings.Repeat("q", audit.MaxBytes)}
 	_, err := j.Append(t.Context(), &audit.Record{}, huge)
 	if !errors.Is(err, ErrTooLarge) || !errors.Is(err, audit.ErrNotDurable) {
 		t.Errorf("append: %v", err)
@@ -77,7 +77,7 @@ func TestTooLargeIsRefusedWhole(t *testing.T) {
 	if got := mustAppend(t, j, &audit.Record{}).Seq; got != 1 {
 		t.Errorf("next record is %d", got)
 	}
-	large := &audit.Record{Query: strings.Repeat("q", maxPayload-200)}
+	large := &audit.Record{Query: strings.Repeat("q", audit.MaxBytes-200)}
 	if got := mustAppend(t, j, large, large).Seq; got != 2 {
 		t.Errorf("next record is %d", got)
 	}
@@ -290,13 +290,13 @@ func TestBacklogIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j, _, release := slow(t)
 		defer release()
-		mib := &audit.Record{Query: strings.Repeat("q", maxPayload-1000)}
+		mib := &audit.Record{Query: strings.Repeat("q", audit.MaxBytes-1000)}
 		var err error
 		n := 0
 		for ; err == nil && n < 200; n++ {
 			err = j.Add(mib)
 		}
-		if !errors.Is(err, audit.ErrNotDurable) || n > 2*maxPending/maxPayload {
+		if !errors.Is(err, audit.ErrNotDurable) || n > 2*maxPending/audit.MaxBytes {
 			t.Errorf("add %d: %v", n, err)
 		}
 		if err := j.Healthy(); err == nil {

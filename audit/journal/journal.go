@@ -323,7 +323,7 @@ func (j *Journal) encode(b *batch, r *audit.Record) error {
 	r.Time = r.Time.UTC().Truncate(time.Microsecond)
 	at := len(b.buf)
 	b.buf = r.AppendCanonical(openFrame(b.buf))
-	if n := len(b.buf) - at - frameHead; n > maxPayload {
+	if n := len(b.buf) - at - frameHead; n > audit.MaxBytes {
 		return fmt.Errorf("%w: %w: %d bytes", audit.ErrNotDurable, ErrTooLarge, n)
 	}
 	closeFrame(b.buf, at)
