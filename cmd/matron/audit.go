@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os/user"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -149,4 +150,13 @@ func newAuditGrants() *cobra.Command {
 		return err
 	}
 	return c
+}
+
+// operator is the account that runs this command, for the record.
+func operator() (string, error) {
+	who, err := user.Current()
+	if err != nil {
+		return "", fmt.Errorf("find out who runs this: %w", err)
+	}
+	return who.Username, nil
 }

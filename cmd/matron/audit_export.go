@@ -15,106 +15,153 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/matron-epr/matron/audit"
-	"github.com/matron-epr/matron/audit/clickhouse"
 	"github.com/matron-epr/matron/audit/export/auditevent"
+	"github.com/matron-epr/matron/audit/spool"
 	"github.com/matron-epr/matron/cmd/matron/config"
 	"github.com/matron-epr/matron/cmd/matron/gateway"
 )
 
 // The formats of an export.
-const formatFHIR = "fhir-ndjson"
+const (
+	formatPack = "pack"
+	formatFHIR = "fhir-ndjson"
+)
 
 // exportPage is how many events are read at once.
 const exportPage = 1000
 
-// export is what every format of an export needs.
-type export struct {
+// exporting is one run of "matron audit export".
+type exporting struct {
 	config, format, out string
 	from, to            string
+	caseID              string
 	query               audit.Query
-	progress            *progress
+
+	cfg   config.Config
+	zone  *time.Location
+	by    string // who runs it
+	shown *bar
+	n     int // records written
 }
 
 func newAuditExport() *cobra.Command {
-	var e export
+	var e exporting
 	c := &cobra.Command{
-		Use: "export", Short: "Hand the record of a patient or a person to another system", Args: cobra.NoArgs,
-		Long: "Writes what the record has of one patient, or of one member of staff: accesses and refusals,\n" +
-			"sign-ins, break-glass and every look at the record itself, newest first.\n\n" +
-			"Format fhir-ndjson: one FHIR R4 AuditEvent a line (IHE Basic Audit Log Patterns). The id of\n" +
-			"an event, such as gw1-123, names its record in the journal.\n\n" +
-			"A day counts from its first to its last moment in the hospital's time zone. The file is made\n" +
-			"for its owner alone and never overwrites another.",
-		Example: "  matron audit export --format fhir-ndjson --patient P0042 --out p0042.ndjson\n" +
-			"  matron audit export --nhs-number \"999 000 0018\" --from 2026-11-01 --to 2026-11-30 > november.ndjson\n" +
-			"  matron audit export --user S0007 --from 2026-11-25T08:00:00Z | jq -r .recorded",
+		Use: "export", Short: "Hand out the record of a patient, a person or a case", Args: cobra.NoArgs,
+		Long: "Writes what the record has of one patient, of one member of staff or of one alert: accesses and\n" +
+			"refusals, sign-ins, break-glass and every look at the record itself.\n\n" +
+			"Format pack: an evidence pack, a zip file with a report to read, the records, the proof of each, and\n" +
+			"a signature over all of it; \"matron audit verify\" checks it anywhere. Every record of the journal is\n" +
+			"read for it, so that nothing that was deleted from ClickHouse is left out.\n" +
+			"Format fhir-ndjson: one FHIR R4 AuditEvent a line (IHE Basic Audit Log Patterns), newest first, from\n" +
+			"ClickHouse. The id of an event, such as gw1-123, names its record in the journal.\n\n" +
+			"A day counts from its first to its last moment in the hospital's time zone. The file is made for its\n" +
+			"owner alone and never overwrites another. The export itself is recorded.",
+		Example: "  matron audit export --patient P0042 --out p0042.zip\n" +
+			"  matron audit export --user S0007 --from 2026-11-01 --to 2026-11-30 --out s0007.zip\n" +
+			"  matron audit export --case 7c1f9ab2 --out case.zip\n" +
+			"  matron audit export --format fhir-ndjson --nhs-number \"999 000 0018\" | jq -r .recorded",
 	}
 	f := c.Flags()
 	f.StringVarP(&e.config, "config", "c", "matron.yaml", "configuration file")
-	f.StringVar(&e.format, "format", formatFHIR, "format: "+strings.Join(exportFormats(), ", "))
+	f.StringVar(&e.format, "format", formatPack, "format: "+strings.Join(exportFormats(), ", "))
 	f.StringVar(&e.query.Patient, "patient", "", "patient id as the application knows it")
 	f.StringVar(&e.query.NHSNumber, "nhs-number", "", "NHS number, ten digits; spaces are ignored")
 	f.StringVar(&e.query.Person, "user", "", "id of a member of staff")
+	f.StringVar(&e.caseID, "case", "", "id of an alert: the records that it rests on")
 	f.StringVar(&e.from, "from", "", "from this day or moment on, for example 2026-11-01 or 2026-11-01T08:00:00Z")
 	f.StringVar(&e.to, "to", "", "to the end of this day, or before this moment")
-	f.StringVarP(&e.out, "out", "o", "", "file to make; standard output without it")
-	c.MarkFlagsOneRequired("patient", "nhs-number", "user")
-	c.MarkFlagsMutuallyExclusive("patient", "nhs-number")
+	f.StringVarP(&e.out, "out", "o", "", "file to make; a pack needs one")
+	c.MarkFlagsOneRequired("patient", "nhs-number", "user", "case")
+	c.MarkFlagsMutuallyExclusive("patient", "case")
+	c.MarkFlagsMutuallyExclusive("nhs-number", "case")
+	c.MarkFlagsMutuallyExclusive("user", "case")
 	c.RunE = func(c *cobra.Command, _ []string) error { return e.run(c) }
 	return c
 }
 
-func exportFormats() []string { return []string{formatFHIR} }
+func exportFormats() []string { return []string{formatPack, formatFHIR} }
 
-func (e *export) run(c *cobra.Command) error {
-	if !slices.Contains(exportFormats(), e.format) {
+func (e *exporting) run(c *cobra.Command) error {
+	switch {
+	case !slices.Contains(exportFormats(), e.format):
 		return failure{exitUsage, fmt.Errorf("--format %s is not one of: %s", e.format, strings.Join(exportFormats(), ", "))}
+	case e.format == formatPack && e.out == "":
+		return failure{exitUsage, errors.New("a pack is a file: name it with --out, for example --out evidence.zip")}
+	case e.format != formatPack && e.caseID != "":
+		return failure{exitUsage, errors.New("--case is for packs")}
 	}
-	cfg, _, err := load(e.config)
-	if err != nil {
+	var err error
+	if e.cfg, _, err = load(e.config); err != nil {
 		return err
 	}
-	if err := e.narrow(cfg); err != nil {
+	if err := e.narrow(); err != nil {
 		return failure{exitUsage, err}
 	}
-	store, err := gateway.OpenIndex(c.Context(), cfg)
-	if err != nil {
+	if e.by, err = operator(); err != nil {
 		return failure{exitFailure, err}
 	}
-	defer func() { _ = store.Close() }()
-	e.progress = newProgress(c.ErrOrStderr())
-	err = intoFile(e.out, c.OutOrStdout(), func(out io.Writer) error {
-		switch e.format {
-		case formatFHIR:
-			return e.fhir(c.Context(), store, out)
-		}
-		return fmt.Errorf("format %s is not written", e.format)
-	})
+	e.shown = newBar(c.ErrOrStderr(), "export")
+	err = intoFile(e.out, c.OutOrStdout(), func(out io.Writer) error { return e.write(c.Context(), out) })
+	e.shown.close()
 	if err != nil {
-		return failure{exitFailure, fmt.Errorf("export after %d events: %w", e.progress.n, err)}
+		return failure{exitFailure, fmt.Errorf("export after %d records: %w", e.n, err)}
 	}
-	e.progress.done(e.out)
-	if e.query.NHSNumber != "" {
-		c.PrintErrln("Only what was recorded with the NHS number is in it: export by --patient as well.")
+	c.PrintErrf("%d records%s\n", e.n, inFile(e.out))
+	if e.format == formatFHIR && e.query.NHSNumber != "" && e.query.Patient == "" {
+		c.PrintErrln("Only what was recorded with the NHS number is in it: give --patient as well.")
 	}
 	return nil
 }
 
+func inFile(path string) string {
+	if path == "" {
+		return ""
+	}
+	return " in " + path
+}
+
+// write writes the export, and leaves for the gateway the record that says so: if
+// that cannot be left, nothing is handed out.
+func (e *exporting) write(ctx context.Context, out io.Writer) error {
+	switch e.format {
+	case formatPack:
+		if err := e.pack(ctx, out); err != nil {
+			return err
+		}
+	case formatFHIR:
+		if err := e.fhir(ctx, out); err != nil {
+			return err
+		}
+	default:
+		return fmt.Errorf("format %s is not written", e.format)
+	}
+	detail := []string{"export=" + e.format, fmt.Sprintf("records=%d", e.n)}
+	for _, d := range []struct{ name, value string }{{"person", e.query.Person}, {"case", e.caseID}, {"from", e.from}, {"to", e.to}} {
+		if d.value != "" {
+			detail = append(detail, d.name+"="+d.value)
+		}
+	}
+	return spool.Put(gateway.SpoolDir(e.cfg), &audit.Record{
+		Kind: audit.KindAuditViewed, Time: time.Now(), Action: "export", Patient: e.query.Patient, NHSNumber: e.query.NHSNumber,
+		UserIssuer: "os", UserSub: e.by, UserName: e.by, Detail: detail,
+	})
+}
+
 // narrow turns the flags into a query.
-func (e *export) narrow(cfg config.Config) error {
-	e.query.Site, e.query.Limit = cfg.Site, exportPage
+func (e *exporting) narrow() (err error) {
+	e.query.Site, e.query.Limit = e.cfg.Site, exportPage
 	e.query.NHSNumber = strings.ReplaceAll(e.query.NHSNumber, " ", "")
-	zone, err := time.LoadLocation("Europe/London") // as the pages show times
-	if err != nil {
+	if e.zone, err = time.LoadLocation("Europe/London"); err != nil { // as the pages show times
 		return err
 	}
 	if e.from != "" {
-		if e.query.From, _, err = auditevent.ParseTime(e.from, zone); err != nil {
+		if e.query.From, _, err = auditevent.ParseTime(e.from, e.zone); err != nil {
 			return fmt.Errorf("--from %s: %w", e.from, err)
 		}
 	}
 	if e.to != "" {
-		begin, end, err := auditevent.ParseTime(e.to, zone)
+		begin, end, err := auditevent.ParseTime(e.to, e.zone)
 		if err != nil {
 			return fmt.Errorf("--to %s: %w", e.to, err)
 		}
@@ -130,7 +177,12 @@ func (e *export) narrow(cfg config.Config) error {
 }
 
 // fhir writes one event a line, page by page, so that memory does not grow.
-func (e *export) fhir(ctx context.Context, store *clickhouse.Store, out io.Writer) error {
+func (e *exporting) fhir(ctx context.Context, out io.Writer) error {
+	store, err := gateway.OpenIndex(ctx, e.cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = store.Close() }()
 	buffered := bufio.NewWriter(out)
 	enc := json.NewEncoder(buffered)
 	enc.SetEscapeHTML(false)
@@ -145,7 +197,8 @@ func (e *export) fhir(ctx context.Context, store *clickhouse.Store, out io.Write
 				return err
 			}
 		}
-		e.progress.add(len(page))
+		e.n += len(page)
+		e.shown.set(int64(e.n), 0)
 		if len(page) < exportPage {
 			return buffered.Flush()
 		}
@@ -180,37 +233,4 @@ func intoFile(path string, otherwise io.Writer, write func(io.Writer) error) (er
 		return err
 	}
 	return os.Rename(partial, path)
-}
-
-// progress counts on a terminal; elsewhere only the end is said.
-type progress struct {
-	out  io.Writer
-	live bool
-	n    int
-}
-
-func newProgress(out io.Writer) *progress {
-	p := &progress{out: out}
-	if f, ok := out.(*os.File); ok {
-		info, err := f.Stat()
-		p.live = err == nil && info.Mode()&os.ModeCharDevice != 0
-	}
-	return p
-}
-
-func (p *progress) add(n int) {
-	p.n += n
-	if p.live {
-		_, _ = fmt.Fprintf(p.out, "\r%d events", p.n)
-	}
-}
-
-func (p *progress) done(path string) {
-	if p.live {
-		_, _ = fmt.Fprint(p.out, "\r")
-	}
-	if path != "" {
-		path = " in " + path
-	}
-	_, _ = fmt.Fprintf(p.out, "%d events%s\n", p.n, path)
 }

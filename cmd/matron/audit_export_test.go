@@ -17,8 +17,10 @@ import (
 func TestExportSaysWhatIsMissing(t *testing.T) {
 	for args, want := range map[string]string{
 		"":                              "at least one of the flags",
-		"--patient P1 --nhs-number 9":   "none of the others can be",
-		"--patient P1 --format carrier": "--format carrier is not one of: fhir-ndjson",
+		"--patient P1 --case 9":         "none of the others can be",
+		"--patient P1":                  "name it with --out",
+		"--case 9 --format fhir-ndjson": "--case is for packs",
+		"--patient P1 --format carrier": "--format carrier is not one of: pack, fhir-ndjson",
 	} {
 		var out, errs bytes.Buffer
 		code := run(context.Background(), append([]string{"audit", "export"}, strings.Fields(args)...), nil, &out, &errs)
@@ -44,8 +46,8 @@ func TestExportPeriod(t *testing.T) {
 		{"", "soon", time.Time{}, time.Time{}, "--to soon: write it like 2026-11-25"},
 		{"2026-11-03", "2026-11-02", time.Time{}, time.Time{}, "--to 2026-11-02 is not after --from 2026-11-03"},
 	} {
-		e := export{from: tt.from, to: tt.to}
-		err := e.narrow(config.Config{Site: "RZZ"})
+		e := exporting{cfg: config.Config{Site: "RZZ"}, from: tt.from, to: tt.to}
+		err := e.narrow()
 		if tt.wantError != "" {
 			if err == nil || !strings.Contains(err.Error(), tt.wantError) {
 				t.Errorf("%s to %s: %v", tt.from, tt.to, err)

@@ -11,7 +11,6 @@ import (
 	"hash"
 	"io"
 	"os"
-	"os/user"
 	"path/filepath"
 	"strings"
 	"time"
@@ -113,11 +112,9 @@ func (i *importing) run(c *cobra.Command, files []string) error {
 	if i.hasher, err = gateway.Hasher(i.cfg); err != nil {
 		return failure{exitFailure, err}
 	}
-	who, err := user.Current()
-	if err != nil {
-		return failure{exitFailure, fmt.Errorf("find out who runs this: %w", err)}
+	if i.by, err = operator(); err != nil {
+		return failure{exitFailure, err}
 	}
-	i.by = who.Username
 	tuneMemory()
 	release, err := i.connect(c)
 	if err != nil {

@@ -55,6 +55,9 @@ func (b *bar) run() {
 // barLine is what the bar shows: how far, and how long it will still take.
 func barLine(what string, done, total int64, took time.Duration) string {
 	const width = 30
+	if total <= 0 && done > 0 {
+		return fmt.Sprintf("%s  %d", what, done)
+	}
 	if total <= 0 {
 		return fmt.Sprintf("%s  %s", what, took.Round(time.Second))
 	}

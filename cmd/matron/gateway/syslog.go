@@ -48,7 +48,7 @@ func syslogPeer(s config.Syslog) syslog.Peer {
 }
 
 // on reports whether messages are to be sent.
-func (x *syslogExport) on() bool { return x.exporter != nil || x.cause != nil }
+func (x *syslogExport) on() bool { return x != nil && (x.exporter != nil || x.cause != nil) }
 
 // run sends until ctx ends.
 func (x *syslogExport) run(ctx context.Context) error {

@@ -2,10 +2,14 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/matron-epr/matron/audit/cases"
 	"github.com/matron-epr/matron/audit/clickhouse"
 	"github.com/matron-epr/matron/audit/journal"
 	"github.com/matron-epr/matron/audit/verify"
@@ -24,6 +28,9 @@ func IndexToVerify(ctx context.Context, c config.Config) (*verify.Index, func(),
 	store, err := OpenIndex(ctx, c)
 	if err != nil {
 		return nil, nil, err
+	}
+	if err := store.Ping(ctx); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("compare with ClickHouse (is \"matron serve\" running?): %w", err), store.Close())
 	}
 	fail := func(err error) (*verify.Index, func(), error) {
 		_ = store.Close()
@@ -68,4 +75,33 @@ func (r rows) Sources(ctx context.Context) ([]string, error) {
 func (r rows) Highest(ctx context.Context, source string) (uint64, error) {
 	bounds, err := r.Bounds(ctx, source)
 	return bounds.Last, err
+}
+
+// PublicKeyFile holds the key that checks the checkpoints of c's gateway.
+func PublicKeyFile(c config.Config) string { return paths{c.DataDir}.checkpointPub() }
+
+// CheckpointSigner reads the key that signs for c's gateway.
+func CheckpointSigner(c config.Config) (note.Signer, error) {
+	signer, _, err := checkpointKeys(c)
+	return signer, err
+}
+
+// CaseRecords are the numbers of the records that an alert rests on.
+func CaseRecords(ctx context.Context, c config.Config, id string) ([]uint64, error) {
+	db, err := openDatabase(ctx, paths{c.DataDir}.database(), false)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = db.Close() }()
+	a, err := cases.New(db).Get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var seqs []uint64
+	for _, ref := range a.Evidence {
+		if ref.Source == c.Source {
+			seqs = append(seqs, ref.Seq)
+		}
+	}
+	return seqs, nil
 }

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -122,25 +119,6 @@ func TestDiskThatCannotBeMeasured(t *testing.T) {
 			t.Error("a disk that has not answered for a minute counts as known")
 		}
 	})
-}
-
-func TestMeasuresTheRealDisk(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		if _, err := Measure(t.TempDir()); !errors.Is(err, errors.ErrUnsupported) {
-			t.Errorf("got %v", err)
-		}
-		return
-	}
-	u, err := Measure(t.TempDir())
-	if err != nil || u.Used <= 0 || u.Used > 1 || u.Free == 0 || u.ReadOnly {
-		t.Errorf("%+v, %v", u, err)
-	}
-	if _, err := Measure(filepath.Join(t.TempDir(), "none")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("missing folder: %v", err)
-	}
-	if got := share(0, 0); got != 0 {
-		t.Errorf("a file system that counts no files is %v full", got)
-	}
 }
 
 // clocks is a pair of clocks that tests set.
