@@ -48,7 +48,7 @@ func newLinkSealer(secret []byte, site string) (linkSealer, error) {
 }
 
 func (s linkSealer) seal(p searchPlace) string {
-	plain, _ := json.Marshal(p) // strings, numbers and times within the years of FHIR: never fails
+	plain, _ := json.Marshal(p)                 // strings, numbers and times within the years of FHIR: never fails
 	sealed := s.aead.Seal(nil, nil, plain, nil) //nolint:gosec // this AEAD draws its nonce by itself
 	return base64.RawURLEncoding.EncodeToString(sealed)
 }
