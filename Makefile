@@ -76,9 +76,8 @@ vuln: assets ## Known vulnerabilities in what the binary calls
 	@if [ -n "$(VULNDB)" ]; then $(TOOL) govulncheck -db "file://$$(realpath $(VULNDB))" ./...; \
 	else echo "vuln: no vulnerability database beside this folder, nothing checked"; fi
 
-SEED ?= 1
-crashtest: assets deps ## Every crash trial, where make test runs a sample; root, half an hour
-	go test -count=1 -v -timeout 2h ./audit/crashtest -args -full -seed $(SEED)
+crashtest: assets deps ## Every crash trial, where make test runs a sample; root, 20 minutes
+	go test -count=1 -v -timeout 2h ./audit/crashtest -args -full
 
 TRIALS ?= 50
 powercut: assets deps ## Cut the power of a disk in use, TRIALS times; root
