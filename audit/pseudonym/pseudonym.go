@@ -68,6 +68,7 @@ func (h Hasher) Address(line, postcode string) Hash {
 // Normal takes case, accents, spaces and punctuation away.
 func Normal(s string) string {
 	var b strings.Builder
+	b.Grow(len(s))
 	for _, r := range strings.ToLower(s) {
 		if r < unicode.MaxASCII {
 			if 'a' <= r && r <= 'z' || '0' <= r && r <= '9' {
