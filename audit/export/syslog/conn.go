@@ -38,7 +38,7 @@ func (p Peer) TLS() (*tls.Config, error) {
 	}
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: orElse(p.ServerName, host)}
 	if p.CAFile != "" {
-		pem, err := os.ReadFile(p.CAFile)
+		pem, err := os.ReadFile(p.CAFile) //nolint:gosec // the operator names the file
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrFiles, err)
 		}
@@ -95,7 +95,7 @@ func dial(ctx context.Context, p Peer, probe, timeout time.Duration) (*conn, err
 	if err != nil {
 		return nil, fmt.Errorf("connect to collector: %w", err)
 	}
-	raw := &counted{TCPConn: plain.(*net.TCPConn)} //nolint:forcetypeassert // network tcp
+	raw := &counted{TCPConn: plain.(*net.TCPConn)} // the network is tcp
 	if err := giveUpOn(raw.TCPConn, timeout); err != nil {
 		return nil, errors.Join(fmt.Errorf("connect to collector: %w", err), raw.Close())
 	}

@@ -103,7 +103,7 @@ type collector struct {
 
 func newCollector(t testing.TB, a *authority, authMode string) *collector {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func (c *collector) start() {
 	c.t.Helper()
 	pid := filepath.Join(c.dir, "pid")
 	_ = os.Remove(pid)
-	c.command = exec.Command("rsyslogd", "-n", "-f", filepath.Join(c.dir, "rsyslog.conf"), "-i", pid)
+	c.command = exec.Command("rsyslogd", "-n", "-f", filepath.Join(c.dir, "rsyslog.conf"), "-i", pid) //nolint:noctx // the test ends it by signals
 	c.command.Stderr = os.Stderr
 	if err := c.command.Start(); err != nil {
 		c.t.Fatalf("start rsyslogd (make test-deps installs it): %v", err)
