@@ -105,7 +105,7 @@ func TestHeaderFieldsStayWithinTheStandard(t *testing.T) {
 	}
 }
 
-// TestMapping is the table in docs/standards-out-syslog.md.
+// TestMapping is the table in docs/audit-syslog.md.
 func TestMapping(t *testing.T) {
 	const dcm, own, rest = "DCM#", "Matron#", "http://terminology.hl7.org/CodeSystem/audit-event-type#rest"
 	verb := func(v string) string { return "http://hl7.org/fhir/restful-interaction#" + v }
