@@ -242,8 +242,7 @@ func endOf(h held) (e ending, last []byte, err error) {
 		return e, nil, err
 	}
 	last = make([]byte, e.end-e.start)
-	_, err = readFull(f, last, e.start)
-	return e, last, err
+	return e, last, readFull(f, last, e.start)
 }
 
 // resume finds where the record ends and makes that durable again, in the newest
@@ -588,10 +587,11 @@ func (j *Journal) openReserve() {
 	}
 }
 
-func readFull(f View, b []byte, off int64) (int, error) {
+// readFull fills b.
+func readFull(f View, b []byte, off int64) error {
 	n, err := f.ReadAt(b, off)
 	if n == len(b) {
-		err = nil
+		return nil
 	}
-	return n, err
+	return err
 }
