@@ -257,9 +257,9 @@ func (j *Journal) resume() error {
 	if err != nil {
 		return err
 	}
-	j.shelf.chain = chain
+	j.shelf.chain = slices.Clone(chain)
 	if end.next == head.id.first {
-		j.shelf.chain = chain[:len(chain)-1]
+		j.shelf.chain = j.shelf.chain[:len(chain)-1]
 	}
 	j.w = &writer{site: j.sites[0], header: head.header}
 	j.holds = holder(j.shelf.chain)
@@ -278,7 +278,7 @@ func (j *Journal) resume() error {
 		return err
 	}
 	j.next = j.durable.seq + 1
-	for _, h := range append(chain, strays...) {
+	for _, h := range slices.Concat(chain, strays) {
 		for _, s := range j.sites[1:] {
 			if h.where[0].place == s.Place {
 				_ = j.mark(s) // keep tries again
