@@ -70,7 +70,7 @@ func (j *Journal) archive(to folder, place Place, h held) (err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = to.pack(plain, size, name)
 	} else if err == nil {
-		err = to.sameUnpacked(plain, size, name) // an earlier call got that far
+		err = errors.Join(to.sameUnpacked(plain, size, name), to.sync()) // an earlier call got that far
 	}
 	if err != nil {
 		return err
