@@ -38,7 +38,7 @@ func (p Peer) TLS() (*tls.Config, error) {
 	}
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: orElse(p.ServerName, host)}
 	if p.CAFile != "" {
-		pem, err := os.ReadFile(p.CAFile) //nolint:gosec // the operator names the file
+		pem, err := os.ReadFile(p.CAFile)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrFiles, err)
 		}
