@@ -197,7 +197,7 @@ func (c *collector) missing(last uint64) []uint64 {
 // clock runs with the real one and can be put forward by a window.
 type clock struct{ ahead atomic.Int64 }
 
-func (c *clock) now() time.Time          { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
 func (c *clock) forward()       { c.ahead.Add(int64(window)) }
 
 // gatewaySide is a real journal and an exporter that runs.
