@@ -251,7 +251,7 @@ func (j *Journal) limit() time.Duration { return j.cfg.AppendTimeout * time.Dura
 
 // slots is how many groups the calls of one limit fall into that share a timer: a
 // timer for each would cost more than the record.
-const slots = 5
+const slots = 50
 
 // lateness is closed once whoever waits from now on has waited for the limit, or
 // at most a slot longer. j.mu is held.
