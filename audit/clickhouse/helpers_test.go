@@ -28,6 +28,10 @@ func TestMain(m *testing.M) {
 		shipAll(os.Args[2], os.Args[3], os.Args[4])
 		return
 	}
+	if len(os.Args) > 1 && os.Args[1] == rebuildArg {
+		rebuildAll(os.Args[2], os.Args[3], os.Args[4])
+		return
+	}
 	m.Run()
 }
 

@@ -83,6 +83,7 @@ type Shipper struct {
 	// without counting first.
 	sure     bool
 	life     life
+	replaced bool   // the table is another than it was, and not yet counted
 	doubt    uint64 // rows up to here may be in ClickHouse although no ledger says so
 	verifyAt time.Time
 	fullAt   time.Time
