@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"slices"
 	"time"
 
 	"github.com/ClickHouse/ch-go/proto"
@@ -146,7 +147,7 @@ func wireRequestID() stored {
 	c := &proto.ColFixedStr{Size: randomBytes}
 	return stored{"request_id", c, func(r *audit.Record) {
 		id, _ := parseUUID(r.Request)
-		c.Append(id[timeBytes:])
+		c.Buf = append(c.Buf, id[timeBytes:]...) // Append would move id to the heap
 	}}
 }
 
@@ -228,12 +229,13 @@ func newEncoder() *encoder {
 }
 
 // encode replaces what the columns held.
-func (e *encoder) encode(records []audit.Record) proto.Input {
+func (e *encoder) encode(records []audit.Record) {
 	e.input.Reset()
-	for _, c := range e.list {
-		for i := range records {
-			c.add(&records[i])
+	for few := range slices.Chunk(records, 128) { // as many as the processor keeps at hand
+		for _, c := range e.list {
+			for i := range few {
+				c.add(&few[i])
+			}
 		}
 	}
-	return e.input
 }
