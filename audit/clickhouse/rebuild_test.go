@@ -76,10 +76,12 @@ func TestRebuildUndoesDamageBesideARunningShipper(t *testing.T) {
 	}
 	d.fill(50)
 	verified(t, shipper)
-	if err := shipper.Reconcile(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	exact(t, s, d.journal.Committed())
+	n := d.journal.Committed()
+	eventually(t, "the shipper to notice the new table", func() bool {
+		b, err := s.Bounds(t.Context(), "gw1")
+		return err == nil && b.Count == n
+	}, func() any { return shipper.Status() })
+	exact(t, s, n)
 	d.sameAsJournal(s, d.journal.Committed())
 	if len(shown) < 4 || shown[0] != 0 || shown[len(shown)-2] != shown[len(shown)-1] {
 		t.Errorf("progress %v", shown)

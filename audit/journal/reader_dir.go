@@ -188,7 +188,7 @@ func (r *Reader) refresh() error {
 // where; the records before it are not returned.
 func (r *Reader) Read(from uint64, limit int) ([]audit.Record, error) {
 	records := make([]audit.Record, 0, max(limit, 0))
-	again := uint64(0) // where the newest segment was looked at twice
+	again := uint64(0) // where a segment was looked at twice
 	for len(records) < limit {
 		if err := r.seek(from + uint64(len(records))); err != nil {
 			return nil, fmt.Errorf("read record %d: %w", from+uint64(len(records)), err)
@@ -203,13 +203,12 @@ func (r *Reader) Read(from uint64, limit int) ([]audit.Record, error) {
 				continue
 			}
 		}
-		newest := r.index == len(r.parts)-1
-		if newest && again != r.next {
+		if again != r.next {
 			again = r.next
 			r.closeFile() // the gateway may have written here since it was read ahead
 			continue
 		}
-		if newest && errors.Is(err, io.EOF) {
+		if r.index == len(r.parts)-1 && errors.Is(err, io.EOF) {
 			return records, nil
 		}
 		return nil, &Damage{File: segmentName(r.parts[r.index].first), Offset: off, What: err.Error()}
