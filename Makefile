@@ -83,7 +83,7 @@ bench: build ## Measure against peers in the same run and print ratios
 ROWS ?= 4000000
 BACKLOG ?= 1200000
 bench-audit: assets deps ## Measure journal, shipping, reindex, bytes and questions (ROWS=, BACKLOG=)
-	go run ./cmd/matron/bench/audit -rows $(ROWS) -backlog $(BACKLOG)
+	go run ./cmd/matron/bench/trail -rows $(ROWS) -backlog $(BACKLOG)
 
 clean: ## Remove what was built
 	rm -rf bin node_modules dashboards/assets/dist/*.css dashboards/assets/dist/*.js

@@ -116,6 +116,8 @@ func (n *named) Source() string { return n.name }
 
 func (n *named) Wait(ctx context.Context, after uint64) error { return n.source.Wait(ctx, after) }
 
-func (n *named) Read(from uint64, limit int) ([]audit.Record, error) { return n.source.Read(from, limit) }
+func (n *named) Read(from uint64, limit int) ([]audit.Record, error) {
+	return n.source.Read(from, limit)
+}
 
 func (n *named) Committed() uint64 { return n.source.Committed() }

@@ -17,17 +17,20 @@ func TestMigrationsFillForEachSortOfCluster(t *testing.T) {
 		has, lacks []string
 	}{
 		"one server": {
-			Cluster{}, 1,
+			Cluster{},
+			1,
 			[]string{"IF NOT EXISTS trust.records ", "ENGINE = MergeTree\n", "non_replicated_deduplication_window = 10000,"},
 			[]string{"ON CLUSTER", "Distributed"},
 		},
 		"shards": {
-			Cluster{Name: "c1"}, 2,
+			Cluster{Name: "c1"},
+			2,
 			[]string{"IF NOT EXISTS trust.records_local ", "ENGINE = MergeTree\n", "trust.records  AS trust.records_local ENGINE = Distributed('c1', 'trust', 'records_local'"},
 			[]string{"ON CLUSTER"},
 		},
 		"replicas": {
-			Cluster{Name: "c1", Replicated: true}, 2,
+			Cluster{Name: "c1", Replicated: true},
+			2,
 			[]string{
 				"trust.records_local ON CLUSTER 'c1'", "trust.records ON CLUSTER 'c1' AS", "ReplicatedMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')",
 				"replicated_deduplication_window = 1000000", "replicated_deduplication_window_seconds = 1209600",

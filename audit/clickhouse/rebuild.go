@@ -227,7 +227,8 @@ func (r *rebuild) fill(ctx context.Context) error {
 	go r.read(ctx, missing, blocks)
 	defer func() {
 		cancel()
-		for range blocks { //nolint:revive // wait until the reader has ended
+		for range blocks {
+			continue // until the reader has ended
 		}
 	}()
 	filled := total - due
@@ -320,7 +321,7 @@ func (r *rebuild) missing(ctx context.Context) ([]run, error) {
 			if surplus > 0 {
 				return nil, r.again(ctx, fmt.Sprintf("%d rows of %d-%d came twice", surplus, lo, hi))
 			}
-			list = append(list, runs(numbers, int(r.block))...)
+			list = append(list, runs(numbers, int(r.block))...) //nolint:gosec // a block's size
 		}
 	}
 	return list, nil

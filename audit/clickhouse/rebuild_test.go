@@ -147,7 +147,7 @@ func rebuildAll(dir, addr, password string) {
 		if err != nil {
 			return err
 		}
-		s, err := dial(addr, "http", "matron", password, "matron")
+		s, err := dial(addr, "http", "matron", password)
 		if err != nil {
 			return err
 		}

@@ -1,4 +1,4 @@
-// Command audit measures the audit trail from journal to ClickHouse: what a
+// Command trail measures the audit trail from journal to ClickHouse: what a
 // record costs on disk and in processor time, how fast a backlog is shipped and
 // an index rebuilt, and how long the two questions take. Each figure stands
 // beside something in the same run.
@@ -196,9 +196,9 @@ func (b *bench) grow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if more := b.rows - int(have.Count); more > 0 { //nolint:gosec // a few million
+	if more := b.rows - int(have.Count); more > 0 {
 		err = b.watch("added for the questions", more, func() error {
-			return b.shipAll(ctx, clickhouse.ShipperConfig{Source: &made{from: b.records, first: have.Last, total: uint64(b.rows)}, Ledger: forgetful{}}) //nolint:gosec // a flag
+			return b.shipAll(ctx, clickhouse.ShipperConfig{Source: &made{from: b.records, first: have.Last, total: uint64(b.rows)}, Ledger: forgetful{}})
 		})
 	}
 	if err != nil {

@@ -81,14 +81,14 @@ func (m *made) Wait(_ context.Context, after uint64) error {
 
 func (m *made) Read(from uint64, limit int) ([]audit.Record, error) {
 	if from != m.at || m.block == nil {
-		m.at, m.block = from, make([]audit.Record, min(uint64(limit), m.Committed()-from+1)) //nolint:gosec // a block's size
+		m.at, m.block = from, make([]audit.Record, min(uint64(limit), m.Committed()-from+1))
 		m.from.Fill(m.block)
 		for i := range m.block {
 			r := &m.block[i]
 			if r.Decision > 0 {
 				r.Decision -= min(m.first, r.Decision-1)
 			}
-			r.Source, r.Seq = m.Source(), from+uint64(i) //nolint:gosec // an index
+			r.Source, r.Seq = m.Source(), from+uint64(i)
 		}
 	}
 	return m.block, nil
@@ -135,7 +135,7 @@ func (b *bench) bare(ctx context.Context) error {
 	n := max(b.backlog/6/block, 1) * block
 	return errors.Join(b.watch("a sixth of it inserted by bare clickhouse-go", n, func() error {
 		for from := 0; from < n; from += block {
-			records, err := b.journal.Read(uint64(from)+1, block) //nolint:gosec // not negative
+			records, err := b.journal.Read(uint64(from)+1, block)
 			if err != nil {
 				return err
 			}
