@@ -227,6 +227,7 @@ type ending struct {
 	tail
 	next  uint64 // the number that follows the last record
 	doubt uint64 // the number of the first record of the last group commit
+	open  bool   // room follows the last record, which a journal gives back when it is closed
 }
 
 // endOf reads the newest segment and returns the frames of its last group commit.
@@ -250,6 +251,7 @@ func endOf(h held) (e ending, last []byte, err error) {
 	if err != nil {
 		return e, nil, err
 	}
+	e.open = e.end < size
 	last = make([]byte, e.end-e.start)
 	return e, last, readFull(f, last, e.start)
 }
