@@ -84,7 +84,7 @@ func (r *Reader) Durable() (uint64, error) {
 func (r *Reader) Source() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.shelf.chain[0].source
+	return r.shelf.chain[len(r.shelf.chain)-1].source // the newest is never compressed
 }
 
 // First is the number of the oldest record.
