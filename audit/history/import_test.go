@@ -255,7 +255,9 @@ func TestKill(t *testing.T) {
 		if err := c.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
-		<-ended
+		if err := <-ended; err == nil {
+			t.Error("it ended well before it could be killed")
+		}
 		killed++
 	}
 	s, _, err := run(t.Context(), t, store, open(t, file), nil)

@@ -179,7 +179,7 @@ func (i *importing) connect(c *cobra.Command) (release func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock imports: %w", err)
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil { //nolint:gosec // a descriptor is small
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil, errors.Join(errors.New("another import is running: wait for it"), lock.Close())
 	}
 	store, err := gateway.OpenIndex(c.Context(), i.cfg)
