@@ -19,7 +19,7 @@ import (
 	"github.com/matron-epr/matron/audit/pseudonym"
 )
 
-// importArg makes the test binary a process that imports a file.
+// importArg makes the test binary a process that imports its standard input.
 const importArg = "import"
 
 func TestMain(m *testing.M) {
@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 		os.Exit(engine.Child(os.Stdin, os.Stderr))
 	}
 	if len(os.Args) > 1 && os.Args[1] == importArg {
-		if err := importAndWait(os.Args[2], os.Args[3], os.Args[4], os.Args[5]); err != nil {
+		if err := importAndWait(os.Args[2], os.Args[3], os.Args[4]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -224,8 +224,8 @@ func (s *lateStore) InsertImported(_ context.Context, token string, rows []audit
 	return errKilled
 }
 
-// TestKill kills the importing process at different moments, runs it again, and
-// counts.
+// TestKill kills the importing process at different moments, while the rest of
+// the file comes in, runs it again, and counts.
 func TestKill(t *testing.T) {
 	store, e := newStore(t)
 	const many = 160_000
@@ -235,11 +235,17 @@ func TestKill(t *testing.T) {
 	}
 	killed := 0
 	for _, at := range []uint64{1, 50_001, 100_001} {
-		c := exec.CommandContext(t.Context(), os.Args[0], importArg, e.Addr(), e.User(), e.Password(), file)
+		c := exec.CommandContext(t.Context(), os.Args[0], importArg, e.Addr(), e.User(), e.Password())
 		c.Stderr = os.Stderr
+		stdin, err := c.StdinPipe() // never closed, so that it cannot end by itself
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
+		text := open(t, file)
+		go func() { _, _ = io.Copy(stdin, text) }() // ends with the process
 		ended := make(chan error, 1)
 		go func() { ended <- c.Wait() }()
 		for waiting := true; waiting; {
@@ -278,12 +284,8 @@ func open(t *testing.T, path string) io.Reader {
 }
 
 // importAndWait is the process that is killed.
-func importAndWait(addr, user, password, file string) error {
+func importAndWait(addr, user, password string) error {
 	store, err := dial(addr, "http", user, password)
-	if err != nil {
-		return err
-	}
-	f, err := os.Open(file)
 	if err != nil {
 		return err
 	}
@@ -293,7 +295,7 @@ func importAndWait(addr, user, password, file string) error {
 	}
 	c := config(store, h)
 	c.Rejects = func(r intake.Reject) error { return errors.New(r.Reason) }
-	_, err = history.Import(context.Background(), c, f)
+	_, err = history.Import(context.Background(), c, os.Stdin)
 	return err
 }
 
