@@ -10,9 +10,9 @@ export CGO_ENABLED ?= 0
 DEMO_DIR ?= demo-data
 VULNDB := $(firstword $(wildcard ../shared/vulndb))
 
-TEST_PACKAGES := chromium fonts-liberation orthanc orthanc-dicomweb dcmtk gcc libc6-dev
+TEST_PACKAGES := chromium fonts-liberation orthanc orthanc-dicomweb dcmtk gcc libc6-dev rsyslog rsyslog-gnutls strace e2fsprogs mount
 
-.PHONY: help demo build test check lint unit race browser fuzz vuln scripts bench deps test-deps assets clean
+.PHONY: help demo build test check lint unit race browser fuzz vuln scripts crashtest powercut bench deps test-deps assets clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -75,6 +75,13 @@ fuzz: assets ## Every fuzz target for FUZZTIME; fails when one is missing
 vuln: assets ## Known vulnerabilities in what the binary calls
 	@if [ -n "$(VULNDB)" ]; then $(TOOL) govulncheck -db "file://$$(realpath $(VULNDB))" ./...; \
 	else echo "vuln: no vulnerability database beside this folder, nothing checked"; fi
+
+crashtest: assets deps ## Every crash trial, where make test runs a sample; root, 20 minutes
+	go test -count=1 -v -timeout 2h ./audit/crashtest -args -full
+
+TRIALS ?= 50
+powercut: assets deps ## Cut the power of a disk in use, TRIALS times; root
+	go test -count=1 -v -timeout 2h -run PowerCut ./audit/crashtest -args -full -trials $(TRIALS)
 
 bench: build ## Measure against peers in the same run and print ratios
 	go build -modfile=bench.mod -trimpath -o bin/caddy github.com/caddyserver/caddy/v2/cmd/caddy

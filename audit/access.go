@@ -10,6 +10,18 @@ type Access struct {
 	Settled bool
 }
 
+// Join makes an access of a record and the outcome of its exchange, nil when
+// none is known.
+func Join(r Record, outcome *Record) Access {
+	if outcome == nil {
+		return Access{Record: r}
+	}
+	r.Outcome, r.Status, r.Error = outcome.Outcome, outcome.Status, outcome.Error
+	r.BytesIn, r.BytesOut, r.Results = outcome.BytesIn, outcome.BytesOut, outcome.Results
+	r.Duration, r.Upstream, r.UpstreamTo = outcome.Duration, outcome.Upstream, outcome.UpstreamTo
+	return Access{Record: r, Settled: true}
+}
+
 // Query narrows a list of accesses. Empty fields do not narrow; a query without
 // Patient, NHSNumber and Person lists everything. Patient and NHSNumber together
 // are two numbers of one patient: either finds a row. Newest first.

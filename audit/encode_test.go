@@ -203,7 +203,7 @@ func TestLeafIsRFC6962(t *testing.T) {
 		t.Errorf("leaf of nothing is %s", got)
 	}
 	receipt := Receipt{Source: "gw1", Seq: 42, Leaf: leaf}
-	if got, want := receipt.String(), "gw1/42 "+empty; got != want {
+	if got, want := receipt.String(), "gw1/42;leaf="+empty; got != want {
 		t.Errorf("receipt %q, want %q", got, want)
 	}
 }

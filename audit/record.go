@@ -31,6 +31,7 @@ const (
 	KindStop            Kind = "stop"
 	KindHeartbeat       Kind = "heartbeat"
 	KindAuditViewed     Kind = "audit-viewed"
+	KindClock           Kind = "clock" // the wall clock was put forward or back
 	KindImport          Kind = "import"
 )
 

@@ -85,6 +85,42 @@ type Health struct {
 	ReloadAt   time.Time // last attempt to reload configuration or policy
 	ReloadBad  bool      // the last attempt was refused; the old one stays in force
 	DetectedAt time.Time // when detection last finished
+	// DetectEvery is how often it should; 0 when nobody knows.
+	DetectEvery time.Duration
+	// SecondSink says where records go while the journal's own disk takes none;
+	// "" while it does.
+	SecondSink string
+	Disk       Disk
+	// IndexCode is the code of what the searchable copy failed with, "" for none.
+	IndexCode string
+	Witness   Copy // signed checkpoints held by others
+	LogServer Copy // records sent on to a log server
+	// ClockAt is when the clock of this machine last stepped, zero if it has not
+	// since the start, and ClockBy by how much.
+	ClockAt time.Time
+	ClockBy time.Duration
+}
+
+// Disk is how full the disk of the record is. The zero Disk is unknown.
+type Disk struct {
+	State     State
+	Used      float64 // 0 to 1
+	Free      uint64  // bytes
+	ReadOnly  bool
+	Emergency bool // records go to what is kept in reserve
+	// Level is what is refused for want of room: 1 exports, 2 other searches as
+	// well, 3 everything but care.
+	Level int
+	Since time.Time // when Level was reached
+}
+
+// Copy is something that follows the record elsewhere. The zero Copy is not set
+// up.
+type Copy struct {
+	Set     bool
+	State   State
+	Waiting uint64        // records or checkpoints that are not there yet
+	Behind  time.Duration // how long the oldest of them has waited
 }
 
 // Branding is how the hospital's name stands on the pages. No logo is shown.

@@ -72,6 +72,7 @@ func (s *Site) nav(r *http.Request) []navItem {
 		{navItem{Text: "Alerts", Href: Base + "alerts"}, policy.Audit},
 		{navItem{Text: "Look up", Href: Base + "lookup"}, policy.Audit},
 		{navItem{Text: "Live", Href: Base + "live"}, policy.Live},
+		{navItem{Text: "Health", Href: Base + "health"}, policy.Live},
 		{navItem{Text: "Hazards", Href: Base + "hazards"}, policy.Safety},
 	}
 	var items []navItem
@@ -103,12 +104,16 @@ func (s *Site) banners(h Health) []banner {
 		}
 	}
 	add(h.Journal == StateFailed, "The record of accesses cannot be written. Patient data is held back until it can.")
+	add(h.SecondSink != "", "The disk of the record takes no more. Accesses are recorded in the second place, and care goes on.")
+	add(h.Disk.ReadOnly, "The disk of the record is read-only.")
+	add(h.Disk.Level > 0, "The disk of the record is filling up. "+refusedAt(h.Disk.Level))
 	add(h.Mode == "bypass", "The gateway is bypassed: requests are passed on and recorded, and nothing is refused.")
 	add(h.Mode == "observe", "The gateway observes only: it records what it would refuse and refuses nothing.")
 	add(h.Index == StateFailed, "The searchable copy of the record does not answer. Care goes on and every access is still recorded; lists and counts cannot be trusted to be complete.")
 	unknown := h.Index == StateUnknown || h.IndexedTo.IsZero()
 	add(h.Index != StateFailed && unknown, "It is not known whether lists are complete. Counts are at least what is shown.")
 	add(h.Index == StateOK && !unknown && s.stale(h), "Lists are behind: "+plural(h.Waiting, "record is", "records are")+" waiting to become searchable. Counts are at least what is shown.")
+	add(s.clockStepped(h), "The clock of this machine was "+putBy(h.ClockBy)+" at "+s.formatClock(h.ClockAt)+". Times before and after cannot be compared; the order of records is not affected.")
 	add(h.ReloadBad, "The last change of configuration or policy was refused at "+s.formatClock(h.ReloadAt)+". The one before stays in force.")
 	return out
 }

@@ -34,7 +34,7 @@ func (s *Site) record(r *http.Request, v sight) error {
 // sightRecord is the record of a look-up: who looks, at whom, and why.
 func (s *Site) sightRecord(r *http.Request, v sight) *audit.Record {
 	subject := policy.SubjectFrom(r.Context())
-	return &audit.Record{
+	rec := &audit.Record{
 		Site: s.cfg.Site, Kind: audit.KindAuditViewed, Time: s.cfg.Now().UTC().Truncate(time.Microsecond),
 		App: "matron", Method: r.Method, Action: string(v.action), Area: string(policy.Audit), Screen: v.screen,
 		Resource: "AuditEvent", Deliberate: "true", Detail: v.detail(),
@@ -45,6 +45,8 @@ func (s *Site) sightRecord(r *http.Request, v sight) *audit.Record {
 		Session: subject.Session, Token: subject.Token,
 		UserAgent: r.UserAgent(), Effect: policy.Allow.String(), Outcome: audit.Success,
 	}
+	rec.Bound()
+	return rec
 }
 
 func (v sight) certainty() audit.Certainty {

@@ -32,6 +32,9 @@ type Route struct {
 	// KeepAlive marks what a page fetches by itself: it is not activity of a
 	// person and must not extend a session.
 	KeepAlive bool
+	// Vital marks the page that says what is wrong: it is shown however full the
+	// disk of the record is.
+	Vital bool
 }
 
 // Routes lists every page.
@@ -45,6 +48,7 @@ func Routes() []Route {
 		{ID: "alerts", Method: http.MethodGet, Path: Base + "alerts", Area: policy.Audit, Action: policy.Read},
 		{ID: "live", Method: http.MethodGet, Path: Base + "live", Area: policy.Live, Action: policy.Read},
 		{ID: "live-now", Method: http.MethodGet, Path: Base + "live/now", Area: policy.Live, Action: policy.Read, KeepAlive: true},
+		{ID: "health", Method: http.MethodGet, Path: Base + "health", Area: policy.Live, Action: policy.Read, Vital: true},
 		{ID: "hazards", Method: http.MethodGet, Path: Base + "hazards", Area: policy.Safety, Action: policy.Read},
 		{ID: "hazard", Method: http.MethodGet, Path: Base + "hazards/{id}", Area: policy.Safety, Action: policy.Read},
 	}
@@ -113,7 +117,7 @@ func (s *Site) routes() http.Handler {
 	pages := map[string]pageFunc{
 		"home": s.home, "lookup": s.lookup, "lookup-search": s.search,
 		"patient": s.patient, "staff": s.staff, "alerts": s.alerts,
-		"live": s.live, "live-now": s.live,
+		"live": s.live, "live-now": s.live, "health": s.health,
 		"hazards": s.hazards, "hazard": s.hazard,
 	}
 	mux := http.NewServeMux()

@@ -420,6 +420,10 @@ func TestDegradedGatewayIsSaid(t *testing.T) {
 		{"behind", "Lists are behind", func(h *dashboards.Health) { h.IndexedTo = fake.Now().Add(-time.Hour) }},
 		{"bypass", "The gateway is bypassed", func(h *dashboards.Health) { h.Mode = "bypass" }},
 		{"observe", "observes only", func(h *dashboards.Health) { h.Mode = "observe" }},
+		{"second sink", "recorded in the second place", func(h *dashboards.Health) { h.SecondSink = "/srv/second" }},
+		{"full disk", "Exports and other bulk work are refused", func(h *dashboards.Health) { h.Disk.Level = 1 }},
+		{"read-only", "read-only", func(h *dashboards.Health) { h.Disk.ReadOnly = true }},
+		{"clock", "put back by 1 hour", func(h *dashboards.Health) { h.ClockAt, h.ClockBy = fake.Now().Add(-time.Minute), -time.Hour }},
 		{"reload", "stays in force", func(h *dashboards.Health) { h.ReloadBad = true }},
 	}
 	for _, tt := range tests {

@@ -2,7 +2,8 @@ package proxy
 
 import (
 	"io"
-	"strings"
+
+	"github.com/matron-epr/matron/audit"
 )
 
 // What one exchange may make the gateway write down. Each patient is a record of
@@ -11,8 +12,6 @@ import (
 const (
 	maxPatientsAsked = 1000 // named by one request
 	maxPatientsShown = 5000 // named by one response
-	maxPatientName   = 512  // bytes of an id
-	maxUserAgent     = 256  // bytes
 
 	growAtOnce = 256 << 10 // bytes taken for a response before any of it is there
 )
@@ -44,17 +43,36 @@ func (x *exchange) letGo() {
 // nameable reports whether every patient has a name that a record can hold.
 func nameable(patients []Patient) bool {
 	for _, p := range patients {
-		if len(p.ID) > maxPatientName || len(p.NHSNumber) > maxPatientName {
+		if len(p.ID) > audit.MaxID || len(p.NHSNumber) > audit.MaxID {
 			return false
 		}
 	}
 	return true
 }
 
-// shorten cuts text to at most n bytes, at the end of a character.
-func shorten(text string, n int) string {
-	if len(text) <= n {
-		return text
+// recordable returns nil when a record can hold all of what a request does. What
+// would have to be shortened is refused instead: a record that names half of a
+// patient or of a resource names another one (GW-08, GW-13).
+func recordable(a *Access) error {
+	size := 0
+	for i := range a.Parts {
+		size += len(partDetail(a.Parts[i])) + 8
 	}
-	return strings.ToValidUTF8(text[:n], "")
+	switch {
+	case len(a.Patients) > maxPatientsAsked:
+		return errTooManyPatients
+	case size > audit.MaxParts-partsReserve:
+		return errTooManyParts
+	case !nameable(a.Patients), len(a.ID) > audit.MaxID, len(a.Version) > audit.MaxID:
+		return errUnclassifiable
+	}
+	return nil
+}
+
+// partsReserve is left in a record's detail for what else stands there.
+const partsReserve = 256
+
+// partDetail writes one part of an exchange for the record.
+func partDetail(p Part) string {
+	return "part=" + string(p.Action) + " " + string(p.Area) + " " + p.Resource
 }

@@ -31,11 +31,8 @@ func (x *exchange) classify() error {
 	if a.Certainty == "" {
 		a.Certainty = audit.Unknown
 	}
-	switch {
-	case len(a.Patients) > maxPatientsAsked:
-		return errTooManyPatients
-	case !nameable(a.Patients):
-		return errUnclassifiable
+	if err := recordable(&a); err != nil {
+		return err
 	}
 	x.access = a
 	return nil

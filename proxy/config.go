@@ -116,6 +116,9 @@ type Config struct {
 	StrictTransport bool
 	// Location is of the times that people read; default UTC.
 	Location *time.Location
+	// Space says how far the disk of the record has filled up. It is asked once
+	// for every exchange and must answer from memory; nil means no shortage.
+	Space func() Shortage
 	// Observe is told of every exchange when it has ended; nil for nobody. It
 	// must return quickly.
 	Observe func(Event)

@@ -22,6 +22,7 @@ var (
 	errFraming        = errors.New("ambiguous message framing")
 	errMalformed      = errors.New("malformed message")
 	errHeaderTooLarge = errors.New("request header too large")
+	errAddressTooLong = errors.New("request target too long")
 	errBodyTooLarge   = errors.New("request body too large")
 	errBody           = errors.New("request body broken off")
 	errCrossOrigin    = errors.New("cross-origin request")
@@ -29,6 +30,7 @@ var (
 	errUnclassifiable = errors.New("request does not fit the application's map")
 
 	errTooManyPatients = errors.New("request names too many patients")
+	errTooManyParts    = errors.New("request does too many different things")
 )
 
 // Requests that somebody known sent and that do not go on.

@@ -1,6 +1,10 @@
 package proxy
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/matron-epr/matron/policy"
+)
 
 // CanonicalPath lets tests reach canonicalPath.
 func CanonicalPath(p string) bool { return canonicalPath(p) }
@@ -56,3 +60,6 @@ func RefusalTemplate() (any, any, error) {
 	t, err := parsePage()
 	return t, refusalPage{}, err
 }
+
+// YieldsAt lets tests reach yieldsAt.
+func YieldsAt(s policy.Subject, a *Access) Shortage { return yieldsAt(s, a) }

@@ -16,6 +16,7 @@ type floods struct {
 type floodKey struct {
 	issuer, sub string
 	kind        LimitKind
+	code        string // of refusals for want of room; "" for limits
 }
 
 type flood struct {

@@ -154,6 +154,24 @@ func TestHeldResponseIsReleasedAfterRecord(t *testing.T) {
 	}
 }
 
+// TestManyPatientsCostOneSync has a search show 500 patients: their records go
+// to the log in one piece.
+func TestManyPatientsCostOneSync(t *testing.T) {
+	var answer strings.Builder
+	for i := range 500 {
+		fmt.Fprintf(&answer, "patient %d\n", 10000+i)
+	}
+	w := build(t, say(answer.String()), func(c *proxy.Config) { c.Apps[0].Map = heldMap() })
+	var sizes []int
+	w.log.onAppend = func(records []*audit.Record) { sizes = append(sizes, len(records)) }
+	if a := w.do("GET", "/search?name=x", "", navigate); a.status != 200 || a.body != answer.String() {
+		t.Fatalf("got %d, want the whole response", a.status)
+	}
+	if diff := cmp.Diff([]int{1, 500}, sizes); diff != "" {
+		t.Errorf("the decision, then every patient at once: %s", diff)
+	}
+}
+
 func TestHeldResponseThatCannotBeCheckedIsNotReleased(t *testing.T) {
 	gz := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -54,7 +53,7 @@ func (x *exchange) nameAnswer() {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}
 	if x.decided {
-		h[receiptHeader] = []string{formatReceipt(x.receipt)}
+		h[receiptHeader] = []string{x.receipt.String()}
 	}
 }
 
@@ -89,7 +88,7 @@ func (x *exchange) newDecision() audit.Record {
 		Roles: s.Roles, Activities: s.Activities, Org: s.Organisation, RoleID: s.RoleID,
 		ACR: s.ACR, AMR: s.AMR, Assurance: uint64(max(s.Assurance, 0)), AuthTime: stamp(s.AuthTime),
 		Session: s.Session, Token: s.Token,
-		ClientIP: x.ip, UserAgent: shorten(r.UserAgent(), maxUserAgent),
+		ClientIP: x.ip, UserAgent: r.UserAgent(),
 		Effect: policy.Allow.String(), Rules: x.answer.Rules, PolicyRev: x.answer.Revision,
 		Mode: x.mode.String(), WouldDeny: x.would,
 	}
@@ -109,11 +108,12 @@ func (x *exchange) newDecision() audit.Record {
 		rec.Reasons = append(rec.Reasons, explain(errLimited).code)
 	}
 	for _, p := range a.Parts {
-		rec.Detail = append(rec.Detail, "part="+string(p.Action)+" "+string(p.Area)+" "+p.Resource)
+		rec.Detail = append(rec.Detail, partDetail(p))
 	}
 	if x.slowed > 0 {
 		rec.Detail = append(rec.Detail, "slowed="+x.slowed.String())
 	}
+	rec.Bound()
 	return rec
 }
 
@@ -171,6 +171,7 @@ func (x *exchange) recordOutcome() {
 	*rec = audit.Record{
 		Site: x.decision.Site, Kind: audit.KindOutcome, Time: stamp(now), Request: x.id, Decision: x.receipt.Seq,
 		App: x.decision.App, Route: x.decision.Route, Mode: x.decision.Mode,
+		Patient: x.decision.Patient, // brings both records together in the index, which is sorted by patient
 		Outcome: x.outcome(), Status: count(int64(x.status)), Results: x.results,
 		BytesOut: count(x.bytesOut), Duration: micros(now.Sub(x.start)), Upstream: micros(x.upstream),
 	}
@@ -255,16 +256,6 @@ func (x *exchange) observe() {
 		e.Code = explain(x.failure).code
 	}
 	x.g.cfg.Observe(e)
-}
-
-// formatReceipt writes where the decision stands and its leaf hash.
-func formatReceipt(r audit.Receipt) string {
-	b := make([]byte, 0, len(r.Source)+96)
-	b = append(b, r.Source...)
-	b = append(b, '/')
-	b = strconv.AppendUint(b, r.Seq, 10)
-	b = append(b, ";leaf="...)
-	return string(hex.AppendEncode(b, r.Leaf[:]))
 }
 
 // stamp brings a time into the form of records.

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -46,6 +47,7 @@ func explain(err error) explanation {
 func explanations() []explanation {
 	const (
 		again    = "Try again. If it happens again, tell the service desk the reference below."
+		room     = "Ring the service desk now if nobody is working on it: the disk of the gateway's record needs room. Give them the reference below."
 		desk     = "Tell the service desk the reference below."
 		software = "Whoever looks after the program that sent the request can find out more with the reference below."
 		signIn   = "Sign in and try again."
@@ -66,13 +68,19 @@ func explanations() []explanation {
 		{errFraming, 400, "ambiguous-framing", "Request not understood", "The length of the request can be read in more than one way.", software},
 		{errMalformed, 400, "malformed", "Request not understood", "The request is not a valid one.", software},
 		{errHeaderTooLarge, 400, "header-too-large", "Request too large", "The header of the request is longer than the gateway accepts.", "Sign out, close the browser and sign in again. If it happens again, tell the service desk the reference below."},
+		{errAddressTooLong, 414, "address-too-long", "Address too long", "The address of the request is longer than the gateway can write down.", "Ask for less at a time, or send the search as a form (POST). If it happens again, tell the service desk the reference below."},
 		{errBodyTooLarge, 400, "body-too-large", "Too large to send", "What you sent is larger than the gateway accepts.", "Send it in smaller parts, or tell the service desk the reference below."},
 		{errBody, 400, "body-broken", "Sending broke off", "The gateway received only part of what was sent.", again},
 		{errCrossOrigin, 403, "cross-origin", "Request refused", "Another website tried to do this in your name.", "Close that website. If you meant to do this, start from the record's own pages."},
 		{errNoApplication, 404, "no-application", "Nothing here", "No application answers at this address.", "Check the address, or start again from the home page."},
 		{errUnclassifiable, 400, "unclassifiable", "Request not understood", "The request does not have the form that this application's requests have.", desk},
 
+		{errNoSpaceBulk, 503, "disk-no-bulk", "Exports have to wait", "The disk that every access is written down on is filling up. Exports and other bulk work are refused until there is room again, so that it lasts for patient care. Patients' records open as usual.", room},
+		{errNoSpaceSearch, 503, "disk-no-search", "This search has to wait", "The disk that every access is written down on is nearly full. Searches that are not about one patient are refused until there is room again, so that it lasts for patient care. Finding a patient, ward lists and patients' records work as usual.", room},
+		{errNoSpaceForRest, 503, "disk-care-only", "Only patient care for now", "The disk that every access is written down on is almost full. What is left is kept for patient care: finding a patient, ward lists and patients' records work as usual, and everything else is refused until there is room again.", room},
+
 		{errTooManyPatients, 400, "too-many-patients", "Too many patients at once", "The request names more patients than the gateway can write down at once.", "Ask for fewer patients at a time."},
+		{errTooManyParts, 400, "too-many-parts", "Too much at once", "The request does more different things than the gateway can write down at once.", "Send it in smaller parts, or tell the service desk the reference below."},
 
 		{errChallenged, 403, "challenged", "One more step is needed", "You may see this record once you have confirmed that you need to.", desk},
 		{errDenied, 403, "denied", "Not allowed", "The access rules do not allow this.", desk},
@@ -101,7 +109,7 @@ func (x *exchange) refuse(cause error) {
 	switch {
 	case x.decided:
 	case e.is(errNotRecorded): // the decision itself could not be recorded
-	case e.is(errLimited):
+	case e.is(errLimited), e.is(errNoSpace):
 		if err := x.recordLimit(cause); err != nil {
 			e = explain(err)
 		}
@@ -148,6 +156,9 @@ func (x *exchange) answerWith(e explanation, cause error) {
 	if limited := (limitedError{}); errors.As(cause, &limited) && e.is(errLimited) {
 		h.Set("Retry-After", strconv.FormatInt(int64((limited.wait+time.Second-1)/time.Second), 10))
 	}
+	if e.is(errNoSpace) {
+		h.Set("Retry-After", strconv.Itoa(int(spaceRetry/time.Second)))
+	}
 	challengeBearer(h, e)
 	switch e.code {
 	case "ambiguous-framing", "body-too-large", "body-broken":
@@ -171,9 +182,14 @@ func challengeBearer(h http.Header, e explanation) {
 func (x *exchange) fateUnknown() bool { return x.forwarded && x.writes() }
 
 // recordLimit makes a limit event durable, or counts it towards the next one
-// when there are too many of one person or address.
+// when there are too many of one person or address. So it is with refusals for
+// want of room: recording each would use up the room that they make.
 func (x *exchange) recordLimit(cause error) error {
-	key := floodKey{x.subject.Issuer, x.subject.Sub, x.access.Kind}
+	e := explain(cause)
+	key := floodKey{issuer: x.subject.Issuer, sub: x.subject.Sub, kind: x.access.Kind}
+	if e.is(errNoSpace) {
+		key.code = e.code
+	}
 	if !x.subject.Known() {
 		key.sub, key.kind = x.ip, Anonymous
 	}
@@ -183,7 +199,6 @@ func (x *exchange) recordLimit(cause error) error {
 		return nil
 	}
 	rec := x.newDecision()
-	e := explain(cause)
 	rec.Kind, rec.Effect, rec.WouldDeny = audit.KindLimit, policy.Deny.String(), false
 	rec.Reasons = []string{e.code}
 	rec.Outcome, rec.Status = audit.MinorFailure, count(int64(e.status))
@@ -208,12 +223,13 @@ func (g *Gateway) flushFloods() error {
 	for key, missed := range g.floods.drain() {
 		rec := &audit.Record{
 			Kind: audit.KindLimit, Time: stamp(g.cfg.Now()), UserIssuer: key.issuer, UserSub: key.sub,
-			Effect: policy.Deny.String(), Reasons: []string{explain(errLimited).code},
+			Effect: policy.Deny.String(), Reasons: []string{cmp.Or(key.code, explain(errLimited).code)},
 			Outcome: audit.MinorFailure, Detail: limitDetail(key.kind, missed),
 		}
 		if key.issuer == "" {
 			rec.UserSub, rec.ClientIP = "", key.sub
 		}
+		rec.Bound()
 		if err := g.cfg.Log.Add(rec); err != nil {
 			return fmt.Errorf("record limit events: %w", err)
 		}

@@ -44,6 +44,9 @@ type Access struct {
 	Hold      bool // patients are named only in the response: hold it and Settle
 	Static    bool // scripts, styles, images: no patient data, still decided and recorded
 	KeepAlive bool // not activity of a person: does not extend the session
+	// Vital marks a page of our own that says what is wrong with the gateway: it
+	// is shown however full the disk of the record is.
+	Vital bool
 	// Deliberate is "true", "false" (worklists, prefetch) or "" when unknown.
 	Deliberate string
 	Deny       DenyForm

@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/policy"
 )
 
@@ -49,6 +50,7 @@ func (x *exchange) serve() {
 		(*exchange).sameOrigin,
 		(*exchange).locate,
 		(*exchange).classify,
+		(*exchange).space,
 		(*exchange).limit,
 		(*exchange).decide,
 		(*exchange).record,
@@ -69,6 +71,9 @@ func (x *exchange) accept() error {
 	}
 	if headerLength(x.r) > x.g.cfg.MaxHeader {
 		return errHeaderTooLarge
+	}
+	if len(x.target) > audit.MaxTarget || len(x.query) > audit.MaxQuery {
+		return errAddressTooLong
 	}
 	if err := accept(x.r); err != nil {
 		return err

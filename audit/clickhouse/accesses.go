@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,10 +25,16 @@ func (f *filter) add(condition string, args ...any) {
 
 func (f *filter) where() string { return " WHERE " + strings.Join(f.conditions, " AND ") }
 
+// accessKinds are the kinds of record that are accesses.
+const accessKinds = "kind IN ('decision', 'patient')"
+
 // accessFilter narrows to the accesses that q asks for, Before aside.
-func accessFilter(q audit.Query) *filter {
+func accessFilter(q audit.Query) *filter { return kindFilter(accessKinds, q) }
+
+// kindFilter narrows to the records of some kinds that q asks for, Before aside.
+func kindFilter(kinds string, q audit.Query) *filter {
 	f := new(filter)
-	f.add("kind IN ('decision', 'patient')")
+	f.add(kinds)
 	for _, c := range []struct{ column, value string }{
 		{"site", q.Site},
 		{"person", q.Person},
@@ -63,10 +70,19 @@ func accessFilter(q audit.Query) *filter {
 func (s *Store) Accesses(ctx context.Context, q audit.Query) ([]audit.Access, error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
+	accesses, err := s.newestOf(ctx, accessKinds, q)
+	if err != nil {
+		return nil, err
+	}
+	return accesses, s.join(ctx, accesses)
+}
+
+// newestOf lists records of some kinds, not yet joined with anything.
+func (s *Store) newestOf(ctx context.Context, kinds string, q audit.Query) ([]audit.Access, error) {
 	if q.Limit <= 0 {
 		q.Limit = defaultLimit
 	}
-	records, err := s.accessRecords(ctx, q)
+	records, err := s.recordsOf(ctx, kinds, q)
 	if err != nil {
 		return nil, err
 	}
@@ -74,12 +90,12 @@ func (s *Store) Accesses(ctx context.Context, q audit.Query) ([]audit.Access, er
 	for i := range records {
 		accesses[i].Record = records[i]
 	}
-	return accesses, s.join(ctx, accesses)
+	return accesses, nil
 }
 
-// accessRecords looks back ever further when only time narrows the list, so
-// that the newest rows are found without reading all of them.
-func (s *Store) accessRecords(ctx context.Context, q audit.Query) ([]audit.Record, error) {
+// recordsOf looks back ever further when only time narrows the list, so that
+// the newest rows are found without reading all of them.
+func (s *Store) recordsOf(ctx context.Context, kinds string, q audit.Query) ([]audit.Record, error) {
 	if q.Patient == "" && q.NHSNumber == "" && q.Person == "" {
 		for _, back := range []time.Duration{time.Hour, 24 * time.Hour, 31 * 24 * time.Hour} {
 			from := s.newest(q).Add(-back)
@@ -88,13 +104,13 @@ func (s *Store) accessRecords(ctx context.Context, q audit.Query) ([]audit.Recor
 			}
 			near := q
 			near.From = from
-			records, err := s.accessPage(ctx, near)
+			records, err := s.page(ctx, kinds, near)
 			if err != nil || len(records) >= q.Limit {
 				return records, err
 			}
 		}
 	}
-	return s.accessPage(ctx, q)
+	return s.page(ctx, kinds, q)
 }
 
 // newest is the latest time that a row of q may have.
@@ -108,8 +124,8 @@ func (s *Store) newest(q audit.Query) time.Time {
 	return at
 }
 
-func (s *Store) accessPage(ctx context.Context, q audit.Query) ([]audit.Record, error) {
-	f := accessFilter(q)
+func (s *Store) page(ctx context.Context, kinds string, q audit.Query) ([]audit.Record, error) {
+	f := kindFilter(kinds, q)
 	if !q.Before.Time.IsZero() {
 		at := q.Before.Time.UnixMicro()
 		f.add("time <= fromUnixTimestamp64Micro(?, 'UTC')", at)
@@ -122,25 +138,110 @@ func (s *Store) accessPage(ctx context.Context, q audit.Query) ([]audit.Record, 
 
 // join adds to each access what its exchange's outcome record says.
 func (s *Store) join(ctx context.Context, accesses []audit.Access) error {
-	decisions := make(map[string][]uint64)
+	waiting := make(map[audit.Place][]*audit.Access) // by decision
 	for i := range accesses {
 		a := &accesses[i]
-		decisions[a.Source] = append(decisions[a.Source], decisionOf(&a.Record))
+		at := audit.Place{Source: a.Source, Seq: decisionOf(&a.Record)}
+		waiting[at] = append(waiting[at], a)
 	}
-	outcomes := make(map[audit.Place]audit.Record)
-	for source, seqs := range decisions {
-		found, err := s.outcomes(ctx, source, seqs)
+	for _, where := range []func([]*audit.Access) *filter{besideDecision, amongUnnamed, anywhere} {
+		if err := s.joinWhere(ctx, waiting, where); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// joinWhere looks for the outcomes of the accesses that are still waiting and
+// that where knows a place for.
+func (s *Store) joinWhere(ctx context.Context, waiting map[audit.Place][]*audit.Access, where func([]*audit.Access) *filter) error {
+	bySource := make(map[string][]*audit.Access)
+	for at, list := range waiting {
+		bySource[at.Source] = append(bySource[at.Source], list...)
+	}
+	for source, list := range bySource {
+		f := where(list)
+		if f == nil {
+			continue
+		}
+		decisions := make([]uint64, len(list))
+		first := list[0].Time
+		for i, a := range list {
+			decisions[i] = decisionOf(&a.Record)
+			if a.Time.Before(first) {
+				first = a.Time
+			}
+		}
+		// A decision precedes its outcome, and a patient record follows its
+		// decision by no more than the exchange takes.
+		f.add("kind = 'outcome' AND source = ? AND decision IN (?) AND time >= fromUnixTimestamp64Micro(?, 'UTC')",
+			source, decisions, first.Add(-clockStep).UnixMicro())
+		found, err := s.outcomes(ctx, f)
 		if err != nil {
 			return err
 		}
-		for _, o := range found {
-			outcomes[audit.Place{Source: source, Seq: o.Decision}] = o
+		for i := range found {
+			at := audit.Place{Source: source, Seq: found[i].Decision}
+			for _, a := range waiting[at] {
+				*a = audit.Join(a.Record, &found[i])
+			}
+			delete(waiting, at)
 		}
 	}
-	for i := range accesses {
-		a := &accesses[i]
-		if o, ok := outcomes[audit.Place{Source: a.Source, Seq: decisionOf(&a.Record)}]; ok {
-			settle(a, &o)
+	return nil
+}
+
+const (
+	// clockStep is how far the gateway's clock may have been put back within
+	// an exchange for its outcome to be found.
+	clockStep = time.Hour
+	// soon is when nearly every exchange has ended.
+	soon = 5 * time.Minute
+)
+
+// besideDecision is where the outcome of a decision that names a patient
+// stands: it names the same one, so that both are neighbours.
+func besideDecision(list []*audit.Access) *filter {
+	var patients []string
+	for _, a := range list {
+		if a.Kind == audit.KindDecision && a.Patient != "" {
+			patients = append(patients, a.Patient)
+		}
+	}
+	if patients == nil {
+		return nil
+	}
+	slices.Sort(patients)
+	f := new(filter)
+	f.add("patient IN (?)", slices.Compact(patients))
+	return f
+}
+
+// amongUnnamed is where the outcomes of decisions without a patient stand,
+// such as searches, for exchanges that ended soon.
+func amongUnnamed(list []*audit.Access) *filter {
+	var windows []string
+	var args []any
+	for _, a := range list {
+		if a.Kind != audit.KindDecision || a.Patient == "" {
+			windows = append(windows, "time BETWEEN fromUnixTimestamp64Micro(?, 'UTC') AND fromUnixTimestamp64Micro(?, 'UTC')")
+			args = append(args, a.Time.Add(-soon).UnixMicro(), a.Time.Add(soon).UnixMicro())
+		}
+	}
+	if windows == nil {
+		return nil
+	}
+	f := new(filter)
+	f.add("patient = '' AND ("+strings.Join(windows, " OR ")+")", args...)
+	return f
+}
+
+// anywhere is for what neither found: long exchanges, and patients beside the
+// first that a request names. It is the slow way.
+func anywhere(list []*audit.Access) *filter {
+	for _, a := range list {
+		if a.Kind != audit.KindDecision || a.Patient == "" {
+			return new(filter)
 		}
 	}
 	return nil
@@ -154,17 +255,9 @@ func decisionOf(r *audit.Record) uint64 {
 	return r.Decision
 }
 
-func settle(a *audit.Access, o *audit.Record) {
-	a.Settled = true
-	a.Outcome, a.Status, a.Error = o.Outcome, o.Status, o.Error
-	a.BytesIn, a.BytesOut, a.Results = o.BytesIn, o.BytesOut, o.Results
-	a.Duration, a.Upstream, a.UpstreamTo = o.Duration, o.Upstream, o.UpstreamTo
-}
-
-func (s *Store) outcomes(ctx context.Context, source string, decisions []uint64) ([]audit.Record, error) {
+func (s *Store) outcomes(ctx context.Context, f *filter) ([]audit.Record, error) {
 	list := append(outcomeColumns(), field("decision", func(r *audit.Record) *uint64 { return &r.Decision }))
-	return s.collect(ctx, list, "SELECT "+names(list)+" FROM "+s.table("records")+
-		" WHERE kind = 'outcome' AND source = ? AND decision IN (?) LIMIT 1 BY decision", source, decisions)
+	return s.collect(ctx, list, "SELECT "+names(list)+" FROM "+s.table("records")+f.where()+" LIMIT 1 BY decision", f.args...)
 }
 
 // People groups the accesses that q asks for by person, most accesses first:

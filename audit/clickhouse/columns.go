@@ -10,16 +10,14 @@ import (
 	"github.com/matron-epr/matron/audit"
 )
 
-// row is a record on its way out of ClickHouse, with room for the two fields
-// whose column has another type.
+// row is a record on its way out of ClickHouse, with room for the field whose
+// column has another type.
 type row struct {
 	audit.Record
-	nonce    string
 	authTime int64
 }
 
 func (r *row) record() audit.Record {
-	copy(r.Nonce[:], r.nonce)
 	r.Time = r.Time.UTC()
 	r.AuthTime = time.UnixMicro(r.authTime).UTC()
 	for _, list := range []*[]string{&r.Roles, &r.Activities, &r.AMR, &r.Reasons, &r.Rules, &r.Detail} {
@@ -30,28 +28,17 @@ func (r *row) record() audit.Record {
 	return r.Record
 }
 
-// column is one field of a record: how it is written and where it is read to.
+// column is one field of a record and where it is read to.
 type column struct {
 	name string
-	put  func(col driver.BatchColumn, records []audit.Record) error
 	dest func(r *row) any
 }
 
 func field[T any](name string, at func(*audit.Record) *T) column {
-	return column{
-		name: name,
-		put: func(col driver.BatchColumn, records []audit.Record) error {
-			values := make([]T, len(records))
-			for i := range records {
-				values[i] = *at(&records[i])
-			}
-			return col.Append(values)
-		},
-		dest: func(r *row) any { return at(&r.Record) },
-	}
+	return column{name: name, dest: func(r *row) any { return at(&r.Record) }}
 }
 
-// columns lists every field of a record, in the order of the table.
+// columns lists every field of a record but the nonce, which only the journal has.
 func columns() []column {
 	list := append(exchangeColumns(), userColumns()...)
 	return append(list, answerColumns()...)
@@ -63,7 +50,6 @@ func exchangeColumns() []column {
 		field("source", func(r *audit.Record) *string { return &r.Source }),
 		field("seq", func(r *audit.Record) *uint64 { return &r.Seq }),
 		field("time", func(r *audit.Record) *time.Time { return &r.Time }),
-		nonceColumn(),
 		field("kind", func(r *audit.Record) *string { return (*string)(&r.Kind) }),
 		field("request", func(r *audit.Record) *string { return &r.Request }),
 		field("decision", func(r *audit.Record) *uint64 { return &r.Decision }),
@@ -139,32 +125,8 @@ func outcomeColumns() []column {
 	}
 }
 
-func nonceColumn() column {
-	return column{
-		name: "nonce",
-		put: func(col driver.BatchColumn, records []audit.Record) error {
-			values := make([]string, len(records))
-			for i := range records {
-				values[i] = string(records[i].Nonce[:])
-			}
-			return col.Append(values)
-		},
-		dest: func(r *row) any { return &r.nonce },
-	}
-}
-
 func authTimeColumn() column {
-	return column{
-		name: "auth_time",
-		put: func(col driver.BatchColumn, records []audit.Record) error {
-			values := make([]int64, len(records))
-			for i := range records {
-				values[i] = records[i].AuthTime.UnixMicro()
-			}
-			return col.Append(values)
-		},
-		dest: func(r *row) any { return &r.authTime },
-	}
+	return column{name: "auth_time", dest: func(r *row) any { return &r.authTime }}
 }
 
 // names joins the columns' names for a statement.

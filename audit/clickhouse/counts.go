@@ -103,12 +103,11 @@ type Gaps struct {
 func (s *Store) Gaps(ctx context.Context, source string) (Gaps, error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	g := Gaps{Source: source}
-	err := s.conn.QueryRow(ctx, "SELECT min(seq), max(seq), count() FROM "+s.table("records")+" WHERE source = ?", source).
-		Scan(&g.First, &g.Last, &g.Count)
+	b, err := s.Bounds(ctx, source)
 	if err != nil {
-		return Gaps{}, fmt.Errorf("count rows of %s: %w", source, err)
+		return Gaps{}, err
 	}
+	g := Gaps{Source: source, First: b.First, Last: b.Last, Count: b.Count}
 	if g.Count == 0 {
 		return g, nil
 	}

@@ -90,6 +90,16 @@ func (b *book) apply(e entry) error {
 	return nil
 }
 
+// Verified is up to which record every row of source was counted, as the ledger
+// that holds payloads says.
+func Verified(source string, payloads [][]byte) (uint64, error) {
+	b, err := readBook(source, payloads)
+	if err != nil {
+		return 0, err
+	}
+	return b.verified, nil
+}
+
 // Condense returns fewer entries that mean the same to a shipper: one for all
 // that is verified, then the alarms, the blocks that are pending and the repair
 // that is under way.

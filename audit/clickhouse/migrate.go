@@ -24,14 +24,14 @@ type migration struct {
 }
 
 // applied is the table of migrations that were run.
-const appliedTable = `CREATE TABLE IF NOT EXISTS {{database}}.migrations
+const appliedTable = `CREATE TABLE IF NOT EXISTS {{database}}.migrations {{on_cluster}}
 (
     version  UInt32,
     name     String,
     checksum FixedString(64),
     applied  DateTime64(3, 'UTC')
 )
-ENGINE = MergeTree ORDER BY version
+ENGINE = {{engine}} ORDER BY version
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1`
 
 // readMigrations returns the migrations in files, which must be numbered from 1
@@ -59,10 +59,12 @@ func readMigrations(files fs.FS) ([]migration, error) {
 	return list, nil
 }
 
-// statements splits a migration at semicolons that end a line.
-func (m migration) statements(database string) []string {
+// statements splits a migration at semicolons that end a line. A statement that
+// is nothing but {{distributed}} makes the table that spans the shards, where
+// there are any.
+func (m migration) statements(fill *strings.Replacer) []string {
 	var list []string
-	for _, s := range strings.Split(strings.ReplaceAll(m.sql, "{{database}}", database)+"\n", ";\n") {
+	for _, s := range strings.Split(fill.Replace(m.sql)+"\n", ";\n") {
 		if s = strings.TrimSpace(s); s != "" {
 			list = append(list, s)
 		}
@@ -88,6 +90,13 @@ func (s *Store) migrate(ctx context.Context, list []migration) error {
 	}
 	if err := compareMigrations(list, done); err != nil {
 		return err
+	}
+	// A table that somebody dropped while the list of migrations stayed: the list
+	// is not believed, and every statement runs again.
+	if there, err := s.hasTable(ctx, "records"); err != nil {
+		return err
+	} else if !there {
+		done = nil
 	}
 	for _, m := range list {
 		if _, ok := done[m.version]; ok {
@@ -120,14 +129,9 @@ func compareMigrations(list []migration, done map[uint32]string) error {
 // appliedMigrations returns the checksums of the migrations that were run,
 // none when the database or the table is not there yet.
 func (s *Store) appliedMigrations(ctx context.Context) (map[uint32]string, error) {
-	var tables uint64
-	err := s.conn.QueryRow(ctx, "SELECT count() FROM system.tables WHERE database = ? AND name = 'migrations'", s.cfg.Database).Scan(&tables)
-	if err != nil {
-		return nil, fmt.Errorf("look for migrations: %w", err)
-	}
 	done := make(map[uint32]string)
-	if tables == 0 {
-		return done, nil
+	if there, err := s.hasTable(ctx, "migrations"); err != nil || !there {
+		return done, err
 	}
 	rows, err := s.conn.Query(ctx, "SELECT version, checksum FROM "+s.table("migrations"))
 	if err != nil {
@@ -148,12 +152,20 @@ func (s *Store) appliedMigrations(ctx context.Context) (map[uint32]string, error
 	return done, nil
 }
 
-func (s *Store) apply(ctx context.Context, m migration) error {
-	prelude := []string{
-		"CREATE DATABASE IF NOT EXISTS " + s.cfg.Database,
-		strings.ReplaceAll(appliedTable, "{{database}}", s.cfg.Database),
+// hasTable reports whether the database has a table, no when there is no database.
+func (s *Store) hasTable(ctx context.Context, name string) (bool, error) {
+	var tables uint64
+	err := s.conn.QueryRow(ctx, "SELECT count() FROM system.tables WHERE database = ? AND name = ?", s.cfg.Database, name).Scan(&tables)
+	if err != nil {
+		return false, fmt.Errorf("look for table %s: %w", name, err)
 	}
-	for _, statement := range append(prelude, m.statements(s.cfg.Database)...) {
+	return tables > 0, nil
+}
+
+func (s *Store) apply(ctx context.Context, m migration) error {
+	fill := s.placeholders()
+	prelude := []string{fill.Replace("CREATE DATABASE IF NOT EXISTS {{database}} {{on_cluster}}"), fill.Replace(appliedTable)}
+	for _, statement := range append(prelude, m.statements(fill)...) {
 		if err := s.conn.Exec(ctx, statement); err != nil {
 			return fmt.Errorf("migrate %s: %w", m.name, err)
 		}
@@ -164,4 +176,27 @@ func (s *Store) apply(ctx context.Context, m migration) error {
 		return fmt.Errorf("note migration %s: %w", m.name, err)
 	}
 	return nil
+}
+
+// placeholders are what a migration leaves open: one set of files serves one
+// server, shards and replicas.
+func (s *Store) placeholders() *strings.Replacer {
+	cluster := s.cfg.Cluster
+	onCluster, engine, distributed := "", "MergeTree", ""
+	deduplication := "non_replicated_deduplication_window = 10000"
+	if cluster.Replicated {
+		onCluster = "ON CLUSTER '" + cluster.Name + "'"
+		// The path holds the table's UUID, so that a table that was rebuilt and
+		// exchanged for this one keeps a place of its own in Keeper.
+		engine = "ReplicatedMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')"
+		// Two weeks of outage may be sent again; a month of blocks is counted.
+		deduplication = "replicated_deduplication_window = 1000000, replicated_deduplication_window_seconds = 1209600"
+	}
+	if cluster.Name != "" {
+		distributed = "CREATE TABLE IF NOT EXISTS {{database}}.records " + onCluster + " AS {{database}}." + s.local() +
+			" ENGINE = Distributed('" + cluster.Name + "', '{{database}}', '" + s.local() + "', rand())"
+		distributed = strings.ReplaceAll(distributed, "{{database}}", s.cfg.Database)
+	}
+	return strings.NewReplacer("{{database}}", s.cfg.Database, "{{local}}", s.local(), "{{on_cluster}}", onCluster,
+		"{{engine}}", engine, "{{deduplication}}", deduplication, "{{distributed}}", distributed)
 }

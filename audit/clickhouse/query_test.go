@@ -12,6 +12,7 @@ import (
 
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/audit/clickhouse"
+	"github.com/matron-epr/matron/audit/engine/enginetest"
 )
 
 // load ships records through a journal in memory and numbers them.
@@ -55,9 +56,20 @@ func fullRecord() audit.Record {
 	return r
 }
 
-// The canonical bytes, and with them the leaf hash, come back from the columns.
+// The canonical bytes come back from the columns, the nonce aside, over both
+// protocols.
 func TestCanonicalBytesComeBackFromColumns(t *testing.T) {
-	s, _ := newStore(t)
+	for _, protocol := range []string{"http", "native"} {
+		t.Run(protocol, func(t *testing.T) {
+			cfg := enginetest.Config(t, t.TempDir())
+			cfg.Native = protocol == "native"
+			canonicalBytesComeBack(t, openStore(t, enginetest.Start(t, cfg), protocol))
+		})
+	}
+}
+
+func canonicalBytesComeBack(t *testing.T, s *clickhouse.Store) {
+	t.Helper()
 	full := fullRecord()
 	if v := reflect.ValueOf(full); !everyFieldSet(v) {
 		t.Fatal("the sample leaves a field out")
@@ -66,8 +78,17 @@ func TestCanonicalBytesComeBackFromColumns(t *testing.T) {
 	epoch.AuthTime = time.Unix(0, 0).UTC()
 	odd.AuthTime = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 	want := []audit.Record{full, {Kind: audit.KindStart}, epoch, odd, {Kind: audit.KindDecision, Nonce: [16]byte{15: 7}}}
+	for _, request := range []string{
+		"01997e44-8f6c-7a31-b0c4-5d6e7f809100", "01997E44-8F6C-7A31-B0C4-5D6E7F809100", "00000000-0000-0000-0000-000000000000",
+		"01997e448f6c7a31b0c45d6e7f809100", "01997e44-8f6c-7a31-b0c4-5d6e7f80910g", "01997e44_8f6c-7a31-b0c4-5d6e7f809100", "r1",
+	} {
+		want = append(want, audit.Record{Kind: audit.KindOutcome, Request: request, Decision: uint64(len(want)), Duration: 7, Upstream: 9})
+	}
+	for _, decision := range []uint64{uint64(len(want)) + 1, uint64(len(want)) + 3, 1, math.MaxUint64} {
+		want = append(want, audit.Record{Kind: audit.KindPatient, Decision: decision, Upstream: math.MaxUint64})
+	}
 	load(t, s, want)
-	got, err := s.Records(t.Context(), "gw1", 1, 10)
+	got, err := s.Records(t.Context(), "gw1", 1, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,6 +96,7 @@ func TestCanonicalBytesComeBackFromColumns(t *testing.T) {
 		t.Fatalf("%d rows, want %d", len(got), len(want))
 	}
 	for i := range want {
+		want[i].Nonce = [16]byte{}
 		if a, b := string(want[i].MarshalCanonical()), string(got[i].MarshalCanonical()); a != b {
 			t.Errorf("record %d: %s", i, cmp.Diff(want[i], got[i]))
 		}
@@ -102,24 +124,24 @@ func a(person, patient, effect string, change func(*audit.Record)) audit.Record 
 	return r
 }
 
-func outcome(decision, status uint64, code audit.Outcome) audit.Record {
-	return audit.Record{Kind: audit.KindOutcome, Decision: decision, Status: status, Outcome: code, Duration: status * 10, Results: 3, UpstreamTo: "epr"}
+func outcome(patient string, decision, status uint64, code audit.Outcome) audit.Record {
+	return audit.Record{Kind: audit.KindOutcome, Patient: patient, Decision: decision, Status: status, Outcome: code, Duration: status * 10, Results: 3, UpstreamTo: "epr"}
 }
 
 const nasty = `P'; DROP TABLE matron.records; --\`
 
 func hospital() []audit.Record {
 	return []audit.Record{
-		a("N1", "P1", "allow", nil),         // 1
-		outcome(1, 200, audit.Success),      // 2
-		a("N2", "P1", "deny", nil),          // 3
-		outcome(3, 403, audit.MinorFailure), // 4
-		a("N1", "", "allow", nil),           // 5: a search
+		a("N1", "P1", "allow", nil),               // 1
+		outcome("P1", 1, 200, audit.Success),      // 2
+		a("N2", "P1", "deny", nil),                // 3
+		outcome("P1", 3, 403, audit.MinorFailure), // 4
+		a("N1", "", "allow", nil),                 // 5: a search
 		{Kind: audit.KindPatient, Site: "RBA", Decision: 5, Person: "N1", UserName: "Renamed", Roles: []string{"doctor"}, Org: "RBB", Patient: "P1", NHSNumber: "94P1", Effect: "allow", Area: "results"}, // 6
 		{Kind: audit.KindPatient, Site: "RBA", Decision: 5, Person: "N1", Patient: "P2", Effect: "allow"},                                                                                                 // 7
-		outcome(5, 500, audit.SeriousFailure), // 8
-		a("N3", nasty, "challenge", nil),      // 9: no outcome known
-		{Kind: audit.KindLimit, Person: "N1"}, // 10
+		outcome("", 5, 500, audit.SeriousFailure), // 8
+		a("N3", nasty, "challenge", nil),          // 9: no outcome known
+		{Kind: audit.KindLimit, Person: "N1"},     // 10
 		a("N1", "P1", "allow", func(r *audit.Record) { r.Site = "RBC"; r.Time = start().Add(400 * 24 * time.Hour) }), // 11
 	}
 }

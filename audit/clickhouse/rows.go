@@ -5,35 +5,8 @@ import (
 	"fmt"
 	"math/bits"
 
-	driver "github.com/ClickHouse/clickhouse-go/v2"
-
 	"github.com/matron-epr/matron/audit"
 )
-
-// insert sends records in one synchronous insert under a deduplication token.
-// Whether they were stored is unknown when it fails.
-func (s *Store) insert(ctx context.Context, token string, records []audit.Record) error {
-	ctx = driver.Context(ctx, driver.WithSettings(driver.Settings{
-		"insert_deduplication_token": token,
-		"insert_deduplicate":         1,
-		"async_insert":               0,
-	}))
-	list := columns()
-	batch, err := s.conn.PrepareBatch(ctx, "INSERT INTO "+s.table("records")+" ("+names(list)+")")
-	if err != nil {
-		return fmt.Errorf("prepare insert: %w", err)
-	}
-	for i, c := range list {
-		if err := c.put(batch.Column(i), records); err != nil {
-			_ = batch.Abort() // the first error counts
-			return fmt.Errorf("insert column %s: %w", c.name, err)
-		}
-	}
-	if err := batch.Send(); err != nil {
-		return fmt.Errorf("insert %d rows: %w", len(records), err)
-	}
-	return nil
-}
 
 // Records returns up to limit records of source from sequence number from on,
 // in order, rebuilt from the columns.
@@ -93,6 +66,9 @@ func xorUpTo(n uint64) uint64 {
 // tallies counts first..last in buckets of size numbers, the first bucket from
 // first on. Buckets without a row are absent.
 func (s *Store) tallies(ctx context.Context, source string, first, last, size uint64) (map[uint64]tally, error) {
+	if err := s.catchUp(ctx); err != nil {
+		return nil, err
+	}
 	rows, err := s.conn.Query(ctx, "SELECT toUInt64(intDiv(seq - ?, ?)) AS bucket, count(), sum(seq), groupBitXor(seq) FROM "+s.table("records")+
 		" WHERE source = ? AND seq BETWEEN ? AND ? GROUP BY bucket", first, size, source, first, last)
 	if err != nil {
@@ -114,9 +90,25 @@ func (s *Store) tallies(ctx context.Context, source string, first, last, size ui
 	return found, nil
 }
 
+// catchUp waits until the replica that answers has what any replica of its
+// shard has acknowledged. Rows that it merely has not fetched yet would look
+// lost, and would be inserted a second time.
+func (s *Store) catchUp(ctx context.Context) error {
+	if !s.cfg.Cluster.Replicated {
+		return nil
+	}
+	if err := s.conn.Exec(ctx, "SYSTEM SYNC REPLICA "+s.table(s.local())+" LIGHTWEIGHT"); err != nil {
+		return fmt.Errorf("wait for replica: %w", err)
+	}
+	return nil
+}
+
 // census says which numbers of first..last are missing and how many rows are
 // there more than once.
 func (s *Store) census(ctx context.Context, source string, first, last uint64) (missing []uint64, surplus uint64, err error) {
+	if err := s.catchUp(ctx); err != nil {
+		return nil, 0, err
+	}
 	rows, err := s.conn.Query(ctx, "SELECT seq, count() FROM "+s.table("records")+
 		" WHERE source = ? AND seq BETWEEN ? AND ? GROUP BY seq ORDER BY seq", source, first, last)
 	if err != nil {

@@ -258,7 +258,7 @@ func (s *Shipper) ship(ctx context.Context, records []audit.Record) error {
 func (s *Shipper) send(ctx context.Context, token string, records []audit.Record) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	if err := s.cfg.Store.insert(ctx, token, records); err != nil {
+	if err := s.cfg.Store.insert(ctx, s.cfg.Store.local(), token, records); err != nil {
 		return err
 	}
 	s.mu.Lock()

@@ -15,7 +15,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"regexp"
+	"sync"
 	"time"
 
 	driver "github.com/ClickHouse/clickhouse-go/v2"
@@ -47,6 +49,7 @@ type Config struct {
 	User     string
 	Password string
 	TLS      *tls.Config
+	Cluster  Cluster
 
 	// Dial replaces the network connection, e.g. through a tunnel.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
@@ -56,6 +59,15 @@ type Config struct {
 	MaxRows      uint64        // of one answer; default 1,000,000
 	Log          *slog.Logger
 	Now          func() time.Time // default time.Now
+}
+
+// Cluster says how tables are spread over servers. The zero value is one server.
+//
+// Every source belongs to one shard: Addr names the servers of that shard, and
+// no other. Records go into that shard's own table, questions to all shards.
+type Cluster struct {
+	Name       string // as in remote_servers
+	Replicated bool   // tables are Replicated*, made on all servers at once through Keeper
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -73,6 +85,12 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if err := checkIdentifier(c.Database); err != nil {
 		return c, err
+	}
+	if c.Cluster.Name == "" && c.Cluster.Replicated {
+		return c, fmt.Errorf("%w: a replicated table needs the name of its cluster", ErrConfig)
+	}
+	if c.Cluster.Name != "" && !regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,62}$`).MatchString(c.Cluster.Name) {
+		return c, fmt.Errorf("%w: cluster %q: want letters, digits, underscores and hyphens", ErrConfig, c.Cluster.Name)
 	}
 	if c.DialTimeout == 0 {
 		c.DialTimeout = 5 * time.Second
@@ -102,6 +120,9 @@ func checkIdentifier(name string) error {
 type Store struct {
 	cfg  Config
 	conn driver.Conn
+	http *http.Client // inserts when the protocol is http
+
+	encoders sync.Pool // of *encoder
 }
 
 // Open makes a store. It does not wait for the server: Ping does.
@@ -129,7 +150,7 @@ func Open(_ context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open ClickHouse: %w", err)
 	}
-	return &Store{cfg: cfg, conn: conn}, nil
+	return &Store{cfg: cfg, conn: conn, http: cfg.httpClient()}, nil
 }
 
 // Ping asks the server for a sign of life.
@@ -142,6 +163,7 @@ func (s *Store) Ping(ctx context.Context) error {
 
 // Close closes the connections.
 func (s *Store) Close() error {
+	s.http.CloseIdleConnections()
 	if err := s.conn.Close(); err != nil {
 		return fmt.Errorf("close ClickHouse: %w", err)
 	}
@@ -160,3 +182,11 @@ func (s *Store) bounded(ctx context.Context) (context.Context, context.CancelFun
 
 // table is the qualified name of a table.
 func (s *Store) table(name string) string { return s.cfg.Database + "." + name }
+
+// local is the table that this server or its shard keeps itself.
+func (s *Store) local() string {
+	if s.cfg.Cluster.Name == "" {
+		return "records"
+	}
+	return "records_local"
+}

@@ -63,7 +63,7 @@ func TestTooLargeIsRefusedWhole(t *testing.T) {
 	cfg := config(t)
 	mustCreate(t, cfg)
 	j := mustOpen(t, cfg)
-	huge := &audit.Record{Query: strings.Repeat("q", maxPayload)}
+	huge := &audit.Record{Query: strings.Repeat("q", audit.MaxBytes)}
 	_, err := j.Append(t.Context(), &audit.Record{}, huge)
 	if !errors.Is(err, ErrTooLarge) || !errors.Is(err, audit.ErrNotDurable) {
 		t.Errorf("append: %v", err)
@@ -77,7 +77,7 @@ func TestTooLargeIsRefusedWhole(t *testing.T) {
 	if got := mustAppend(t, j, &audit.Record{}).Seq; got != 1 {
 		t.Errorf("next record is %d", got)
 	}
-	large := &audit.Record{Query: strings.Repeat("q", maxPayload-200)}
+	large := &audit.Record{Query: strings.Repeat("q", audit.MaxBytes-200)}
 	if got := mustAppend(t, j, large, large).Seq; got != 2 {
 		t.Errorf("next record is %d", got)
 	}
@@ -175,7 +175,7 @@ func TestManyWritersAndAReader(t *testing.T) {
 	}
 	all.Wait()
 	mustClose(t, j)
-	report, err := Verify(cfg.Dir)
+	report, err := Verify(VerifyOptions{Dirs: []string{cfg.Dir}})
 	if err := errors.Join(err, report.Err()); err != nil || len(report.Unsettled) > 0 {
 		t.Errorf("verify: %v, %d unsettled", err, len(report.Unsettled))
 	}
@@ -290,13 +290,13 @@ func TestBacklogIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j, _, release := slow(t)
 		defer release()
-		mib := &audit.Record{Query: strings.Repeat("q", maxPayload-1000)}
+		mib := &audit.Record{Query: strings.Repeat("q", audit.MaxBytes-1000)}
 		var err error
 		n := 0
 		for ; err == nil && n < 200; n++ {
 			err = j.Add(mib)
 		}
-		if !errors.Is(err, audit.ErrNotDurable) || n > 2*maxPending/maxPayload {
+		if !errors.Is(err, audit.ErrNotDurable) || n > 2*maxPending/audit.MaxBytes {
 			t.Errorf("add %d: %v", n, err)
 		}
 		if err := j.Healthy(); err == nil {
@@ -405,11 +405,28 @@ func TestStats(t *testing.T) {
 		t.Errorf("%d segments of %d bytes, on disk %d of %d", got.Segments, got.Bytes, len(segments), size)
 	}
 	got.Segments, got.Bytes = 0, 0
-	want := Stats{Committed: 33, Appended: 2, Added: 1, Syncs: 2, OldestSegment: 1}
+	want := Stats{Committed: 33, Appended: 2, Added: 1, Syncs: 2, OldestSegment: 1, Place: cfg.Dir}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if j.Source() != "gw1" {
 		t.Error(j.Source())
 	}
+}
+
+// TestManyRecordsOneSync appends a search of 500 patients.
+func TestManyRecordsOneSync(t *testing.T) {
+	cfg := config(t)
+	mustCreate(t, cfg)
+	j := mustOpen(t, cfg)
+	records := make([]*audit.Record, 500)
+	for i := range records {
+		records[i] = sample("9000001")
+	}
+	before := j.Stats().Syncs
+	mustAppend(t, j, records...)
+	if n := j.Stats().Syncs - before; n != 1 {
+		t.Errorf("500 records cost %d syncs", n)
+	}
+	mustClose(t, j)
 }

@@ -41,9 +41,10 @@ type disk struct {
 // stable storage, and the kernel forgets what was dirty. Otherwise all of it, or
 // half of a write, gets there, and is reported failed.
 type fault struct {
-	op   int
-	lost bool
-	half bool
+	op     int
+	lost   bool
+	half   bool
+	onward bool // so do all calls after it
 }
 
 // platter is one file's stable storage.
@@ -63,7 +64,7 @@ func newDisk(t testing.TB, dir string) *disk {
 }
 
 // wrap is Config.wrap. Opening a file anew clears broken: the descriptor is new.
-func (d *disk) wrap(_ string, f file) file {
+func (d *disk) wrap(name string, f file) file {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	under := f.(diskFile)
@@ -74,10 +75,14 @@ func (d *disk) wrap(_ string, f file) file {
 	if info.IsDir() {
 		return &directory{diskFile: under, disk: d}
 	}
-	for _, p := range d.files {
+	for i, p := range d.files {
 		if os.SameFile(p.info, info) {
+			if info.Size() == 0 && len(p.stable)+len(p.dirty) > 0 { // another file in the place of one that was removed
+				d.files = slices.Delete(d.files, i, i+1)
+				break
+			}
 			p.broken = false
-			return &modelled{diskFile: under, disk: d, platter: p}
+			return &modelled{diskFile: under, disk: d, platter: p, mutable: name == elsewhereName}
 		}
 	}
 	p := &platter{info: info}
@@ -88,7 +93,7 @@ func (d *disk) wrap(_ string, f file) file {
 // fails counts a call and says whether it is the one that fails, and how.
 func (d *disk) fails() (fault, bool) {
 	d.ops++
-	return d.inject, d.ops == d.inject.op
+	return d.inject, d.ops == d.inject.op || d.inject.onward && d.ops > d.inject.op
 }
 
 var errInjected = errors.New("injected: input/output error")
@@ -130,6 +135,7 @@ type modelled struct {
 	diskFile
 	disk    *disk
 	platter *platter
+	mutable bool // synced bytes may change
 }
 
 // touch is called first by everything that changes the file. It returns locked.
@@ -153,7 +159,7 @@ func (f *modelled) WriteAt(b []byte, off int64) (int, error) {
 		b = b[:len(b)/2]
 	}
 	p := f.platter
-	if end := min(off+int64(len(b)), int64(len(p.stable))); off < end {
+	if end := min(off+int64(len(b)), int64(len(p.stable))); off < end && !f.mutable {
 		if was := p.stable[off:end]; !allZero(was) && !bytes.Equal(was, b[:end-off]) {
 			f.disk.t.Errorf("write at %d changes %d bytes that were synced", off, end-off)
 		}

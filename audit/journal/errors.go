@@ -7,13 +7,14 @@ import (
 
 // What callers branch on.
 var (
-	ErrExists   = errors.New("journal already exists")
-	ErrMissing  = errors.New("no journal here")
-	ErrLocked   = errors.New("journal is in use by another process")
-	ErrSource   = errors.New("journal belongs to another source")
-	ErrCorrupt  = errors.New("journal is damaged")
-	ErrClosed   = errors.New("journal is closed")
-	ErrTooLarge = errors.New("record is too large")
+	ErrExists    = errors.New("journal already exists")
+	ErrMissing   = errors.New("no journal here")
+	ErrLocked    = errors.New("journal is in use by another process")
+	ErrSource    = errors.New("journal belongs to another source")
+	ErrCorrupt   = errors.New("journal is damaged")
+	ErrClosed    = errors.New("journal is closed")
+	ErrElsewhere = errors.New("records are in a place that is not there")
+	ErrTooLarge  = errors.New("record is too large")
 )
 
 // Damage is one place where a file does not hold what was written. It is

@@ -85,7 +85,7 @@ func survives(t testing.TB, cfg Config, acked []audit.Record) {
 		t.Fatalf("next record is %d, want %d", got, len(all)+1)
 	}
 	mustClose(t, j)
-	report, err := Verify(cfg.Dir)
+	report, err := Verify(VerifyOptions{Dirs: []string{cfg.Dir}})
 	if err := errors.Join(err, report.Err()); err != nil {
 		t.Fatalf("verify: %v", err)
 	}
@@ -194,7 +194,7 @@ func TestPowerCutTearsTheLastCommit(t *testing.T) {
 		}
 		_ = j.Close()
 		dirty := d.cutPower(luck)
-		report, err := Verify(dirty)
+		report, err := Verify(VerifyOptions{Dirs: []string{dirty}})
 		if err := errors.Join(err, report.Err()); err != nil {
 			t.Fatalf("verify before open: %v", err)
 		}

@@ -5,19 +5,20 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"regexp"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/audit/merkle"
 )
 
 const (
-	lockName = "lock"
-
 	defaultSegmentBytes  = 128 << 20
 	maxSegmentBytes      = 2 << 30
 	defaultAppendTimeout = 250 * time.Millisecond
@@ -30,14 +31,39 @@ const (
 
 // Config says where the journal is and whose it is.
 type Config struct {
-	Dir    string           // the folder that holds the segments
+	Dir    string           // the primary: the folder that holds the segments
 	Source string           // gateway id: 1 to 64 letters, digits, dots, hyphens, underscores
 	Site   string           // ODS code for records that name none
 	Now    func() time.Time // the clock
 	Log    *slog.Logger     // nil: no log
 
 	SegmentBytes  int64         // size of a segment; 0 means 128 MiB
-	AppendTimeout time.Duration // after which Append gives up; 0 means 250 ms
+	AppendTimeout time.Duration // after which a place is given up; 0 means 250 ms
+
+	// Second are places to go on in while the primary cannot be written to, the
+	// best one first. The journal closes them.
+	Second []Place
+	// SameDevice allows a second folder on the primary's device, where one fault
+	// takes both: for trials.
+	SameDevice bool
+	// Emergency is the size of a file whose room is used when the disk is full;
+	// 0 keeps none.
+	Emergency int64
+	// ProbeEvery is the shortest pause between probes of a place that failed; 0
+	// leaves it alone until the journal is opened again.
+	ProbeEvery time.Duration
+	// Archive is a folder for segments that Archive has compressed; "" keeps
+	// them in Dir.
+	Archive string
+	// KeepPlain is how many segments behind the newest one Archive leaves as they
+	// are; 0 means 2.
+	KeepPlain int
+
+	// Signer signs the checkpoints; nil: none are made.
+	Signer note.Signer
+	// Verifier checks the last checkpoint at Open; required with Signer.
+	Verifier        note.Verifier
+	CheckpointEvery time.Duration // 0 means 1 s
 
 	wrap func(name string, f file) file // tests inject faults here
 }
@@ -54,6 +80,12 @@ func (c Config) checked() (Config, error) {
 		return c, fmt.Errorf("journal: segment size %d is not between 0 and %d", c.SegmentBytes, int64(maxSegmentBytes))
 	case c.AppendTimeout < 0:
 		return c, fmt.Errorf("journal: append timeout %v is negative", c.AppendTimeout)
+	case (c.Signer == nil) != (c.Verifier == nil):
+		return c, errors.New("journal: a signer needs a verifier, and the other way round")
+	case c.Emergency < 0 || c.Emergency > maxSegmentBytes:
+		return c, fmt.Errorf("journal: emergency segment of %d bytes is not between 0 and %d", c.Emergency, int64(maxSegmentBytes))
+	case c.ProbeEvery < 0:
+		return c, fmt.Errorf("journal: pause between probes %v is negative", c.ProbeEvery)
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -61,8 +93,14 @@ func (c Config) checked() (Config, error) {
 	if c.SegmentBytes == 0 {
 		c.SegmentBytes = defaultSegmentBytes
 	}
+	if c.KeepPlain <= 0 {
+		c.KeepPlain = defaultKeepPlain
+	}
 	if c.AppendTimeout == 0 {
 		c.AppendTimeout = defaultAppendTimeout
+	}
+	if c.CheckpointEvery <= 0 {
+		c.CheckpointEvery = time.Second
 	}
 	return c, nil
 }
@@ -92,14 +130,15 @@ func create(d folder, cfg Config) error {
 		return err
 	}
 	defer lock.Close() //nolint:errcheck // nothing was written to it
-	firsts, err := d.segments()
+	found, err := d.holdsSegments()
 	if err != nil {
 		return err
 	}
-	if len(firsts) > 0 {
+	if found {
 		return ErrExists
 	}
-	f, err := d.create(header{source: cfg.Source, first: 1}, segmentHead)
+	first := header{source: cfg.Source, id: segmentID{first: 1}}
+	f, err := d.create(first.id.name(), first.encode(), segmentHead)
 	if err != nil {
 		return err
 	}
@@ -108,16 +147,34 @@ func create(d folder, cfg Config) error {
 
 // Journal is an open journal. It implements audit.Log.
 type Journal struct {
-	cfg  Config
-	dir  folder
-	lock *os.File
-	w    *writer // owned by the goroutine of run, from Open until exited
+	cfg   Config
+	dir   folder // the primary
+	lock  *os.File
+	sites []*site // the primary first, then the others in order of preference
+	packs *Dir    // the archive folder; nil when that is the primary
+	shelf shelf
 
-	kick   chan struct{} // tells run that somebody waits; one is enough
-	exited chan struct{} // closed when run has ended
-	lazy   *time.Timer   // kicks for records that nobody waits for
+	kick    chan struct{} // tells run that somebody waits; one is enough
+	exited  chan struct{} // closed when run has ended
+	closing chan struct{} // closed when Close begins
+	mended  chan struct{} // tells a run without a place that there is one
+	lazy    *time.Timer   // kicks for records that nobody waits for
+	late    *time.Timer   // calls overdue
+	helpers sync.WaitGroup
+
+	archiving sync.Mutex // held by Archive
+
+	marking sync.Mutex // held while the file elsewhere is written; guards marked
+	marked  []string   // what it says
+
+	homeward atomic.Bool // the next segment belongs in a better place, so begin it now
 
 	mu      sync.Mutex
+	w       *writer       // of the run that answers for the batch in hand
+	holds   segmentID     // the segment of the last durable record; zero for none
+	hand    *batch        // what run is writing; nil between commits
+	missed  int           // calls of overdue that came too late
+	stalled bool          // run waits for a place
 	pending *batch        // what the next group commit writes
 	spare   []byte        // a buffer that is not in use
 	nonces  []byte        // random bytes not used yet
@@ -125,12 +182,13 @@ type Journal struct {
 	durable position      // what is on stable storage
 	moved   chan struct{} // closed and replaced when durable moves, or the journal ends
 	closed  bool          // takes no more records
-	failed  error         // why the journal is sealed; nil while it works
+	failed  error         // why no record is taken; nil while it works
 	ended   error         // how writing ended; set before exited is closed
 	began   time.Time     // when the group commit in hand began; zero when there is none
 	stats   Stats         // counters only; the rest is filled in by Stats
 
-	reads reader
+	tree  *merkle.Tree // hashes of every durable record; nil when none are signed
+	signs signing
 
 	once     sync.Once // for Close
 	closeErr error     // what Close returns, guarded by once
@@ -138,98 +196,20 @@ type Journal struct {
 
 // position is how far the journal is on stable storage.
 type position struct {
-	seq     uint64 // last record; 0 for none
-	segment uint64 // first record of the segment that holds it
-	end     int64  // behind its frame
+	seq     uint64    // last record; 0 for none
+	segment segmentID // the segment that is written to
+	end     int64     // behind its last frame
 }
 
-// batch is one group commit. Its fields are guarded by Journal.mu until run
-// takes it; err is set before done is closed.
+// batch is one group commit. Its fields are guarded by Journal.mu; err is set
+// before done is closed.
 type batch struct {
-	buf   []byte
-	first uint64
-	count uint64
-	done  chan struct{}
-	err   error
-}
-
-// Open opens an existing journal and continues it. It fails with ErrMissing
-// where there is none, ErrLocked while another process has it, ErrSource when it
-// is another gateway's, and ErrCorrupt when records that were acknowledged
-// cannot be read. A write that a crash interrupted is cut back.
-func Open(cfg Config) (*Journal, error) {
-	cfg, err := cfg.checked()
-	if err != nil {
-		return nil, err
-	}
-	d, err := openFolder(cfg.Dir, cfg.wrap)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("open journal in %s: %w", cfg.Dir, ErrMissing)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open journal: %w", err)
-	}
-	j, err := open(d, cfg)
-	if err != nil {
-		return nil, fmt.Errorf("open journal in %s: %w", cfg.Dir, errors.Join(err, d.root.Close()))
-	}
-	return j, nil
-}
-
-func open(d folder, cfg Config) (*Journal, error) {
-	firsts, err := d.segments()
-	if err != nil {
-		return nil, err
-	}
-	if len(firsts) == 0 {
-		return nil, ErrMissing
-	}
-	lock, err := d.lock(lockName)
-	if err != nil {
-		return nil, err
-	}
-	j, err := resume(d, cfg)
-	if err != nil {
-		return nil, errors.Join(err, lock.Close())
-	}
-	j.lock = lock
-	go j.run()
-	return j, nil
-}
-
-// resume builds the journal from what is on disk. The lock is held.
-func resume(d folder, cfg Config) (*Journal, error) {
-	firsts, err := d.segments()
-	if err != nil {
-		return nil, err
-	}
-	size, err := d.chain(firsts, cfg.Source)
-	if err != nil {
-		return nil, err
-	}
-	if err := d.sync(); err != nil { // the last segment may have been named just before a crash
-		return nil, err
-	}
-	w := &writer{folder: d, source: cfg.Source, limit: cfg.SegmentBytes}
-	next, cut, err := w.resume(firsts[len(firsts)-1])
-	if err != nil {
-		return nil, err
-	}
-	if cut > 0 {
-		cfg.Log.LogAttrs(context.Background(), slog.LevelWarn, "journal: cut back an unfinished write",
-			slog.String("segment", segmentName(w.first)), slog.Int64("offset", w.off), slog.Int64("bytes", cut))
-	}
-	j := &Journal{
-		cfg: cfg, dir: d, w: w,
-		kick: make(chan struct{}, 1), exited: make(chan struct{}), moved: make(chan struct{}),
-		pending: newBatch(nil),
-		next:    next,
-		durable: position{seq: next - 1, segment: w.first, end: w.off},
-		stats:   Stats{Cut: cut, Bytes: size + w.off, Segments: len(firsts), OldestSegment: firsts[0]},
-		reads:   reader{segments: firsts, marks: map[uint64][]mark{}},
-	}
-	j.lazy = time.AfterFunc(time.Hour, j.wake)
-	return j, nil
+	buf    []byte
+	leaves []merkle.Hash // of its records
+	first  uint64
+	count  uint64
+	done   chan struct{}
+	err    error
 }
 
 func newBatch(buf []byte) *batch {
@@ -255,7 +235,8 @@ func (j *Journal) Append(ctx context.Context, records ...*audit.Record) (audit.R
 // await returns nil only when the batch is on stable storage.
 // On doubt: not durable (GW-12).
 func (j *Journal) await(ctx context.Context, b *batch) error {
-	timeout := time.NewTimer(j.cfg.AppendTimeout)
+	limit := j.cfg.AppendTimeout * time.Duration(len(j.sites)) // each place may take its time
+	timeout := time.NewTimer(limit)
 	defer timeout.Stop()
 	select {
 	case <-b.done:
@@ -263,7 +244,7 @@ func (j *Journal) await(ctx context.Context, b *batch) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-timeout.C:
-		return fmt.Errorf("not on disk after %v", j.cfg.AppendTimeout)
+		return fmt.Errorf("not on disk after %v", limit)
 	}
 }
 
@@ -285,14 +266,14 @@ func (j *Journal) put(records []*audit.Record, waits bool) (*batch, audit.Receip
 		j.stats.Refused++
 		return nil, audit.Receipt{}, err
 	}
-	mark, next := len(b.buf), j.next
+	mark, hashed, next := len(b.buf), len(b.leaves), j.next
 	decision := uint64(0) // that further patients of the same call belong to
 	for _, r := range records {
 		if r.Kind == audit.KindPatient && r.Decision == 0 {
 			r.Decision = decision
 		}
 		if err := j.encode(b, r); err != nil {
-			b.buf, j.next = b.buf[:mark], next
+			b.buf, b.leaves, j.next = b.buf[:mark], b.leaves[:hashed], next
 			j.stats.Refused++
 			return nil, audit.Receipt{}, err
 		}
@@ -302,7 +283,7 @@ func (j *Journal) put(records []*audit.Record, waits bool) (*batch, audit.Receip
 	}
 	receipt := audit.Receipt{Source: j.cfg.Source, Seq: next}
 	if waits {
-		receipt.Leaf = audit.Leaf(payload(b.buf[mark:]))
+		receipt.Leaf = b.leaves[hashed]
 		j.stats.Appended += uint64(len(records))
 	} else {
 		j.stats.Added += uint64(len(records))
@@ -342,10 +323,11 @@ func (j *Journal) encode(b *batch, r *audit.Record) error {
 	r.Time = r.Time.UTC().Truncate(time.Microsecond)
 	at := len(b.buf)
 	b.buf = r.AppendCanonical(openFrame(b.buf))
-	if n := len(b.buf) - at - frameHead; n > maxPayload {
+	if n := len(b.buf) - at - frameHead; n > audit.MaxBytes {
 		return fmt.Errorf("%w: %w: %d bytes", audit.ErrNotDurable, ErrTooLarge, n)
 	}
 	closeFrame(b.buf, at)
+	b.leaves = append(b.leaves, audit.Leaf(b.buf[at+frameHead:]))
 	j.next++
 	return nil
 }
@@ -370,17 +352,31 @@ func (j *Journal) wake() {
 }
 
 // Close writes what was added, seals the segment and gives up the lock. Records
-// that come later are refused. It waits for the disk however long that takes.
+// that come later are refused. It waits for the disk however long that takes,
+// but not for a call that was given up: only the disk can end that one.
 func (j *Journal) Close() error {
-	j.mu.Lock()
-	j.closed = true
-	j.mu.Unlock()
-	j.wake()
-	<-j.exited
 	j.once.Do(func() {
+		j.mu.Lock()
+		j.closed = true
+		j.mu.Unlock()
+		close(j.closing)
+		j.wake()
+		<-j.exited
 		j.lazy.Stop()
-		if err := errors.Join(j.ended, j.lock.Close(), j.dir.root.Close()); err != nil {
-			j.closeErr = fmt.Errorf("close journal: %w", err)
+		j.late.Stop()
+		helped := make(chan struct{})
+		go func() { j.helpers.Wait(); close(helped) }()
+		select {
+		case <-helped:
+			j.mu.Lock()
+			err := j.ended
+			j.mu.Unlock()
+			j.closeErr = errors.Join(err, j.release())
+		case <-time.After(40 * j.cfg.AppendTimeout):
+			j.closeErr = errors.Join(j.ended, errors.New("a disk does not answer: its files stay open until this process ends"))
+		}
+		if j.closeErr != nil {
+			j.closeErr = fmt.Errorf("close journal: %w", j.closeErr)
 		}
 	})
 	return j.closeErr

@@ -62,7 +62,7 @@ func TestKill9LosesNothing(t *testing.T) {
 		if len(acked) < before+40 {
 			t.Fatalf("round %d: only %d records were acknowledged", round, len(acked)-before)
 		}
-		report, err := Verify(cfg.Dir)
+		report, err := Verify(VerifyOptions{Dirs: []string{cfg.Dir}})
 		if err := errors.Join(err, report.Err()); err != nil {
 			t.Fatalf("round %d: verify: %v", round, err)
 		}

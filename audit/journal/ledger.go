@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -40,6 +41,26 @@ func OpenLedger(path string) (*Ledger, [][]byte, error) {
 		return nil, nil, fmt.Errorf("open ledger %s: %w", path, errors.Join(err, d.root.Close()))
 	}
 	return l, entries, nil
+}
+
+// ReadLedger returns the entries of the ledger at path without locking or
+// changing it, so that it works beside whoever writes it. What an unfinished
+// write left at the end is not an entry.
+func ReadLedger(path string) ([][]byte, error) {
+	d, err := openFolder(filepath.Dir(path), nil)
+	if err != nil {
+		return nil, fmt.Errorf("read ledger: %w", err)
+	}
+	name := filepath.Base(path)
+	f, size, err := d.view(name)
+	if err != nil {
+		return nil, fmt.Errorf("read ledger: %w", errors.Join(err, d.root.Close()))
+	}
+	entries, _, err := entriesOf(f, name, size)
+	if err = errors.Join(err, f.Close(), d.root.Close()); err != nil {
+		return nil, fmt.Errorf("read ledger %s: %w", path, err)
+	}
+	return entries, nil
 }
 
 func openLedger(d folder, name string) (*Ledger, [][]byte, error) {
@@ -90,20 +111,25 @@ func createLedger(d folder, name string) (file, error) {
 }
 
 func (l *Ledger) load(name string, size int64) ([][]byte, error) {
-	magic := make([]byte, len(ledgerMagic))
-	if _, err := l.f.ReadAt(magic, 0); err != nil || string(magic) != ledgerMagic {
-		return nil, errors.Join(err, &Damage{File: name, What: "not a ledger"})
-	}
-	var entries [][]byte
-	t, err := scan(l.f, name, int64(len(ledgerMagic)), size, func(fr frame) error {
-		entries = append(entries, bytes.Clone(fr.payload))
-		return nil
-	})
+	entries, t, err := entriesOf(l.f, name, size)
 	if err != nil {
 		return nil, err
 	}
 	l.off = t.end
 	return entries, settle(l.f, t, t.end)
+}
+
+func entriesOf(f io.ReaderAt, name string, size int64) ([][]byte, tail, error) {
+	magic := make([]byte, len(ledgerMagic))
+	if _, err := f.ReadAt(magic, 0); err != nil || string(magic) != ledgerMagic {
+		return nil, tail{}, errors.Join(err, &Damage{File: name, What: "not a ledger"})
+	}
+	var entries [][]byte
+	t, err := scan(f, name, int64(len(ledgerMagic)), size, func(fr frame) error {
+		entries = append(entries, bytes.Clone(fr.payload))
+		return nil
+	})
+	return entries, t, err
 }
 
 // Append adds an entry and returns when it is on stable storage. After an error

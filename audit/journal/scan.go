@@ -103,6 +103,9 @@ func nextFrame(f io.ReaderAt, off, last, size int64) (frame, error) {
 // zero, or from.
 func lastByte(f io.ReaderAt, from, size int64) (int64, error) {
 	b := make([]byte, 1<<18)
+	if p, ok := f.(*packed); ok {
+		return p.lastByte(b, from, size)
+	}
 	for end := size; end > from; {
 		at := max(from, end-int64(len(b)))
 		part := b[:end-at]

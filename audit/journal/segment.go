@@ -2,13 +2,12 @@ package journal
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
-	"os"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -19,27 +18,89 @@ const (
 	segmentMagic  = "MATRONJ\x01"
 	segmentHead   = 128
 	segmentSuffix = ".seg"
-	newSegment    = "new.tmp" // a segment that has no name yet
+	packedSuffix  = ".seg.zst"
+	newSuffix     = ".tmp" // of a file that is not complete and has no name yet
 	maxSource     = 64
+
+	// Behind the longest source the header has room for what a second attempt
+	// needs; all of it is zero in a segment that follows one that was sealed.
+	attemptAt = 25 + maxSource
 )
+
+// segmentID names a segment. A second attempt at the same first record, because
+// the first one never held anything that was acknowledged, is another segment.
+type segmentID struct {
+	first   uint64 // sequence number of the first record; 0 for no segment
+	attempt uint16
+}
+
+func (s segmentID) compare(o segmentID) int {
+	if c := cmp.Compare(s.first, o.first); c != 0 {
+		return c
+	}
+	return cmp.Compare(s.attempt, o.attempt)
+}
+
+// name is the file's name without its ending.
+func (s segmentID) stem() string {
+	if s.attempt == 0 {
+		return fmt.Sprintf("%020d", s.first)
+	}
+	return fmt.Sprintf("%020d-%d", s.first, s.attempt)
+}
+
+func (s segmentID) name() string { return s.stem() + segmentSuffix }
+
+func segmentName(first uint64) string { return segmentID{first: first}.name() }
+
+// parseName reads the name of a file. isSegment is false for other files, and
+// the error says that a name which claims to be a segment's is none.
+func parseName(name string) (id segmentID, packed, isSegment bool, err error) {
+	stem, ok := strings.CutSuffix(name, segmentSuffix)
+	if !ok {
+		if stem, packed = strings.CutSuffix(name, packedSuffix); !packed {
+			return segmentID{}, false, false, nil
+		}
+	}
+	digits, again, isAgain := strings.Cut(stem, "-")
+	id.first, err = strconv.ParseUint(digits, 10, 64)
+	if err == nil && isAgain {
+		var n uint64
+		n, err = strconv.ParseUint(again, 10, 16)
+		id.attempt = uint16(n)
+	}
+	if err != nil || id.stem() != stem {
+		return segmentID{}, packed, true, &Damage{File: name, What: "not a segment name"}
+	}
+	return id, packed, true, nil
+}
 
 type header struct {
 	source string
-	first  uint64 // sequence number of the first record
-	prev   uint64 // the same of the segment before; 0 for the first
+	id     segmentID
+	prev   segmentID // the one that holds the record before; zero for the first
+	// broken says that prev was abandoned: it holds every record before
+	// id.first, and what follows these is superseded by this segment.
+	broken bool
 }
 
-func segmentName(first uint64) string { return fmt.Sprintf("%020d%s", first, segmentSuffix) }
-
-// encode lays the header out: magic, first, prev, length and bytes of source,
-// zeros, CRC-32C of all before.
+// encode lays the header out: magic, first, first of the segment before, length
+// and bytes of source, attempts and flags, zeros, CRC-32C of all before.
 func (h header) encode() []byte {
 	b := make([]byte, 0, segmentHead)
 	b = append(b, segmentMagic...)
-	b = binary.BigEndian.AppendUint64(b, h.first)
-	b = binary.BigEndian.AppendUint64(b, h.prev)
+	b = binary.BigEndian.AppendUint64(b, h.id.first)
+	b = binary.BigEndian.AppendUint64(b, h.prev.first)
 	b = append(b, byte(len(h.source))) //nolint:gosec // at most maxSource
 	b = append(b, h.source...)
+	b = append(b, make([]byte, attemptAt-len(b))...)
+	b = binary.BigEndian.AppendUint16(b, h.id.attempt)
+	b = binary.BigEndian.AppendUint16(b, h.prev.attempt)
+	flags := byte(0)
+	if h.broken {
+		flags = 1
+	}
+	b = append(b, flags)
 	b = append(b, make([]byte, segmentHead-4-len(b))...)
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
 }
@@ -51,98 +112,13 @@ func readHeader(f io.ReaderAt, name string) (header, error) {
 	}
 	n := min(int(b[24]), maxSource)
 	h := header{
-		first:  binary.BigEndian.Uint64(b[8:]),
-		prev:   binary.BigEndian.Uint64(b[16:]),
+		id:     segmentID{binary.BigEndian.Uint64(b[8:]), binary.BigEndian.Uint16(b[attemptAt:])},
+		prev:   segmentID{binary.BigEndian.Uint64(b[16:]), binary.BigEndian.Uint16(b[attemptAt+2:])},
 		source: string(b[25 : 25+n]),
+		broken: b[attemptAt+4] == 1,
 	}
 	if !bytes.Equal(b, h.encode()) {
 		return header{}, &Damage{File: name, Offset: 0, What: "not a segment header"}
 	}
 	return h, nil
-}
-
-// segments lists the first sequence numbers of the segments, ascending.
-func (d folder) segments() ([]uint64, error) {
-	f, err := d.root.Open(".")
-	if err != nil {
-		return nil, err
-	}
-	names, err := f.Readdirnames(-1)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, err
-	}
-	var firsts []uint64
-	for _, name := range names {
-		digits, ok := strings.CutSuffix(name, segmentSuffix)
-		if !ok {
-			continue
-		}
-		first, err := strconv.ParseUint(digits, 10, 64)
-		if err != nil || segmentName(first) != name {
-			return nil, &Damage{File: name, What: "not a segment name"}
-		}
-		firsts = append(firsts, first)
-	}
-	slices.Sort(firsts)
-	return firsts, nil
-}
-
-// chain checks that every segment is the one its name says, belongs to source
-// and follows the one before. The oldest may follow one that was archived. It
-// returns the size of all but the last.
-func (d folder) chain(firsts []uint64, source string) (size int64, err error) {
-	for i, first := range firsts {
-		f, n, err := d.view(segmentName(first))
-		if err != nil {
-			return 0, err
-		}
-		h, err := readHeader(f, segmentName(first))
-		if err = errors.Join(err, f.Close()); err != nil {
-			return 0, err
-		}
-		if h.source != source {
-			return 0, fmt.Errorf("%w: %s is of %q, not of %q", ErrSource, segmentName(first), h.source, source)
-		}
-		if h.first != first || i > 0 && h.prev != firsts[i-1] {
-			return 0, &Damage{File: segmentName(first), Offset: 8, What: "segment out of place, or the one before is missing"}
-		}
-		if i < len(firsts)-1 {
-			size += n
-		}
-	}
-	return size, nil
-}
-
-// create makes a segment of at least size bytes with room on disk. When it
-// returns, the segment is durable under its name.
-func (d folder) create(h header, size int64) (file, error) {
-	if err := d.discard(newSegment); err != nil {
-		return nil, err
-	}
-	f, err := d.prepare(h, size)
-	if err != nil {
-		return nil, fmt.Errorf("create %s: %w", segmentName(h.first), err)
-	}
-	if err := d.publish(newSegment, segmentName(h.first)); err != nil {
-		return nil, errors.Join(fmt.Errorf("create %s: %w", segmentName(h.first), err), f.Close())
-	}
-	return f, nil
-}
-
-func (d folder) prepare(h header, size int64) (file, error) {
-	f, _, err := d.open(newSegment, os.O_CREATE|os.O_EXCL)
-	if err != nil {
-		return nil, err
-	}
-	err = f.Reserve(size)
-	if err == nil {
-		_, err = f.WriteAt(h.encode(), 0)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
 }

@@ -23,8 +23,25 @@ type Stats struct {
 	Bytes         int64 // of all segments on disk
 	Cut           int64 // bytes of an unfinished write that Open cut back
 
+	Signed   uint64    // records that the last checkpoint covers
+	SignedAt time.Time // when it was signed; zero for never
+	Unsigned error     // why the last attempt failed; nil after a success
+
+	Place     string // where records are written now
+	Second    bool   // that is not the primary
+	Emergency bool   // that is the emergency segment: the disk is full
+	Reserve   bool   // the emergency segment is there and not used
+	FailOvers uint64 // how often writing went on in another place after an error
+	Unwell    []Unwell
+
 	Sealed bool  // closed, or failed
 	Failed error // why nothing can be written; nil while it can
+}
+
+// Unwell is a place that is not written to until it has proven itself again.
+type Unwell struct {
+	Place string
+	Cause error
 }
 
 // Stats returns a snapshot.
@@ -35,7 +52,15 @@ func (j *Journal) Stats() Stats {
 	s.Committed = j.durable.seq
 	s.Pending = j.next - 1 - j.durable.seq
 	s.Failed = j.failed
+	s.Signed, s.SignedAt, s.Unsigned = j.signs.last.Size, j.signs.at, j.signs.err
 	s.Sealed = j.closed || j.failed != nil
+	s.Place, s.Second, s.Emergency = j.w.site.Name(), j.w.site != j.sites[0], j.w.spare
+	s.Reserve = j.sites[0].reserve.ready()
+	for _, p := range j.sites {
+		if p.bad != nil {
+			s.Unwell = append(s.Unwell, Unwell{Place: p.Name(), Cause: p.bad})
+		}
+	}
 	return s
 }
 
@@ -50,7 +75,7 @@ func (j *Journal) Healthy() error {
 	if j.began.IsZero() {
 		return nil
 	}
-	if d := j.cfg.Now().Sub(j.began); d > j.cfg.AppendTimeout {
+	if d := j.cfg.Now().Sub(j.began); d > j.cfg.AppendTimeout*time.Duration(len(j.sites)) {
 		return fmt.Errorf("%w: the disk has not answered for %v", audit.ErrNotDurable, d.Round(time.Millisecond))
 	}
 	return nil

@@ -156,7 +156,7 @@ func TestDamageBeforeTheLastCommitIsRefused(t *testing.T) {
 		if err != nil || !slices.Equal(now, c) {
 			t.Fatalf("byte %d: Open changed the damaged file (%v)", at, err)
 		}
-		report, err := Verify(cfg.Dir)
+		report, err := Verify(VerifyOptions{Dirs: []string{cfg.Dir}})
 		if err != nil || !errors.Is(report.Err(), ErrCorrupt) {
 			t.Fatalf("byte %d: verify says %v, %v", at, report.Err(), err)
 		}
@@ -178,7 +178,7 @@ func TestRecordOutOfPlaceIsRefused(t *testing.T) {
 	if _, err := Open(cfg); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("open: %v", err)
 	}
-	report, err := Verify(cfg.Dir)
+	report, err := Verify(VerifyOptions{Dirs: []string{cfg.Dir}})
 	if err != nil || !slices.Equal(report.Gaps, []Gap{{2, 2}}) || len(report.Damage) != 0 {
 		t.Errorf("verify: %+v, %v", report, err)
 	}

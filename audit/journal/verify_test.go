@@ -26,7 +26,7 @@ func TestVerifyCounts(t *testing.T) {
 		Unsettled: []uint64{4},
 	}
 	for _, when := range []string{"live", "closed"} {
-		got, err := Verify(cfg.Dir)
+		got, err := Verify(VerifyOptions{Dirs: []string{cfg.Dir}})
 		if err := errors.Join(err, got.Err()); err != nil {
 			t.Errorf("%s: %v", when, err)
 		}
@@ -40,12 +40,12 @@ func TestVerifyCounts(t *testing.T) {
 func TestVerifyFindsAMissingSegment(t *testing.T) {
 	cfg := small(t)
 	fill(t, cfg, 40)
-	all, err := Verify(cfg.Dir)
+	all, err := Verify(VerifyOptions{Dirs: []string{cfg.Dir}})
 	if err != nil || all.Segments < 4 {
 		t.Fatalf("%+v, %v", all, err)
 	}
 	remove(t, cfg, 1)
-	got, err := Verify(cfg.Dir)
+	got, err := Verify(VerifyOptions{Dirs: []string{cfg.Dir}})
 	if err != nil || len(got.Gaps) != 1 || !errors.Is(got.Err(), ErrCorrupt) {
 		t.Fatalf("%+v, %v", got, err)
 	}
@@ -62,7 +62,7 @@ func TestVerifyGoesOnBehindDamage(t *testing.T) {
 		c := slices.Clone(b)
 		c[fr.off+frameHead+3] ^= 4
 		put(t, cfg, c)
-		got, err := Verify(cfg.Dir)
+		got, err := Verify(VerifyOptions{Dirs: []string{cfg.Dir}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -86,7 +86,7 @@ func TestSealedSegmentMustBeFull(t *testing.T) {
 	if err := os.Truncate(path, info.Size()-5); err != nil {
 		t.Fatal(err)
 	}
-	got, err := Verify(cfg.Dir)
+	got, err := Verify(VerifyOptions{Dirs: []string{cfg.Dir}})
 	if err != nil || len(got.Damage) != 1 || len(got.Gaps) != 1 || got.Torn != 0 {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -98,7 +98,7 @@ func TestSealedSegmentMustBeFull(t *testing.T) {
 }
 
 func TestVerifyOfNothing(t *testing.T) {
-	if _, err := Verify(t.TempDir()); !errors.Is(err, ErrMissing) {
+	if _, err := Verify(VerifyOptions{Dirs: []string{t.TempDir()}}); !errors.Is(err, ErrMissing) {
 		t.Errorf("empty folder: %v", err)
 	}
 }

@@ -1,111 +1,127 @@
 package journal
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 )
 
-// writer owns the segment that is written to. One goroutine uses it. After any
-// error it must be abandoned: what the file holds is then unknown, and the
-// kernel may report success for data it has dropped.
+// writer writes one segment. One goroutine uses it. After any error it must be
+// abandoned: what the file holds is then unknown, and the kernel may report
+// success for data it has dropped.
 type writer struct {
-	folder
-	source string
-	limit  int64 // size of a segment
+	site   *site
+	header header
+	size   int64 // to reserve, then reserved
+	spare  bool  // made of the emergency segment
 
-	f     file
-	first uint64 // of the segment
-	off   int64  // where the next group commit begins; all before is synced
-	size  int64  // reserved
+	f   File  // nil until the segment exists
+	off int64 // where the next group commit begins; all before is synced
+
+	// abandoned is set when another writer has gone on elsewhere. What is in
+	// hand then is not carried on.
+	abandoned atomic.Bool
 }
 
-// commit writes finished frames, the first of which holds record seq, and
-// returns when they are on stable storage.
-func (w *writer) commit(frames []byte, seq uint64) error {
-	if w.off+int64(len(frames)) > w.size {
-		if err := w.rotate(seq, int64(len(frames))); err != nil {
-			return err
-		}
+// errAbandoned says that another writer has gone on; nobody is told.
+var errAbandoned = errors.New("abandoned")
+
+// commit writes frames behind those before and returns when they are on stable
+// storage.
+func (w *writer) commit(frames []byte) error {
+	if err := w.begin(); err != nil {
+		return err
 	}
 	finish(frames, w.off)
 	if _, err := w.f.WriteAt(frames, w.off); err != nil {
-		return fmt.Errorf("write %s: %w", segmentName(w.first), err)
+		return fmt.Errorf("write %s: %w", w.header.id.name(), err)
+	}
+	if err := w.stillOurs(); err != nil {
+		return err
 	}
 	if err := w.f.Sync(); err != nil {
-		return fmt.Errorf("sync %s: %w", segmentName(w.first), err)
+		return fmt.Errorf("sync %s: %w", w.header.id.name(), err)
 	}
 	w.off += int64(len(frames))
 	return nil
 }
 
-// rotate seals the segment and goes on in a new one that begins with record seq.
-func (w *writer) rotate(seq uint64, room int64) error {
-	if err := w.seal(); err != nil {
-		return err
+// stillOurs stops a call that came back after the file was abandoned: the
+// descriptor is neither written nor synced again (GW-13).
+func (w *writer) stillOurs() error {
+	if w.abandoned.Load() {
+		return errAbandoned
 	}
-	size := max(w.limit, segmentHead+room)
-	f, err := w.create(header{source: w.source, first: seq, prev: w.first}, size)
-	if err != nil {
-		return err
-	}
-	w.f, w.first, w.off, w.size = f, seq, segmentHead, size
 	return nil
 }
 
-// seal gives the unused room back and closes the file.
+// begin makes the segment when it is not there yet.
+func (w *writer) begin() error {
+	if w.f != nil {
+		return nil
+	}
+	create := w.site.Create
+	if w.spare {
+		create = w.site.fromReserve
+	}
+	f, err := create(w.header.id.name(), w.header.encode(), w.size)
+	if err != nil {
+		return err
+	}
+	w.f, w.off = f, segmentHead
+	return w.stillOurs()
+}
+
+// full reports whether a group commit of n bytes needs another segment.
+func (w *writer) full(n int) bool { return w.f != nil && w.off+int64(n) > w.size }
+
+// seal gives the unused room back and closes the file. On error the file is
+// closed as well.
 func (w *writer) seal() error {
+	if w.f == nil {
+		return nil
+	}
 	err := w.f.Truncate(w.off)
+	if err == nil {
+		err = w.stillOurs()
+	}
 	if err == nil {
 		err = w.f.Sync()
 	}
-	err = errors.Join(err, w.f.Close())
+	err = errors.Join(err, w.drop())
 	if err != nil {
-		return fmt.Errorf("seal %s: %w", segmentName(w.first), err)
+		return fmt.Errorf("seal %s: %w", w.header.id.name(), err)
 	}
 	return nil
 }
 
-// resume opens the last segment, cuts a torn tail back and makes the last group
-// commit durable again; it returns the sequence number that comes next and how
-// many bytes were cut.
-//
-// The last commit is written anew because nothing says that it was synced: when
-// its sync failed, its pages may be clean in memory and missing on disk. All
-// commits before it were synced before it began.
-func (w *writer) resume(first uint64) (next uint64, cut int64, err error) {
-	name := segmentName(first)
-	f, size, err := w.open(name, 0)
-	if err != nil {
-		return 0, 0, err
-	}
-	next = first
-	t, err := scan(f, name, segmentHead, size, func(fr frame) error {
-		if _, err := decode(fr, next); err != nil {
-			return err
-		}
-		next++
+// drop closes the file as it is.
+func (w *writer) drop() error {
+	if w.f == nil {
 		return nil
-	})
-	if err == nil {
-		err = settle(f, t, max(w.limit, t.end))
 	}
-	if err != nil {
-		return 0, 0, errors.Join(err, f.Close())
-	}
-	w.f, w.first, w.off, w.size = f, first, t.end, max(w.limit, t.end)
-	return next, t.torn, nil
+	f := w.f
+	w.f = nil
+	return f.Close()
 }
 
 // settle makes a file end durably where its last valid frame ends, followed by
 // zeros up to size.
+//
+// The last commit is written anew because nothing says that it was synced: when
+// its sync failed, its pages may be clean in memory and missing on disk. All
+// commits before it were synced before it began.
 func settle(f file, t tail, size int64) error {
 	last := make([]byte, t.end-t.start)
 	if _, err := f.ReadAt(last, t.start); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	if err := f.Truncate(t.end); err != nil {
-		return err
+	if t.torn > 0 { // room that is reserved already is kept: the disk may be full
+		if err := f.Truncate(t.end); err != nil {
+			return err
+		}
 	}
 	if err := f.Reserve(size); err != nil {
 		return err
@@ -114,4 +130,25 @@ func settle(f file, t tail, size int64) error {
 		return err
 	}
 	return f.Sync()
+}
+
+// reframed returns frames with the same payloads in other memory, so that they
+// can be written elsewhere while the kernel may still hold the first ones.
+func reframed(frames []byte) []byte {
+	fresh := make([]byte, 0, len(frames))
+	for len(frames) > 0 {
+		n := frameHead + int(binary.BigEndian.Uint32(frames))
+		at := len(fresh)
+		fresh = append(openFrame(fresh), frames[frameHead:n]...)
+		closeFrame(fresh, at)
+		frames = frames[n:]
+	}
+	return fresh
+}
+
+func countFrames(frames []byte) (n uint64) {
+	for ; len(frames) > 0; n++ {
+		frames = frames[frameHead+int(binary.BigEndian.Uint32(frames)):]
+	}
+	return n
 }

@@ -84,7 +84,7 @@ func TestRoundTrip(t *testing.T) {
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	report, err := journal.Verify(journalDir)
+	report, err := journal.Verify(journal.VerifyOptions{Dirs: []string{journalDir}})
 	if err != nil || report.Kinds[audit.KindImport] != 2 {
 		t.Errorf("%+v, %v", report, err)
 	}

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
+	"os"
+	"os/user"
+	"strconv"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -14,13 +16,13 @@ import (
 
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/audit/clickhouse"
-	"github.com/matron-epr/matron/audit/journal"
+	"github.com/matron-epr/matron/audit/export"
 	"github.com/matron-epr/matron/cmd/matron/gateway"
 )
 
 func newAudit() *cobra.Command {
 	c := &cobra.Command{Use: "audit", Short: "Who did what, and can it be trusted", GroupID: "ask"}
-	c.AddCommand(newAuditWho(), newAuditUser(), newAuditVerify(), newAuditGrants(), newAuditImport())
+	c.AddCommand(newAuditWho(), newAuditUser(), newAuditVerify(), newAuditProof(), newAuditTiles(), newAuditGrants(), newAuditExport(), newAuditImport())
 	return c
 }
 
@@ -103,37 +105,10 @@ func (l *lookup) run(c *cobra.Command, q audit.Query) error {
 	return l.printImported(c, cfg, store, q)
 }
 
-// accessLine is one access as scripts read it.
-type accessLine struct {
-	Time      time.Time `json:"time"`
-	Source    string    `json:"source"`
-	Seq       uint64    `json:"seq"`
-	Request   string    `json:"request"`
-	Person    string    `json:"person"`
-	Name      string    `json:"name"`
-	Roles     []string  `json:"roles"`
-	App       string    `json:"app"`
-	Action    string    `json:"action"`
-	Area      string    `json:"area"`
-	Resource  string    `json:"resource"`
-	Patient   string    `json:"patient"`
-	NHSNumber string    `json:"nhs_number"`
-	Effect    string    `json:"effect"`
-	Reasons   []string  `json:"reasons"`
-	Outcome   string    `json:"outcome"` // "" unknown
-	Status    uint64    `json:"status"`
-	Device    string    `json:"device"`
-	ClientIP  string    `json:"ip"`
-}
-
 func printAccessesJSON(out io.Writer, accesses []audit.Access) error {
 	enc := json.NewEncoder(out)
 	for _, a := range accesses {
-		line := accessLine{
-			a.Time, a.Source, a.Seq, a.Request, a.Person, a.UserName, a.Roles, a.App, a.Action, a.Area, a.Resource,
-			a.Patient, a.NHSNumber, a.Effect, a.Reasons, string(a.Outcome), a.Status, a.Device, a.ClientIP,
-		}
-		if err := enc.Encode(line); err != nil {
+		if err := enc.Encode(export.NewLine(a)); err != nil {
 			return failure{exitFailure, err}
 		}
 	}
@@ -158,51 +133,6 @@ func printAccesses(out io.Writer, accesses []audit.Access) {
 	_ = w.Flush()
 }
 
-func newAuditVerify() *cobra.Command {
-	var asJSON bool
-	c := &cobra.Command{
-		Use: "verify JOURNAL", Short: "Check a journal folder without the gateway", Args: cobra.ExactArgs(1),
-		Long: "Reads every record of a journal folder and names gaps, damage and decisions without outcome.\n" +
-			"Exit code 5 when something is wrong with the record.",
-		Example: "  matron audit verify /var/lib/matron/journal",
-	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
-	c.RunE = func(c *cobra.Command, args []string) error {
-		report, err := journal.Verify(args[0])
-		if err != nil {
-			return failure{exitIntegrity, err}
-		}
-		if asJSON {
-			if err := json.NewEncoder(c.OutOrStdout()).Encode(report); err != nil {
-				return failure{exitFailure, err}
-			}
-		} else {
-			printReport(c.OutOrStdout(), report)
-		}
-		if err := report.Err(); err != nil {
-			return failure{exitIntegrity, err}
-		}
-		return nil
-	}
-	return c
-}
-
-func printReport(out io.Writer, r journal.Report) {
-	_, _ = fmt.Fprintf(out, "%s: %d records, %d to %d, in %d segments\n", r.Source, r.Records, r.First, r.Last, r.Segments)
-	for _, kind := range slices.Sorted(maps.Keys(r.Kinds)) {
-		_, _ = fmt.Fprintf(out, "  %-18s %d\n", kind, r.Kinds[kind])
-	}
-	for _, g := range r.Gaps {
-		_, _ = fmt.Fprintf(out, "Missing: %d to %d\n", g.First, g.Last)
-	}
-	if n := len(r.Unsettled); n > 0 {
-		_, _ = fmt.Fprintf(out, "Outcome unknown: %d decisions, the first is record %d\n", n, r.Unsettled[0])
-	}
-	if r.Torn > 0 {
-		_, _ = fmt.Fprintf(out, "Unfinished write at the end: %d bytes, never acknowledged\n", r.Torn)
-	}
-}
-
 func newAuditGrants() *cobra.Command {
 	var path string
 	c := &cobra.Command{
@@ -223,4 +153,24 @@ func newAuditGrants() *cobra.Command {
 		return err
 	}
 	return c
+}
+
+// operator says who runs this. It must be the gateway's own user, since what is
+// left for the gateway is for its owner alone; sudo tells who became that user.
+func operator(dataDir string) (string, error) {
+	who, err := user.Current()
+	if err != nil {
+		return "", fmt.Errorf("find out who runs this: %w", err)
+	}
+	info, err := os.Stat(dataDir)
+	if err != nil {
+		return "", fmt.Errorf("data folder: %w", err)
+	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok && strconv.FormatUint(uint64(owner.Uid), 10) != who.Uid {
+		return "", fmt.Errorf("%s belongs to another user: run this as the gateway's user, for example with \"sudo -u\"", dataDir)
+	}
+	if from := os.Getenv("SUDO_USER"); from != "" && from != who.Username {
+		return from + " as " + who.Username, nil
+	}
+	return who.Username, nil
 }

@@ -112,7 +112,7 @@ func TestImport(t *testing.T) {
 		return nil
 	})
 	s.stop()
-	report, err := journal.Verify(filepath.Join(s.dir, "data/journal"))
+	report, err := journal.Verify(journal.VerifyOptions{Dirs: []string{filepath.Join(s.dir, "data/journal")}})
 	// Each run but the dry one leaves two records, the killed one its first.
 	if err != nil || report.Err() != nil || report.Kinds[audit.KindImport] != 7 {
 		t.Errorf("%+v, %v", report, err)

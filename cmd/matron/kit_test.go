@@ -25,6 +25,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/matron-epr/matron/audit/export"
 	"github.com/matron-epr/matron/cmd/matron/demo/hospital"
 	"github.com/matron-epr/matron/cmd/matron/demo/signin"
 	"github.com/matron-epr/matron/cmd/matron/demo/staff"
@@ -248,9 +249,9 @@ func (s *site) send(c *http.Client, method, path, contentType string, body []byt
 }
 
 // accesses asks "matron audit" until it names at least n accesses.
-func (s *site) accesses(n int, args ...string) []accessLine {
+func (s *site) accesses(n int, args ...string) []export.Line {
 	s.t.Helper()
-	var got []accessLine
+	var got []export.Line
 	s.eventually("accesses are searchable", func() error {
 		c := exec.CommandContext(s.t.Context(), binary(s.t), append(append([]string{"audit"}, args...), "-c", s.config, "--json")...)
 		out, err := c.Output()
@@ -259,7 +260,7 @@ func (s *site) accesses(n int, args ...string) []accessLine {
 		}
 		got = nil
 		for d := json.NewDecoder(bytes.NewReader(out)); ; {
-			var line accessLine
+			var line export.Line
 			if err := d.Decode(&line); errors.Is(err, io.EOF) {
 				break
 			} else if err != nil {

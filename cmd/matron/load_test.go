@@ -100,7 +100,7 @@ func (s *site) settings() config.Config {
 // does, and fails on any gap or damage.
 func (s *site) verify() journal.Report {
 	s.t.Helper()
-	report, err := journal.Verify(gateway.JournalDir(s.settings()))
+	report, err := journal.Verify(journal.VerifyOptions{Dirs: gateway.JournalDirs(s.settings())})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -102,6 +102,17 @@ func states() map[string]state {
 	}
 	out["stale"] = stale
 
+	disk := full()
+	disk.cfg.Health = func(context.Context) dashboards.Health {
+		h := fake.Healthy()
+		h.Disk.Used, h.Disk.Free, h.Disk.Level, h.Disk.Since = .962, 3_912_000_000, 3, fake.Now().Add(-11*time.Minute)
+		h.Index, h.IndexCode, h.Waiting = dashboards.StateFailed, "clickhouse-81", 41_207
+		h.ClockAt, h.ClockBy = fake.Now().Add(-3*time.Hour), -time.Hour
+		h.Witness = dashboards.Copy{Set: true, State: dashboards.StateFailed, Waiting: 9, Behind: 4 * time.Hour}
+		return h
+	}
+	out["disk-full"] = disk
+
 	refused := full()
 	refused.cfg.May = func(_ policy.Subject, area policy.Area, _ policy.Action) bool { return area == policy.Home }
 	out["no-permission"] = refused
@@ -130,7 +141,7 @@ func (st state) handler() (http.Handler, error) {
 // pages finds the address of every page; the opaque ones by looking them up.
 func pages(h http.Handler) map[string]string {
 	return map[string]string{
-		"home": "/.matron/", "lookup": "/.matron/lookup", "alerts": "/.matron/alerts", "live": "/.matron/live",
+		"home": "/.matron/", "lookup": "/.matron/lookup", "alerts": "/.matron/alerts", "live": "/.matron/live", "health": "/.matron/health",
 		"hazards": "/.matron/hazards", "hazards-initial": "/.matron/hazards?rating=initial",
 		"hazards-cell": "/.matron/hazards?severity=Major&likelihood=Low", "hazard": "/.matron/hazards/GW-01",
 		"not-found": "/.matron/patients/none",

@@ -37,6 +37,7 @@ func describe(rec *audit.Record, who policy.Subject) {
 	}
 	rec.AuthTime = who.AuthTime
 	rec.Session, rec.Token = who.Session, who.Token
+	rec.Bound() // roles come from the provider, as many as it likes
 }
 
 // refuse answers an attempt that did not end in a session, and records it. The

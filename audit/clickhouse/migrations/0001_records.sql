@@ -1,20 +1,26 @@
--- One row a record, every field of it a column, so that the canonical bytes and
--- with them the leaf hash can be computed again from the row.
+-- One row a record, every field of it but the nonce, so that all of it can be
+-- compared with the journal. docs/clickhouse.md gives the reason of each choice
+-- and what it costs.
 --
 -- Plain MergeTree on purpose: a row that comes twice stays visible and is
 -- reported, where a ReplacingMergeTree would let whoever may insert overwrite
 -- a record. auth_time is in microseconds since 1970 because "not known" and
--- "1970" are two things.
-CREATE TABLE IF NOT EXISTS {{database}}.records
+-- "1970" are two things. Three fields are stored in another form and are there
+-- under their own names as aliases: a request id that is a UUID as one, any other
+-- text as it is; the decision as the distance to it; upstream as what duration
+-- has above it. Each form has one value for each value of the field.
+CREATE TABLE IF NOT EXISTS {{database}}.{{local}} {{on_cluster}}
 (
     site             LowCardinality(String)        CODEC(ZSTD(1)),
     source           LowCardinality(String)        CODEC(ZSTD(1)),
     seq              UInt64                        CODEC(Delta, ZSTD(1)),
     time             DateTime64(6, 'UTC')          CODEC(Delta, ZSTD(1)),
-    nonce            FixedString(16)               CODEC(NONE),
     kind             LowCardinality(String)        CODEC(ZSTD(1)),
-    request          String                        CODEC(ZSTD(1)),
-    decision         UInt64                        CODEC(Delta, ZSTD(1)),
+    request_id       UUID                          CODEC(ZSTD(1)),
+    request_text     String                        CODEC(ZSTD(1)),
+    request          String ALIAS multiIf(request_text != '', request_text, request_id = toUUIDOrZero(''), '', toString(request_id)),
+    gap              UInt64                        CODEC(T64, ZSTD(1)),
+    decision         UInt64 ALIAS multiIf(gap = 0, 0, gap = seq, seq, seq - gap),
     app              LowCardinality(String)        CODEC(ZSTD(1)),
     method           LowCardinality(String)        CODEC(ZSTD(1)),
     target           String                        CODEC(ZSTD(1)),
@@ -59,26 +65,27 @@ CREATE TABLE IF NOT EXISTS {{database}}.records
     would_deny       Bool                          CODEC(ZSTD(1)),
     outcome          LowCardinality(String)        CODEC(ZSTD(1)),
     status           UInt64                        CODEC(T64, ZSTD(1)),
-    bytes_in         UInt64                        CODEC(T64, ZSTD(1)),
-    bytes_out        UInt64                        CODEC(T64, ZSTD(1)),
-    duration         UInt64                        CODEC(T64, ZSTD(1)),
-    upstream         UInt64                        CODEC(T64, ZSTD(1)),
-    results          UInt64                        CODEC(T64, ZSTD(1)),
+    bytes_in         UInt64                        CODEC(ZSTD(1)),
+    bytes_out        UInt64                        CODEC(ZSTD(1)),
+    duration         UInt64                        CODEC(ZSTD(1)),
+    overhead         UInt64                        CODEC(ZSTD(1)),
+    upstream         UInt64 ALIAS duration - overhead,
+    results          UInt64                        CODEC(ZSTD(1)),
     error            LowCardinality(String)        CODEC(ZSTD(1)),
     upstream_to      LowCardinality(String)        CODEC(ZSTD(1)),
     detail           Array(String)                 CODEC(ZSTD(1)),
 
     INDEX by_nhs_number nhs_number TYPE bloom_filter GRANULARITY 1,
-    PROJECTION by_person (SELECT _part_offset ORDER BY person, time),
-    PROJECTION by_seq (SELECT _part_offset ORDER BY source, seq),
-    PROJECTION by_decision (SELECT _part_offset ORDER BY source, decision),
-    PROJECTION by_time (SELECT _part_offset ORDER BY time)
+    INDEX by_person person TYPE text(tokenizer = 'array'),
+    INDEX by_seq seq TYPE minmax GRANULARITY 1000000
 )
-ENGINE = MergeTree
+ENGINE = {{engine}}
 PARTITION BY toYYYYMM(time)
 ORDER BY (patient, time, source, seq)
 SETTINGS
-    non_replicated_deduplication_window = 10000,
+    {{deduplication}},
     fsync_after_insert = 1,
     fsync_part_directory = 1,
     min_rows_to_fsync_after_merge = 1;
+
+{{distributed}};

@@ -5,7 +5,12 @@
 // judges. Values are not changed after Load and are safe for concurrent use.
 package config
 
-import "time"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
 
 // Config is matron.yaml. Unknown settings are errors, secrets are given by file
 // path, and no default trusts a network.
@@ -34,8 +39,13 @@ type Config struct {
 	Applications []Application `yaml:"applications"`
 	ClickHouse   ClickHouse    `yaml:"clickhouse"`
 	Detection    Detection     `yaml:"detection"`
+	Export       Export        `yaml:"export"`
 	Branding     Branding      `yaml:"branding"`
 	Log          Log           `yaml:"log"`
+	Witness      Witness       `yaml:"witness"`
+	Witnessing   Witnessing    `yaml:"witnessing"`
+	Journal      Journal       `yaml:"journal"`
+	Peers        Peers         `yaml:"peers"`
 }
 
 // Listen says where staff reach the gateway.
@@ -232,4 +242,154 @@ type Log struct {
 	Level string `yaml:"level"`
 	// Format is text or json. Default text.
 	Format string `yaml:"format"`
+}
+
+// Export says who else gets the record, as a copy in a standard's form.
+type Export struct {
+	Syslog Syslog `yaml:"syslog"`
+}
+
+// Syslog is a collector of DICOM audit messages (IHE ATNA) by syslog over TLS.
+// There is no way to send in clear.
+type Syslog struct {
+	// Address is host:port of the collector, for example siem.example.org:6514;
+	// the port may be left out. Default: none, nothing is sent.
+	Address string `yaml:"address"`
+	// ServerName is the name in its certificate. Default: the host of address.
+	ServerName string `yaml:"server_name"`
+	// CAFile holds the root of its certificate. Default: the system's roots.
+	CAFile string `yaml:"ca_file"`
+	// CertificateFile and KeyFile are what the gateway shows to a collector that
+	// asks for a certificate (PEM). Default: none.
+	CertificateFile string `yaml:"certificate_file"`
+	KeyFile         string `yaml:"key_file"`
+	// MaxMessage bounds one message in octets; longer ones are sent with
+	// shortened fields, which they name. Default 32768.
+	MaxMessage int `yaml:"max_message"`
+	// Window is how long the collector may hold messages in memory before they
+	// are on its disk: what it took within this time before a break is sent
+	// again. Default 30s.
+	Window time.Duration `yaml:"window"`
+	// From is the number of the first record to send when nothing has been sent
+	// yet. Default 1, everything.
+	From uint64 `yaml:"from"`
+}
+
+// Witness says who cosigns the checkpoints of the journal: outsiders, who make it
+// impossible to rewrite the record unseen. Default: nobody.
+type Witness struct {
+	// Witnesses are asked for each checkpoint, all at once.
+	Witnesses []WitnessPeer `yaml:"witnesses"`
+	// Quorum is how many of them must have cosigned for a checkpoint to count as
+	// witnessed. Required with witnesses.
+	Quorum int `yaml:"quorum"`
+	// PolicyFile is a C2SP tlog-policy file that names witnesses, with their URLs,
+	// and quorum, instead of the two settings above.
+	PolicyFile string `yaml:"policy_file"`
+	// Timeout bounds the wait for one witness. Care never waits. Default 5s.
+	Timeout time.Duration `yaml:"timeout"`
+}
+
+// WitnessPeer is one witness.
+type WitnessPeer struct {
+	// URL is its submission prefix. https, unless on this machine. Required.
+	URL string `yaml:"url"`
+	// KeyFile holds its public key, one line, as "matron witness init" prints it.
+	// Required.
+	KeyFile string `yaml:"key_file"`
+	// CAFile holds the root of its certificate. Default: the system's roots.
+	CAFile string `yaml:"ca_file"`
+}
+
+// Witnessing says whose checkpoints this gateway cosigns for its peers.
+// Default: nobody's.
+type Witnessing struct {
+	// Logs are the logs of other gateways.
+	Logs []WitnessedLog `yaml:"logs"`
+}
+
+// WitnessedLog is one log.
+type WitnessedLog struct {
+	// KeyFile holds its public key, one line. Required.
+	KeyFile string `yaml:"key_file"`
+}
+
+// Journal says what happens when the disk of the record fails or is full.
+type Journal struct {
+	// AppendTimeout is how long a disk may take before the next place is tried.
+	// Default 250ms.
+	AppendTimeout time.Duration `yaml:"append_timeout"`
+	// Emergency is room that is kept on the disk for when it is full; 0 keeps
+	// none. Default 256MiB.
+	Emergency Size   `yaml:"emergency"`
+	Second    Second `yaml:"second"`
+	// Archive is the folder of compressed segments. Default archive below
+	// data_dir; another one must be there already.
+	Archive string `yaml:"archive"`
+	// KeepPlain is how many segments stay uncompressed. Default 2.
+	KeepPlain int `yaml:"keep_plain"`
+	// Watermarks are three percentages of the disk in use: from the first on,
+	// exports and other bulk work are refused; from the second on, searches that
+	// are not part of care as well; from the third on, everything but direct care.
+	// Default [80, 90, 95].
+	Watermarks []int `yaml:"watermarks"`
+}
+
+// Second is where records go while the first disk fails. The folder comes before
+// the peer. Default: nowhere; every record is then refused.
+type Second struct {
+	// Dir is a folder on another device. It must be there already.
+	Dir string `yaml:"dir"`
+	// SameDevice allows a folder on the same device, for trials: one fault then
+	// takes both.
+	SameDevice bool `yaml:"same_device"`
+	Peer       Peer `yaml:"peer"`
+}
+
+// Peer is another gateway that keeps records for this one, as its settings under
+// peers allow.
+type Peer struct {
+	// Name is the other gateway's source, which its certificate holds.
+	Name string `yaml:"name"`
+	// Address is host:port of its peers.listen.
+	Address string `yaml:"address"`
+	// CertificateFile and KeyFile prove who this gateway is: its source is a name
+	// of the certificate. CAFile holds the authority of both certificates.
+	CertificateFile string `yaml:"certificate_file"`
+	KeyFile         string `yaml:"key_file"`
+	CAFile          string `yaml:"ca_file"`
+}
+
+// Peers says for which other gateways this one keeps records. Default: none.
+type Peers struct {
+	// Listen is host:port.
+	Listen string `yaml:"listen"`
+	// CertificateFile, KeyFile and CAFile are as in journal.second.peer.
+	CertificateFile string `yaml:"certificate_file"`
+	KeyFile         string `yaml:"key_file"`
+	CAFile          string `yaml:"ca_file"`
+	// Allow are the sources of those gateways.
+	Allow []string `yaml:"allow"`
+	// MaxBytes is how much is kept for each. Default 4GiB.
+	MaxBytes Size `yaml:"max_bytes"`
+}
+
+// Size is a number of bytes, written as 1048576 or 1MiB, with KiB, MiB or GiB.
+type Size int64
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *Size) UnmarshalText(text []byte) error {
+	digits, shift := string(text), 0
+	for unit, bits := range map[string]int{"KiB": 10, "MiB": 20, "GiB": 30} {
+		if d, ok := strings.CutSuffix(digits, unit); ok {
+			digits, shift = strings.TrimSpace(d), bits
+			break
+		}
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n < 0 || n > (1<<62)>>shift {
+		return fmt.Errorf("%q is not a size: write for example 256MiB", text)
+	}
+	*s = Size(n << shift)
+	return nil
 }

@@ -61,6 +61,28 @@ func TestEveryMistakeHasAPlaceAndARemedy(t *testing.T) {
 		{"clickhouse in clear", "source: gw1", "source: gw1\nclickhouse: {address: [\"10.0.0.1:9000\"], user: u, password_file: p}", `so that clickhouse.tls must be true`},
 		{"limits of nothing", "source: gw1", "source: gw1\nlimits: {search: {burst: 0, per_second: 1}}", `limits.search: per_second must be above 0`},
 		{"home elsewhere", "source: gw1", "source: gw1\nhome: //evil.example/", `home: `},
+		{"syslog in clear", "source: gw1", "source: gw1\nexport: {syslog: {address: \"udp://siem.example.org:514\"}}", `must be host:port of a collector that speaks TLS`},
+		{"syslog without its key", "source: gw1", "source: gw1\nexport: {syslog: {address: siem.example.org, certificate_file: gw.pem}}", `export.syslog: certificate_file and key_file belong together`},
+		{"syslog too short", "source: gw1", "source: gw1\nexport: {syslog: {max_message: 480}}", `export.syslog.max_message: 480 must be between 8192 and 1048576`},
+		{"witness in clear", "source: gw1", "source: gw1\nwitness: {witnesses: [{url: \"http://10.0.0.1/\", key_file: w.pub}], quorum: 1}", `witness.witnesses[0].url: must be https, since it is not on this machine`},
+		{"witness without key", "source: gw1", "source: gw1\nwitness: {witnesses: [{url: \"https://w.example.org/\"}], quorum: 1}", `witness.witnesses[0].key_file: is missing`},
+		{"quorum of nobody", "source: gw1", "source: gw1\nwitness: {quorum: 1}", `witness.quorum: is of nobody`},
+		{"quorum of none", "source: gw1", "source: gw1\nwitness: {witnesses: [{url: \"https://w.example.org/\", key_file: w.pub}]}", `witness.quorum: is missing: give how many of the 1 witnesses must cosign`},
+		{"quorum above all", "source: gw1", "source: gw1\nwitness: {witnesses: [{url: \"https://w.example.org/\", key_file: w.pub}], quorum: 2}", `witness.quorum: 2 must be between 1 and 1`},
+		{"one witness twice", "source: gw1", "source: gw1\nwitness: {witnesses: [{url: \"https://w.example.org/\", key_file: a}, {url: \"https://w.example.org/\", key_file: b}], quorum: 2}", `witness.witnesses[1].url: "https://w.example.org/" is that of witness.witnesses[0]`},
+		{"policy and list", "source: gw1", "source: gw1\nwitness: {policy_file: p, quorum: 1}", `witness.policy_file: names witnesses and quorum itself`},
+		{"witnessed twice", "source: gw1", "source: gw1\nwitnessing: {logs: [{key_file: a}, {key_file: a}]}", `witnessing.logs[1].key_file: "a" is that of witnessing.logs[0]`},
+		{"watermarks", "source: gw1", "source: gw1\njournal: {watermarks: [80, 95, 90]}", `journal.watermarks: want three ascending percentages from 5 to 99`},
+		{"two watermarks", "source: gw1", "source: gw1\njournal: {watermarks: [80, 95]}", `journal.watermarks: want three`},
+		{"size", "source: gw1", "source: gw1\njournal: {emergency: 256MB}", `matron.yaml:3:22: journal.emergency: "256MB" is not a size: write for example 256MiB`},
+		{"emergency", "source: gw1", "source: gw1\njournal: {emergency: 3GiB}", `journal.emergency: must be between 1MiB and 2GiB, or 0 for none`},
+		{"long wait", "source: gw1", "source: gw1\njournal: {append_timeout: 1m}", `journal.append_timeout: 1m0s would keep a clinician waiting`},
+		{"same device of nothing", "source: gw1", "source: gw1\njournal: {second: {same_device: true}}", `give journal.second.dir too`},
+		{"itself as peer", "source: gw1", "source: gw1\njournal: {second: {peer: {name: gw1, address: \"gw1:9444\", certificate_file: a, key_file: b, ca_file: c}}}", `journal.second.peer.name: "gw1" is this gateway itself`},
+		{"half a peer", "source: gw1", "source: gw1\njournal: {second: {peer: {name: gw2}}}", `journal.second.peer.address: is missing`},
+		{"keeps for nobody", "source: gw1", "source: gw1\npeers: {listen: \":9444\", certificate_file: a, key_file: b, ca_file: c}", `peers.allow: is missing`},
+		{"keeps nowhere", "source: gw1", "source: gw1\npeers: {allow: [gw2]}", `peers.listen: is missing`},
+		{"keeps for itself", "source: gw1", "source: gw1\npeers: {listen: \":9444\", certificate_file: a, key_file: b, ca_file: c, allow: [gw1]}", `peers.allow[0]: "gw1" is this gateway itself`},
 		{"idle above absolute", "client_id: matron", "client_id: matron\n  idle: 13h", `sign_in.idle: must not be longer than sign_in.absolute (12h0m0s)`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -81,6 +103,21 @@ func TestEveryMistakeAtOnce(t *testing.T) {
 	_, err := Parse("matron.yaml", []byte(src))
 	if n := strings.Count(err.Error(), "\n") + 1; n != 4 {
 		t.Errorf("%d lines, want 4 (the missing map counts):\n%s", n, err)
+	}
+}
+
+func TestSyslogHasAPort(t *testing.T) {
+	for given, want := range map[string]string{
+		"siem.example.org": "siem.example.org:6514", "siem.example.org:7000": "siem.example.org:7000", "10.1.2.3": "10.1.2.3:6514",
+		"2001:db8::1": "[2001:db8::1]:6514", "[2001:db8::1]": "[2001:db8::1]:6514", "[2001:db8::1]:1": "[2001:db8::1]:1", "": "",
+	} {
+		c, err := Parse("matron.yaml", []byte(good+"export: {syslog: {address: \""+given+"\", ca_file: ca.pem}}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Export.Syslog.Address; got != want {
+			t.Errorf("%q becomes %q, want %q", given, got, want)
+		}
 	}
 }
 

@@ -4,9 +4,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/matron-epr/matron/proxy/strictyaml"
@@ -72,9 +74,13 @@ func Defaults() Config {
 		},
 		ClickHouse: ClickHouse{Protocol: "native", Database: "matron"},
 		Detection:  Detection{Every: time.Minute},
+		Export:     Export{Syslog: Syslog{MaxMessage: 32768, Window: 30 * time.Second, From: 1}},
 		Branding:   Branding{ServiceName: "Matron"},
 		Home:       "/.matron/",
 		Log:        Log{Level: "info", Format: "text"},
+		Witness:    Witness{Timeout: 5 * time.Second},
+		Journal:    Journal{AppendTimeout: 250 * time.Millisecond, Emergency: 256 << 20, KeepPlain: 2, Watermarks: []int{80, 90, 95}},
+		Peers:      Peers{MaxBytes: 4 << 30},
 	}
 }
 
@@ -91,6 +97,7 @@ func (c *Config) complete(dir string) {
 	for i := range c.Applications {
 		c.Applications[i].complete(c.Site, dir)
 	}
+	c.Export.Syslog.complete()
 	if len(c.TLS.Names) == 0 {
 		if host := hostOf(c.ExternalURL); host != "" {
 			c.TLS.Names = []string{host}
@@ -122,13 +129,32 @@ func (a *Application) complete(site, dir string) {
 	}
 }
 
+// complete adds the port that RFC 5425 gives syslog over TLS.
+func (s *Syslog) complete() {
+	host := strings.TrimSuffix(strings.TrimPrefix(s.Address, "["), "]")
+	if _, err := netip.ParseAddr(host); err == nil || s.Address != "" && !strings.Contains(s.Address, ":") {
+		s.Address = net.JoinHostPort(host, "6514")
+	}
+}
+
 // paths lists every setting that is a path.
 func (c *Config) paths() []*string {
-	return []*string{
+	paths := []*string{
 		&c.DataDir, &c.TLS.CertificateFile, &c.TLS.KeyFile, &c.TLS.ACME.CAFile, &c.TLS.ACME.EABKeyFile,
 		&c.SignIn.ClientSecretFile, &c.SignIn.CAFile, &c.Policy.Dir, &c.ClickHouse.Library,
 		&c.ClickHouse.PasswordFile, &c.ClickHouse.CAFile, &c.Detection.Staff, &c.Detection.Patients, &c.Detection.Care,
+		&c.Export.Syslog.CAFile, &c.Export.Syslog.CertificateFile, &c.Export.Syslog.KeyFile,
+		&c.Witness.PolicyFile,
+		&c.Journal.Archive, &c.Journal.Second.Dir, &c.Journal.Second.Peer.CertificateFile, &c.Journal.Second.Peer.KeyFile,
+		&c.Journal.Second.Peer.CAFile, &c.Peers.CertificateFile, &c.Peers.KeyFile, &c.Peers.CAFile,
 	}
+	for i := range c.Witness.Witnesses {
+		paths = append(paths, &c.Witness.Witnesses[i].KeyFile, &c.Witness.Witnesses[i].CAFile)
+	}
+	for i := range c.Witnessing.Logs {
+		paths = append(paths, &c.Witnessing.Logs[i].KeyFile)
+	}
+	return paths
 }
 
 // isPath tells the path of a map file from the name of a built-in map.

@@ -7,11 +7,15 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/matron-epr/matron/proxy/strictyaml"
 )
+
+// sourcePattern is what the name of a gateway looks like.
+const sourcePattern = `^[a-z0-9][a-z0-9-]{0,31}$`
 
 // Problem is one mistake that only the meaning of the settings shows.
 type Problem struct {
@@ -24,7 +28,7 @@ type Problem struct {
 func (c Config) Validate() []Problem {
 	var ps problems
 	ps.matches("site", c.Site, `^[A-Z0-9]{3,10}$`, "an ODS code, for example RBA")
-	ps.matches("source", c.Source, `^[a-z0-9][a-z0-9-]{0,31}$`, "a short lower-case name, for example gw1")
+	ps.matches("source", c.Source, sourcePattern, "a short lower-case name, for example gw1")
 	ps.required("data_dir", c.DataDir)
 	ps.address("external_url", c.ExternalURL, "https")
 	ps.matches("home", c.Home, `^/[^/\\]`, "a path below the address, for example /ui/")
@@ -43,8 +47,13 @@ func (c Config) Validate() []Problem {
 	c.validateApplications(&ps)
 	c.ClickHouse.validate(&ps)
 	ps.positive("detection.every", c.Detection.Every)
+	c.Export.Syslog.validate(&ps)
 	ps.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	ps.oneOf("log.format", c.Log.Format, "text", "json")
+	c.Witness.validate(&ps)
+	c.Witnessing.validate(&ps)
+	c.Journal.validate(&ps, c.Source)
+	c.Peers.validate(&ps, c.Source)
 	return ps
 }
 
@@ -129,6 +138,129 @@ func (c ClickHouse) validate(ps *problems) {
 	if len(c.Address) > 0 {
 		ps.required("clickhouse.user", c.User)
 		ps.required("clickhouse.password_file", c.PasswordFile)
+	}
+}
+
+// validate checks a collector even when it is switched off by an empty address:
+// the rest would be a mistake on the day that it is switched on.
+func (s Syslog) validate(ps *problems) {
+	const at = "export.syslog"
+	if s.Address != "" {
+		host, port, err := net.SplitHostPort(s.Address)
+		n, notNumber := strconv.ParseUint(port, 10, 16)
+		if err != nil || host == "" || notNumber != nil || n == 0 || strings.Contains(host, "/") {
+			ps.add(at+".address", "%q must be host:port of a collector that speaks TLS (RFC 5425), for example siem.example.org:6514; nothing is sent in clear", s.Address)
+		}
+	}
+	if (s.CertificateFile == "") != (s.KeyFile == "") {
+		ps.add(at, "certificate_file and key_file belong together: give both or neither")
+	}
+	ps.within(at+".max_message", s.MaxMessage, 8192, 1<<20)
+	ps.positive(at+".window", s.Window)
+	if s.From == 0 {
+		ps.add(at+".from", "must be at least 1, the first record")
+	}
+}
+
+func (w Witness) validate(ps *problems) {
+	ps.positive("witness.timeout", w.Timeout)
+	if w.PolicyFile != "" && (len(w.Witnesses) > 0 || w.Quorum != 0) {
+		ps.add("witness.policy_file", "names witnesses and quorum itself: remove witness.witnesses and witness.quorum")
+		return
+	}
+	urls := map[string]int{}
+	for i, p := range w.Witnesses {
+		at := fmt.Sprintf("witness.witnesses[%d]", i)
+		ps.address(at+".url", p.URL, "https", "http")
+		if u, err := url.Parse(p.URL); err == nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
+			ps.add(at+".url", "must be https, since it is not on this machine")
+		}
+		if first, ok := urls[p.URL]; ok && p.URL != "" {
+			ps.add(at+".url", "%q is that of witness.witnesses[%d]: one witness counts once", p.URL, first)
+		}
+		urls[p.URL] = i
+		ps.required(at+".key_file", p.KeyFile)
+	}
+	switch n := len(w.Witnesses); {
+	case n == 0 && w.Quorum != 0:
+		ps.add("witness.quorum", "is of nobody: name the witnesses in witness.witnesses")
+	case n > 0 && w.Quorum == 0:
+		ps.add("witness.quorum", "is missing: give how many of the %d witnesses must cosign", n)
+	case n > 0:
+		ps.within("witness.quorum", w.Quorum, 1, n)
+	}
+}
+
+func (w Witnessing) validate(ps *problems) {
+	files := map[string]int{}
+	for i, l := range w.Logs {
+		at := fmt.Sprintf("witnessing.logs[%d].key_file", i)
+		ps.required(at, l.KeyFile)
+		if first, ok := files[l.KeyFile]; ok && l.KeyFile != "" {
+			ps.add(at, "%q is that of witnessing.logs[%d]", l.KeyFile, first)
+		}
+		files[l.KeyFile] = i
+	}
+}
+
+func (j Journal) validate(ps *problems, source string) {
+	ps.positive("journal.append_timeout", j.AppendTimeout)
+	if j.AppendTimeout > 10*time.Second {
+		ps.add("journal.append_timeout", "%s would keep a clinician waiting: at most 10s", j.AppendTimeout)
+	}
+	if j.Emergency != 0 && (j.Emergency < 1<<20 || j.Emergency > 2<<30) {
+		ps.add("journal.emergency", "must be between 1MiB and 2GiB, or 0 for none")
+	}
+	if w := j.Watermarks; len(w) != 3 || w[0] < 5 || w[0] >= w[1] || w[1] >= w[2] || w[2] > 99 {
+		ps.add("journal.watermarks", "want three ascending percentages from 5 to 99, for example [80, 90, 95]")
+	}
+	if j.KeepPlain < 1 {
+		ps.add("journal.keep_plain", "must be at least 1")
+	}
+	if j.Second.SameDevice && j.Second.Dir == "" {
+		ps.add("journal.second.same_device", "is for a folder: give journal.second.dir too")
+	}
+	if j.Second.Dir != "" && j.Second.Dir == j.Archive {
+		ps.add("journal.archive", "must not be the folder of journal.second.dir")
+	}
+	p := j.Second.Peer
+	if p == (Peer{}) {
+		return
+	}
+	const at = "journal.second.peer"
+	ps.matches(at+".name", p.Name, sourcePattern, "the source of the other gateway, for example gw2")
+	if p.Name != "" && p.Name == source {
+		ps.add(at+".name", "%q is this gateway itself", p.Name)
+	}
+	ps.listener(at+".address", p.Address)
+	ps.required(at+".certificate_file", p.CertificateFile)
+	ps.required(at+".key_file", p.KeyFile)
+	ps.required(at+".ca_file", p.CAFile)
+}
+
+func (p Peers) validate(ps *problems, source string) {
+	if p.Listen == "" {
+		if len(p.Allow) > 0 || p.CertificateFile != "" || p.KeyFile != "" || p.CAFile != "" {
+			ps.add("peers.listen", "is missing: give host:port, for example \":9444\"")
+		}
+		return
+	}
+	ps.listener("peers.listen", p.Listen)
+	ps.required("peers.certificate_file", p.CertificateFile)
+	ps.required("peers.key_file", p.KeyFile)
+	ps.required("peers.ca_file", p.CAFile)
+	if len(p.Allow) == 0 {
+		ps.add("peers.allow", "is missing: name the sources of the gateways, for example [gw2]")
+	}
+	for i, name := range p.Allow {
+		at := fmt.Sprintf("peers.allow[%d]", i)
+		ps.matches(at, name, sourcePattern, "the source of a gateway, for example gw2")
+		if name == source {
+			ps.add(at, "%q is this gateway itself", name)
+		}
+	}
+	if p.MaxBytes < 1<<20 {
+		ps.add("peers.max_bytes", "must be at least 1MiB: a segment alone is 128MiB")
 	}
 }
 

@@ -48,7 +48,7 @@ type tally struct {
 }
 
 func tallyJournal(c config.Config) (tally, error) {
-	report, err := journal.Verify(gateway.JournalDir(c))
+	report, err := journal.Verify(journal.VerifyOptions{Dirs: gateway.JournalDirs(c)})
 	if err != nil {
 		return tally{}, err
 	}

@@ -16,15 +16,20 @@ type check struct {
 }
 
 // readiness asks the two questions that matter: can it decide, and can it
-// durably record? ClickHouse is not among them, since care does not wait for it.
+// durably record? ClickHouse is not among them, since care does not wait for it,
+// nor is a collector of copies.
 func (g *Gateway) readiness() (ready bool, checks []check) {
-	record := check{Name: "record", OK: true}
+	record := check{Name: "record", OK: true, Note: recordNote(g.journal.Stats())}
 	if err := g.journal.Healthy(); err != nil {
 		record = check{Name: "record", Note: "the journal cannot make records durable: see the log"}
 	}
 	decide := check{Name: "decide", OK: g.policy.Revision() != "", Note: "policy " + g.policy.Revision()}
 	index := check{Name: "index (not required)", OK: g.office.ready(), Note: g.office.note()}
-	return record.OK && decide.OK, []check{record, decide, index}
+	proof := check{Name: "checkpoints (not required)", OK: true}
+	if g.journal.Stats().Unsigned != nil {
+		proof = check{Name: proof.Name, Note: "no checkpoints are signed, the record cannot be proved: see the log"}
+	}
+	return record.OK && decide.OK, append([]check{record, decide, index, proof}, g.machineChecks()...)
 }
 
 // adminHandler serves health, readiness and metrics. It asks nobody to sign in:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/matron-epr/matron/cmd/matron/config"
 	"github.com/matron-epr/matron/policy/rego"
@@ -16,7 +17,7 @@ import (
 // every map that is no good, not only the first.
 func (g *Gateway) applications(c config.Config) ([]proxy.App, error) {
 	apps := []proxy.App{{
-		Name: pagesName, Site: c.Site, Prefix: "/.matron", Map: newPagesMap(), Handler: g.pages.Handler(),
+		Name: pagesName, Site: c.Site, Prefix: "/.matron", Map: newPagesMap(), Handler: g.own,
 	}}
 	var errs []error
 	for _, a := range c.Applications {
@@ -66,6 +67,14 @@ func Check(ctx context.Context, c config.Config) error {
 	errs = append(errs, err)
 	_, err = transportFor(c.SignIn.CAFile)
 	errs = append(errs, err)
+	_, err = openWitnesses(c.Witness, time.Now)
+	errs = append(errs, err)
+	_, err = witnessedLogs(c.Witnessing)
+	errs = append(errs, err)
+	if c.Export.Syslog.Address != "" {
+		_, err = syslogPeer(c.Export.Syslog).TLS()
+		errs = append(errs, err)
+	}
 	for _, file := range []string{
 		c.TLS.CertificateFile, c.TLS.KeyFile, c.TLS.ACME.CAFile, c.ClickHouse.PasswordFile, c.ClickHouse.CAFile,
 		c.Detection.Staff, c.Detection.Patients, c.Detection.Care,

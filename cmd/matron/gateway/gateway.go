@@ -16,8 +16,11 @@ import (
 
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/audit/cases"
+	"github.com/matron-epr/matron/audit/export/auditevent"
 	"github.com/matron-epr/matron/audit/journal"
+	"github.com/matron-epr/matron/audit/witness"
 	"github.com/matron-epr/matron/cmd/matron/config"
+	"github.com/matron-epr/matron/cmd/matron/host"
 	"github.com/matron-epr/matron/dashboards"
 	"github.com/matron-epr/matron/hazardlog"
 	"github.com/matron-epr/matron/policy/rego"
@@ -61,16 +64,23 @@ type Gateway struct {
 
 	db        *sql.DB
 	journal   *journal.Journal
+	peers     *peerService // nil where no peer may keep records here
 	office    *backOffice
+	syslog    *syslogExport
 	policy    *rego.Engine
 	signin    *signin.Service
 	voucher   *signin.Voucher
 	certs     *tlscert.Manager
 	pages     *dashboards.Site
+	own       http.Handler // pages, and the record in the form of FHIR
 	proxy     *proxy.Gateway
 	detection *detection
+	witness   *witness.Server // of other gateways' logs; nil unless configured
+	cosigning *cosigning      // of this gateway's; nil unless configured
 	metrics   *metrics
 	reloads   reloads
+	disk      *host.Disk
+	clock     *host.Clock
 }
 
 // New opens the stores and builds every part. It starts nothing. On error
@@ -86,13 +96,15 @@ func New(ctx context.Context, o Options) (_ *Gateway, err error) {
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		g.openStores, g.openPolicy, g.openSignIn, g.openCertificates, g.openPages, g.openProxy,
+		g.openStores, g.openMachine, g.openPolicy, g.openSignIn, g.openCertificates, g.openPages, g.openWitness,
+		g.openProxy,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
 	}
 	g.watch()
+	g.watchMachine()
 	return g, nil
 }
 
@@ -112,15 +124,28 @@ func (g *Gateway) openStores(ctx context.Context) error {
 	if err := migrate(ctx, g.db); err != nil {
 		return err
 	}
-	jc := journalConfig(g.cfg)
+	if g.peers, err = openPeers(ctx, g.cfg, g.log); err != nil {
+		return err
+	}
+	jc, err := withPlaces(journalConfig(g.cfg), g.cfg)
+	if err != nil {
+		return err
+	}
 	jc.Log = g.log
+	if jc.Signer, jc.Verifier, err = checkpointKeys(g.cfg); err != nil {
+		return err
+	}
 	if g.journal, err = journal.Open(jc); err != nil {
 		return fmt.Errorf("open journal: %w", err)
+	}
+	if g.cosigning, err = newCosigning(g.cfg, g.journal, g.log, g.now); err != nil {
+		return err
 	}
 	g.office, err = newBackOffice(g.cfg, g.journal, g.opts.EngineArgs, g.log, g.now)
 	if err != nil {
 		return err
 	}
+	g.syslog = newSyslogExport(g.cfg, g.journal, g.log, g.now)
 	store := cases.New(g.db)
 	g.detection, err = newDetection(g.cfg, g.office, store, g.metrics.alerts, g.log, g.now)
 	return err
@@ -200,8 +225,27 @@ func (g *Gateway) openPages(context.Context) error {
 		Explain: g.detection.explain, HospitalNumber: g.detection.hospitalNumber,
 		Health: g.health, Record: g.record, May: g.may, Now: g.now, Logger: g.log,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	links, err := newLinkSealer(key, g.cfg.Site)
+	if err != nil {
+		return err
+	}
+	fhir := &fhirServer{
+		site: g.cfg.Site, url: g.cfg.ExternalURL + fhirBase, version: g.opts.Version, started: g.started,
+		index: index{g.office}, convert: Converter(), links: links, hospitalNumber: g.detection.hospitalNumber,
+		indexedTo: g.office.indexedTo, record: g.record, may: g.may, location: g.detection.location, now: g.now, log: g.log,
+	}
+	mux := http.NewServeMux()
+	mux.Handle(fhirBase+"/", fhir.handler())
+	mux.Handle("/", g.pages.Handler())
+	g.own = mux
+	return nil
 }
+
+// Converter makes FHIR events of this program's records.
+func Converter() auditevent.Converter { return auditevent.New(auditevent.Config{Self: pagesName}) }
 
 // record makes one record of Matron's own doing durable.
 func (g *Gateway) record(ctx context.Context, r *audit.Record) error {
@@ -234,7 +278,7 @@ func (g *Gateway) openProxy(context.Context) error {
 		Voucher: g.voucher, TrustedProxies: trusted, MaxHeader: g.cfg.Listen.MaxHeaderBytes, SignInPath: "/.matron/sign-in",
 		Public: public, PublicPaths: paths, Observe: g.metrics.observe,
 		Home: g.cfg.Home, Service: g.cfg.Branding.ServiceName, Organisation: g.cfg.Branding.Organisation,
-		Location: g.detection.location, StrictTransport: g.cfg.TLS.Mode != "local",
+		Location: g.detection.location, StrictTransport: g.cfg.TLS.Mode != "local", Space: g.shortage,
 	})
 	return err
 }
@@ -250,7 +294,12 @@ func (g *Gateway) publicRoutes() (http.Handler, []string) {
 	}
 	mux.Handle("/.matron/keys", g.voucher.Keys())
 	mux.Handle("/.matron/assets/", g.pages.Assets())
-	return mux, append(signInPaths, "/.matron/keys", "/.matron/assets/")
+	all := append(signInPaths, "/.matron/keys", "/.matron/assets/")
+	if g.witness != nil { // other gateways have no session: what they send is signed
+		mux.Handle(witnessPath+"/", http.StripPrefix(witnessPath, g.witness))
+		all = append(all, witnessPath+"/")
+	}
+	return mux, all
 }
 
 // readSecret reads a secret that the operator put there and nobody else may
@@ -315,9 +364,13 @@ func (g *Gateway) close() error {
 	if g.office != nil {
 		errs = append(errs, g.office.close())
 	}
+	if g.witness != nil {
+		errs = append(errs, g.witness.Close())
+	}
 	if g.journal != nil {
 		errs = append(errs, g.journal.Close())
 	}
+	errs = append(errs, g.peers.close())
 	if g.db != nil {
 		errs = append(errs, g.db.Close())
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,8 +26,8 @@ var errNoIndex = errors.New("the index is not available now: care goes on, recor
 type backOffice struct {
 	cfg        config.Config
 	journal    *journal.Journal
-	ledger     *journal.Ledger
-	entries    [][]byte // what the ledger held when it was opened
+	ledger     *journal.Ledger // nil while it cannot be opened; run opens it then
+	entries    [][]byte        // what the ledger held when it was opened
 	engineArgs []string
 	log        *slog.Logger
 	now        func() time.Time
@@ -36,14 +37,32 @@ type backOffice struct {
 }
 
 func newBackOffice(c config.Config, j *journal.Journal, engineArgs []string, log *slog.Logger, now func() time.Time) (*backOffice, error) {
-	ledger, entries, err := openLedger(paths{c.DataDir}.ledger(), c.Source, condenseAbove)
-	if err != nil {
-		return nil, fmt.Errorf("open block ledger: %w", err)
+	o := &backOffice{cfg: c, journal: j, engineArgs: engineArgs, log: log, now: now}
+	err := o.openLedger()
+	if errors.Is(err, journal.ErrCorrupt) || errors.Is(err, journal.ErrLocked) {
+		return nil, err
 	}
-	return &backOffice{cfg: c, journal: j, ledger: ledger, entries: entries, engineArgs: engineArgs, log: log, now: now}, nil
+	if err != nil { // its disk takes no writes: care goes on, and run tries again (GW-12)
+		log.LogAttrs(context.Background(), slog.LevelError, "records do not become searchable", slog.String("error", err.Error()))
+	}
+	return o, nil
 }
 
-func (o *backOffice) close() error { return o.ledger.Close() }
+func (o *backOffice) openLedger() (err error) {
+	o.ledger, o.entries, err = openLedger(paths{o.cfg.DataDir}.ledger(), o.cfg.Source, condenseAbove)
+	if err != nil {
+		o.ledger = nil
+		return fmt.Errorf("open block ledger: %w", err)
+	}
+	return nil
+}
+
+func (o *backOffice) close() error {
+	if o.ledger == nil {
+		return nil
+	}
+	return o.ledger.Close()
+}
 
 // open returns the connection for a query.
 func (o *backOffice) open() (*clickhouse.Store, error) {
@@ -60,7 +79,11 @@ func (o *backOffice) ready() bool {
 }
 
 func (o *backOffice) note() string {
-	return fmt.Sprintf("%d records wait", o.status().Lag)
+	s := o.status()
+	if s.LastError != "" {
+		return fmt.Sprintf("%d records wait: %s", s.Lag, s.LastError)
+	}
+	return fmt.Sprintf("%d records wait", s.Lag)
 }
 
 // status is the shipper's, or that of a shipper that has not begun.
@@ -107,6 +130,11 @@ func (o *backOffice) run(ctx context.Context) error {
 func (o *backOffice) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if o.ledger == nil {
+		if err := o.openLedger(); err != nil {
+			return err
+		}
+	}
 	target := o.cfg.ClickHouse
 	account, err := account(target)
 	if err != nil {
@@ -141,6 +169,11 @@ func (o *backOffice) ship(ctx context.Context, account clickhouse.Config) error 
 	}
 	o.shipper.Store(shipper)
 	o.store.Store(store)
+	var mending sync.WaitGroup
+	defer mending.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	mending.Go(func() { o.mend(ctx, store, shipper) })
 	if err := shipper.Run(ctx); err != nil {
 		// The journal takes no more records and all of them are searchable. A
 		// second shipper would begin at a place in the ledger that is past.
@@ -149,6 +182,46 @@ func (o *backOffice) ship(ctx context.Context, account clickhouse.Config) error 
 	}
 	return nil
 }
+
+// mend looks for an index that vanished while the gateway ran: its tables are
+// made anew and filled from the journal, which is the record (GW-13). The
+// shipper alone would wait for them for ever.
+func (o *backOffice) mend(ctx context.Context, store *clickhouse.Store, shipper *clickhouse.Shipper) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	gone, told := false, false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if !gone && !vanished(shipper.Status().LastError) {
+			continue
+		}
+		if !gone {
+			gone, told = true, false
+			o.log.LogAttrs(ctx, slog.LevelError, "the tables of the index are gone: they are made anew and filled from the journal")
+		}
+		if err := store.Migrate(ctx); err != nil { // its error quotes no row
+			if !told {
+				told = true
+				o.log.LogAttrs(ctx, slog.LevelError, "the tables of the index cannot be made, tried again each second", slog.Any("error", err))
+			}
+			continue
+		}
+		// Not only what waits: all that was shipped before is gone as well.
+		if err := shipper.Reconcile(ctx); err != nil {
+			continue // the shipper meets the same and reports its code
+		}
+		gone = false
+		o.log.LogAttrs(ctx, slog.LevelInfo, "the index is whole again")
+	}
+}
+
+// vanished reports whether a shipper failed because database (81) or table (60)
+// are not there.
+func vanished(code string) bool { return code == "clickhouse-81" || code == "clickhouse-60" }
 
 func startEngine(ctx context.Context, c config.Config, args []string, log *slog.Logger) (*engine.Engine, error) {
 	self, err := os.Executable()

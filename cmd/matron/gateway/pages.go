@@ -3,6 +3,8 @@ package gateway
 import (
 	"context"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/matron-epr/matron/audit"
@@ -22,7 +24,7 @@ type pagesMap struct {
 
 func newPagesMap() pagesMap {
 	m := pagesMap{mux: http.NewServeMux(), routes: map[string]dashboards.Route{}}
-	for _, r := range dashboards.Routes() {
+	for _, r := range slices.Concat(dashboards.Routes(), fhirRoutes()) {
 		pattern := r.Method + " " + r.Path
 		m.routes[pattern] = r
 		m.mux.Handle(pattern, http.NotFoundHandler())
@@ -36,17 +38,39 @@ func (m pagesMap) Classify(r *http.Request, _ func() ([]byte, error)) (proxy.Acc
 	_, pattern := m.mux.Handler(r)
 	route, ok := m.routes[pattern]
 	if !ok {
-		return proxy.Access{}, nil
+		return proxy.Access{Deny: denyForm(r.URL.Path)}, nil
 	}
 	a := proxy.Access{
-		Rule: "page-" + route.ID, Action: route.Action, Area: route.Area, Screen: route.ID,
+		Rule: pageRule(route), Action: route.Action, Area: route.Area, Screen: route.ID,
 		Certainty: audit.None, Source: audit.SourceNone, Kind: proxy.Interactive,
-		KeepAlive: route.KeepAlive, Deliberate: "true",
+		KeepAlive: route.KeepAlive, Vital: route.Vital, Deliberate: "true",
 	}
 	if route.KeepAlive {
 		a.Deliberate = "false"
 	}
+	if a.Deny = denyForm(r.URL.Path); a.Deny != "" {
+		a.Screen, a.Deliberate = "", "" // a program asks, for whatever reason
+		if route.Area == policy.Audit {
+			a.Resource = "AuditEvent"
+		}
+		if route.Action == policy.Search {
+			a.Kind = proxy.SearchKind
+		} else if id, found := strings.CutPrefix(r.URL.Path, fhirBase+"/AuditEvent/"); found {
+			a.ID = id
+		}
+	}
 	return a, nil
+}
+
+// pageRule names a route in records.
+func pageRule(r dashboards.Route) string { return "page-" + r.ID }
+
+// denyForm is the form of a refusal that whoever asks for path understands.
+func denyForm(path string) proxy.DenyForm {
+	if strings.HasPrefix(path, fhirBase+"/") {
+		return proxy.DenyOperationOutcome
+	}
+	return proxy.DenyAuto
 }
 
 // Settle implements proxy.Map; no page is ever held.
@@ -116,7 +140,7 @@ func (g *Gateway) health(context.Context) dashboards.Health {
 		Mode: g.mode(), ModeSince: g.started, PolicyRev: g.policy.Revision(),
 		Journal: dashboards.StateOK, JournalSeq: stats.Committed,
 		Index: dashboards.StateFailed, Waiting: shipped.Lag, IndexedTo: g.office.indexedTo(),
-		DetectedAt: g.detection.finished(),
+		DetectedAt: g.detection.finished(), DetectEvery: g.cfg.Detection.Every, IndexCode: shipped.LastError,
 	}
 	if g.journal.Healthy() != nil {
 		h.Journal = dashboards.StateFailed
@@ -125,6 +149,7 @@ func (g *Gateway) health(context.Context) dashboards.Health {
 		h.Index = dashboards.StateOK
 	}
 	h.ReloadAt, h.ReloadBad = g.reloads.last()
+	g.machineHealth(&h)
 	return h
 }
 
@@ -154,6 +179,22 @@ func (i index) Accesses(ctx context.Context, q audit.Query) ([]audit.Access, err
 	ctx, cancel := context.WithTimeout(ctx, pageQuery)
 	defer cancel()
 	return store.Accesses(ctx, q)
+}
+
+func (i index) Events(ctx context.Context, q audit.Query) ([]audit.Access, error) {
+	store, err := i.office.open()
+	if err != nil {
+		return nil, err
+	}
+	return store.Events(ctx, q)
+}
+
+func (i index) Event(ctx context.Context, source string, seq uint64) (audit.Access, error) {
+	store, err := i.office.open()
+	if err != nil {
+		return audit.Access{}, err
+	}
+	return store.Event(ctx, source, seq)
 }
 
 func (i index) People(ctx context.Context, q audit.Query) ([]audit.PersonSummary, error) {

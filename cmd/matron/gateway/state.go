@@ -9,13 +9,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
+	"golang.org/x/mod/sumdb/note"
 	_ "modernc.org/sqlite" // the default relational store
 
 	"github.com/matron-epr/matron/audit/cases"
 	"github.com/matron-epr/matron/audit/journal"
+	"github.com/matron-epr/matron/audit/merkle"
 	"github.com/matron-epr/matron/cmd/matron/config"
 	"github.com/matron-epr/matron/proxy/signin"
 )
@@ -28,15 +31,22 @@ var ErrNotInitialised = errors.New("not initialised: run \"matron init\" with th
 // paths are the places below the data folder.
 type paths struct{ dir string }
 
-func (p paths) journal() string    { return filepath.Join(p.dir, "journal") }
-func (p paths) ledger() string     { return filepath.Join(p.dir, "journal", "blocks.ledger") }
-func (p paths) engine() string     { return filepath.Join(p.dir, "clickhouse") }
-func (p paths) tls() string        { return filepath.Join(p.dir, "tls") }
-func (p paths) database() string   { return filepath.Join(p.dir, "matron.db") }
-func (p paths) keys() string       { return filepath.Join(p.dir, "keys") }
-func (p paths) voucherKey() string { return filepath.Join(p.keys(), "voucher.pem") }
-func (p paths) linkKey() string    { return filepath.Join(p.keys(), "links.key") }
-func (p paths) matchKey() string   { return filepath.Join(p.keys(), "match.key") }
+func (p paths) journal() string      { return filepath.Join(p.dir, "journal") }
+func (p paths) ledger() string       { return filepath.Join(p.dir, "journal", "blocks.ledger") }
+func (p paths) syslogCursor() string { return filepath.Join(p.dir, "syslog.cursor") }
+func (p paths) engine() string       { return filepath.Join(p.dir, "clickhouse") }
+func (p paths) tls() string          { return filepath.Join(p.dir, "tls") }
+func (p paths) witness() string      { return filepath.Join(p.dir, "witness") }
+func (p paths) database() string     { return filepath.Join(p.dir, "matron.db") }
+func (p paths) keys() string         { return filepath.Join(p.dir, "keys") }
+func (p paths) voucherKey() string   { return filepath.Join(p.keys(), "voucher.pem") }
+func (p paths) linkKey() string      { return filepath.Join(p.keys(), "links.key") }
+func (p paths) matchKey() string     { return filepath.Join(p.keys(), "match.key") }
+
+// checkpointKey signs the record; others check that with the public key, which
+// stands beside the journal so that it travels with it.
+func (p paths) checkpointKey() string { return filepath.Join(p.keys(), "checkpoint.key") }
+func (p paths) checkpointPub() string { return filepath.Join(p.journal(), "checkpoint.pub") }
 
 // Init makes the data folder, journal, databases and keys, each with access for
 // its owner alone. What is there already stays as it is.
@@ -50,6 +60,11 @@ func Init(ctx context.Context, c config.Config) error {
 	if err := once(p.journal(), func() error { return journal.Create(journalConfig(c)) }); err != nil {
 		return fmt.Errorf("make journal: %w", err)
 	}
+	if err := once(p.checkpointKey(), func() error {
+		return merkle.GenerateKey(merkle.Origin(c.Site, c.Source), p.checkpointKey(), p.checkpointPub())
+	}); err != nil {
+		return fmt.Errorf("make checkpoint key: %w", err)
+	}
 	if err := once(p.voucherKey(), func() error { return signin.GenerateKey(p.voucherKey()) }); err != nil {
 		return fmt.Errorf("make signing key: %w", err)
 	}
@@ -57,6 +72,9 @@ func Init(ctx context.Context, c config.Config) error {
 		if err := once(key, func() error { return writeKey(key) }); err != nil {
 			return fmt.Errorf("make key: %w", err)
 		}
+	}
+	if err := initWitness(c, time.Now()); err != nil {
+		return err
 	}
 	db, err := openDatabase(ctx, p.database(), true)
 	if err != nil {
@@ -91,6 +109,32 @@ func readKey(path string) ([]byte, error) {
 		return nil, fmt.Errorf("%s is missing: %w", path, ErrNotInitialised)
 	}
 	return key, err
+}
+
+// checkpointKeys reads the key that signs the record and the one that checks it.
+func checkpointKeys(c config.Config) (note.Signer, note.Verifier, error) {
+	p := paths{c.DataDir}
+	secret, err := readKey(p.checkpointKey())
+	if err != nil {
+		return nil, nil, err
+	}
+	signer, err := merkle.ParseSigner(secret)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", p.checkpointKey(), err)
+	}
+	public, err := os.ReadFile(p.checkpointPub())
+	if err != nil {
+		return nil, nil, err
+	}
+	verifier, err := merkle.ParseVerifier(public)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", p.checkpointPub(), err)
+	}
+	if want := merkle.Origin(c.Site, c.Source); signer.Name() != want || verifier.Name() != want || signer.KeyHash() != verifier.KeyHash() {
+		return nil, nil, fmt.Errorf("%s is not the key of %s that %s belongs to: put the right files back, neither can be made again",
+			p.checkpointKey(), want, p.checkpointPub())
+	}
+	return signer, verifier, nil
 }
 
 // readPrivate reads a file that nobody else may read.

@@ -37,7 +37,9 @@ func Healthy() dashboards.Health {
 		Mode: "enforce", ModeSince: Now().Add(-26 * time.Hour), PolicyRev: "rev-41c9",
 		Journal: dashboards.StateOK, JournalSeq: 1_204_881, JournalAt: Now().Add(-time.Second),
 		Index: dashboards.StateOK, IndexedTo: Now().Add(-3 * time.Second), Waiting: 12,
-		ReloadAt: Now().Add(-26 * time.Hour), DetectedAt: Now().Add(-2 * time.Minute),
+		ReloadAt: Now().Add(-26 * time.Hour), DetectedAt: Now().Add(-2 * time.Minute), DetectEvery: time.Minute,
+		Disk:    dashboards.Disk{State: dashboards.StateOK, Used: .412, Free: 312_480_000_000, Since: Now().Add(-26 * time.Hour)},
+		Witness: dashboards.Copy{Set: true, State: dashboards.StateOK},
 	}
 }
 

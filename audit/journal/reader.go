@@ -1,0 +1,87 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+
+	"github.com/matron-epr/matron/audit"
+)
+
+// Reader reads a journal that another process may be writing, without locking or
+// changing it. It is safe for concurrent use.
+type Reader struct {
+	places []Place
+	close  func() error
+
+	mu    sync.Mutex
+	shelf *shelf
+	last  position
+}
+
+// OpenReader opens the folders of a journal: the primary, the second one, the
+// archive, in any order. The last group commit of a running gateway may be one
+// that is not acknowledged yet.
+func OpenReader(dirs ...string) (*Reader, error) {
+	places, closeAll, err := viewAll(dirs)
+	if err != nil {
+		return nil, fmt.Errorf("read journal: %w", err)
+	}
+	r := &Reader{places: places, close: closeAll}
+	if err := r.Refresh(); err != nil {
+		return nil, errors.Join(err, closeAll())
+	}
+	return r, nil
+}
+
+// Refresh looks for what has been written since.
+func (r *Reader) Refresh() error {
+	all, _, err := gather(append(r.places[:len(r.places):len(r.places)], r.places...), false)
+	if err == nil && len(all) == 0 {
+		err = ErrMissing
+	}
+	if err != nil {
+		return fmt.Errorf("read journal: %w", err)
+	}
+	chain, _, _ := chained(all) // what is missing shows when it is read
+	head := chain[len(chain)-1]
+	end, _, err := endOf(head)
+	if err != nil {
+		return fmt.Errorf("read journal: %w", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.shelf = &shelf{chain: chain, marks: map[segmentID][]mark{}}
+	r.last = position{seq: end.next - 1, segment: head.id, end: end.end}
+	return nil
+}
+
+// Last is the number of the last record; 0 when there is none.
+func (r *Reader) Last() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last.seq
+}
+
+// Read is Journal.Read.
+func (r *Reader) Read(from uint64, limit int) ([]audit.Record, error) {
+	records, err := r.read(from, limit)
+	if errors.Is(err, fs.ErrNotExist) { // a segment has moved
+		if err := r.Refresh(); err != nil {
+			return nil, err
+		}
+		return r.read(from, limit)
+	}
+	return records, err
+}
+
+func (r *Reader) read(from uint64, limit int) ([]audit.Record, error) {
+	r.mu.Lock()
+	s, last := r.shelf, r.last
+	r.mu.Unlock()
+	return s.read(from, limit, last)
+}
+
+// Close gives the folders up.
+func (r *Reader) Close() error { return r.close() }

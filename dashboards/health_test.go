@@ -1,0 +1,153 @@
+package dashboards_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/net/html"
+
+	"github.com/matron-epr/matron/dashboards"
+	"github.com/matron-epr/matron/dashboards/internal/fake"
+)
+
+// healthRows reads the health page as somebody hears it: the largest line, and
+// of each part its name and what is said of it.
+func healthRows(t *testing.T, body string) (state string, rows map[string]string) {
+	t.Helper()
+	doc, err := html.Parse(strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows = map[string]string{}
+	key := ""
+	for n := range doc.Descendants() {
+		switch {
+		case strings.Contains(classOf(n), "app-state--"):
+			state = words(n)
+		case n.Data == "dt":
+			key = words(n)
+		case n.Data == "dd":
+			rows[key] = words(n)
+		}
+	}
+	return state, rows
+}
+
+func classOf(n *html.Node) string {
+	for _, a := range n.Attr {
+		if a.Key == "class" {
+			return a.Val
+		}
+	}
+	return ""
+}
+
+func words(n *html.Node) string {
+	var b strings.Builder
+	for d := range n.Descendants() {
+		if d.Type == html.TextNode {
+			b.WriteString(d.Data + " ")
+		}
+	}
+	return strings.Join(strings.Fields(b.String()), " ")
+}
+
+func TestHealthPageNamesWhatDoesNotWork(t *testing.T) {
+	for _, tt := range []struct {
+		name, state, part, says string
+		change                  func(*dashboards.Health)
+	}{
+		{"all well", "Everything works", "Record", "Working Record 1,204,881 is the newest", func(h *dashboards.Health) { h.JournalAt = time.Time{} }},
+		{"journal", "Not working: Record", "Record", "Not working Accesses cannot be written down", func(h *dashboards.Health) { h.Journal = dashboards.StateFailed }},
+		{"second sink", "Needs attention: Record", "Record", "in the second place, /srv/second,", func(h *dashboards.Health) { h.SecondSink = "/srv/second" }},
+		{"disk", "Everything works", "Disk", "Working 41% used, 312 GB free.", func(*dashboards.Health) {}},
+		{"no exports", "Needs attention: Disk", "Disk", "Needs attention 83% used, 9.9 GB free. Exports and other bulk work are refused. Patients' records open as usual. Since 3 November", func(h *dashboards.Health) {
+			h.Disk.Used, h.Disk.Free, h.Disk.Level, h.Disk.Since = .83, 9_900_000_000, 1, fake.Now()
+		}},
+		{"no searches", "Needs attention: Disk", "Disk", "searches that are not about one patient, are refused", func(h *dashboards.Health) { h.Disk.Level = 2 }},
+		{"care only", "Needs attention: Disk", "Disk", "Everything but patient care is refused", func(h *dashboards.Health) { h.Disk.Level = 3 }},
+		{"emergency", "Needs attention: Disk", "Disk", "when the reserve is used up, care stops", func(h *dashboards.Health) { h.Disk.Level, h.Disk.Emergency = 3, true }},
+		{"read-only", "Not working: Disk", "Disk", "read-only", func(h *dashboards.Health) { h.Disk.ReadOnly = true }},
+		{"unmeasured", "Needs attention: Disk", "Disk", "Unknown How full the disk is cannot be read. Nothing is refused", func(h *dashboards.Health) { h.Disk = dashboards.Disk{} }},
+		{"database gone", "Not working: Search index", "Search index", "Its database is gone (clickhouse-81). Care goes on and nothing is lost: 12 records wait", func(h *dashboards.Health) {
+			h.Index, h.IndexCode = dashboards.StateFailed, "clickhouse-81"
+		}},
+		{"index down", "Not working: Search index", "Search index", "ClickHouse does not answer (unreachable)", func(h *dashboards.Health) {
+			h.Index, h.IndexCode = dashboards.StateFailed, "unreachable"
+		}},
+		{"index behind", "Needs attention: Search index", "Search index", "It is behind: 12 records", func(h *dashboards.Health) { h.IndexedTo = fake.Now().Add(-time.Hour) }},
+		{"index unknown", "Needs attention: Search index", "Search index", "not known", func(h *dashboards.Health) { h.Index = dashboards.StateUnknown }},
+		{"witness down", "Not working: Witness", "Witness", "Checkpoints that are not there yet: 7, the oldest for 3 minutes", func(h *dashboards.Health) {
+			h.Witness = dashboards.Copy{Set: true, State: dashboards.StateFailed, Waiting: 7, Behind: 3 * time.Minute}
+		}},
+		{"no witness", "Everything works", "Witness", "Not set up", func(h *dashboards.Health) { h.Witness = dashboards.Copy{} }},
+		{"log server behind", "Needs attention: Log server", "Log server", "It is behind", func(h *dashboards.Health) {
+			h.LogServer = dashboards.Copy{Set: true, State: dashboards.StateOK, Waiting: 7, Behind: 3 * time.Minute}
+		}},
+		{"clock", "Needs attention: Clock", "Clock", "put forward by 2 hours", func(h *dashboards.Health) { h.ClockAt, h.ClockBy = fake.Now().Add(-time.Hour), 2*time.Hour }},
+		{"old step", "Everything works", "Clock", "Working It last stepped", func(h *dashboards.Health) { h.ClockAt, h.ClockBy = fake.Now().Add(-25*time.Hour), time.Hour }},
+		{"put back", "Needs attention: Clock", "Clock", "put back by 3 seconds", func(h *dashboards.Health) { h.ClockAt, h.ClockBy = fake.Now(), -3*time.Second }},
+		{"detection late", "Needs attention: Detection", "Detection", "is late", func(h *dashboards.Health) { h.DetectedAt = fake.Now().Add(-10 * time.Minute) }},
+		{"detection never", "Needs attention: Detection", "Detection", "has not looked", func(h *dashboards.Health) { h.DetectedAt = time.Time{} }},
+		{"reload", "Needs attention: Configuration", "Configuration", "was refused; what was in force before stays so", func(h *dashboards.Health) { h.ReloadBad = true }},
+		{"observing", "Needs attention: Configuration", "Configuration", "Observing only", func(h *dashboards.Health) { h.Mode = "observe" }},
+		{"several", "Not working: Record", "Disk", "care is refused", func(h *dashboards.Health) {
+			h.Journal, h.Disk.Level = dashboards.StateFailed, 3
+		}},
+	} {
+		b := newBench()
+		tt.change(&b.health)
+		state, rows := healthRows(t, b.get(t, "/.matron/health").Body.String())
+		if state != tt.state || !strings.Contains(rows[tt.part], tt.says) {
+			t.Errorf("%s: %q, %s is %q; want %q and %q", tt.name, state, tt.part, rows[tt.part], tt.state, tt.says)
+		}
+		if len(rows) != 8 {
+			t.Errorf("%s: %d parts, want 8", tt.name, len(rows))
+		}
+	}
+}
+
+// A gateway of which nothing is known is never said to work.
+func TestHealthThatIsUnknownIsSaidToBe(t *testing.T) {
+	b := newBench()
+	b.health = dashboards.Health{}
+	state, rows := healthRows(t, b.get(t, "/.matron/health").Body.String())
+	if want := "Needs attention: Record, Disk, Search index, Detection, Configuration"; state != want {
+		t.Errorf("%q, want %q", state, want)
+	}
+	for _, name := range []string{"Record", "Disk", "Search index", "Detection", "Configuration"} {
+		if !strings.HasPrefix(rows[name], "Unknown ") {
+			t.Errorf("%s: %q", name, rows[name])
+		}
+	}
+}
+
+// The page that says that the index is down does not need the index, and the
+// page that says that the disk is full does not write to it.
+func TestHealthPageAsksNothingOfTheIndex(t *testing.T) {
+	b := newBench()
+	b.cfg.Accesses, b.cfg.Alerts = &panicking{}, &panicking{}
+	if w := b.get(t, "/.matron/health"); w.Code != 200 {
+		t.Errorf("got %d", w.Code)
+	}
+	if n := len(b.journal.Records()); n != 0 {
+		t.Errorf("%d records", n)
+	}
+	vital := map[string]bool{}
+	for _, r := range dashboards.Routes() {
+		if r.Vital {
+			vital[r.ID] = true
+		}
+	}
+	if diff := cmp.Diff(map[string]bool{"health": true}, vital); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// panicking is an index that nobody may ask.
+type panicking struct {
+	dashboards.AccessReader
+	dashboards.AlertReader
+}
