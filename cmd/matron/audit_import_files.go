@@ -34,7 +34,7 @@ func (r *rejectFile) add(reject intake.Reject) error {
 	if r.f == nil {
 		var err error
 		// An earlier one of a run that was killed is written over.
-		if r.f, err = os.OpenFile(r.part(), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600); err != nil { //nolint:gosec // beside the operator's own file
+		if r.f, err = os.OpenFile(r.part(), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600); err != nil {
 			return fmt.Errorf("write rejects: %w", err)
 		}
 		r.out = bufio.NewWriter(r.f)
