@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,8 +38,11 @@ func newAuditReindex() *cobra.Command {
 			return err
 		}
 		began := time.Now()
-		bar := progressBar(c.ErrOrStderr(), "records")
-		done, err := gateway.Reindex(c.Context(), cfg, dirs, []string{engineChildName}, bar)
+		shown := newBar(c.ErrOrStderr(), "reindex")
+		done, err := gateway.Reindex(c.Context(), cfg, dirs, []string{engineChildName}, func(done, total uint64) {
+			shown.set(int64(done), int64(total)) //nolint:gosec // numbers of records
+		})
+		shown.close()
 		switch {
 		case c.Context().Err() != nil:
 			return failure{exitFailure, errors.New("stopped; the index in use is as it was, and the next run goes on from here")}
@@ -69,28 +70,4 @@ func printRebuilt(out io.Writer, d clickhouse.Rebuilt, took time.Duration, asJSO
 	}
 	_, _ = fmt.Fprintln(out, ").")
 	return nil
-}
-
-// progressBar draws on a terminal how far something is, and nothing elsewhere.
-func progressBar(out io.Writer, what string) func(done, total uint64) {
-	f, ok := out.(*os.File)
-	if !ok {
-		return nil
-	}
-	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return nil
-	}
-	began, first := time.Now(), uint64(0)
-	return func(done, total uint64) {
-		if first == 0 {
-			first = done
-		}
-		const width = 30
-		filled := int(done * width / max(total, 1)) //nolint:gosec // at most width
-		rate := float64(done-min(first, done)) / max(time.Since(began).Seconds(), 0.001)
-		_, _ = fmt.Fprintf(f, "\r[%s%s] %d of %d %s, %.0f/s ", strings.Repeat("=", filled), strings.Repeat(" ", width-filled), done, total, what, rate)
-		if done == total {
-			_, _ = fmt.Fprintln(f)
-		}
-	}
 }
