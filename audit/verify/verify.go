@@ -268,6 +268,12 @@ func (v *run) journalFindings(r journal.Report) {
 		d := &r.Damage[i]
 		v.report.add(Finding{Kind: Damaged, Source: r.Source, Place: fmt.Sprintf("%s at offset %d", d.File, d.Offset), What: d.What})
 	}
+	for _, f := range r.Forks {
+		v.report.add(Finding{
+			Kind: Forked, Source: r.Source, First: f.Seq, Last: f.Seq, Place: fmt.Sprintf("%s at offset %d", f.File, f.Offset),
+			What: "this number belongs to another record too",
+		})
+	}
 	if r.Torn > 0 {
 		v.report.note("An unfinished write of %d bytes at the end, never acknowledged.", r.Torn)
 	}

@@ -49,7 +49,7 @@ func IndexToVerify(ctx context.Context, c config.Config) (*verify.Index, func(),
 		return fail(err)
 	}
 	index := &verify.Index{
-		Rows: rows{store}, Verified: verified, HasLedger: true, Now: time.Now,
+		Rows: rows{store}, Alone: c.ClickHouse.Embedded, Verified: verified, HasLedger: true, Now: time.Now,
 		Committed: func() (uint64, error) {
 			err := reader.Refresh()
 			return reader.Last(), err
@@ -62,19 +62,13 @@ func IndexToVerify(ctx context.Context, c config.Config) (*verify.Index, func(),
 type rows struct{ *clickhouse.Store }
 
 // Sources implements verify.Rows.
-func (r rows) Sources(ctx context.Context) ([]string, error) {
+func (r rows) Sources(ctx context.Context) ([]verify.Stretch, error) {
 	found, err := r.Store.Sources(ctx)
-	names := make([]string, len(found))
-	for i := range found {
-		names[i] = found[i].Source
+	list := make([]verify.Stretch, len(found))
+	for i, b := range found {
+		list[i] = verify.Stretch{Source: b.Source, First: b.First, Last: b.Last}
 	}
-	return names, err
-}
-
-// Highest implements verify.Rows.
-func (r rows) Highest(ctx context.Context, source string) (uint64, error) {
-	bounds, err := r.Bounds(ctx, source)
-	return bounds.Last, err
+	return list, err
 }
 
 // PublicKeyFile holds the key that checks the checkpoints of c's gateway.
