@@ -69,6 +69,8 @@ type run struct {
 	// lost says that the edge does not follow from the records any more: some
 	// are missing and no hash of theirs is known.
 	lost bool
+	// forked counts the checkpoints that records and hashes do not lead to.
+	forked int
 	// differ are records whose hash is not the one that the tree has.
 	differ []Finding
 	leaves []merkle.Hash // of the tree, from leavesAt on
@@ -203,11 +205,14 @@ func (v *run) judge(c signed) {
 		return
 	}
 	if v.o.Tree != nil && c.Size <= v.o.Tree.Size() {
-		if root, err := v.o.Tree.RootAt(c.Size); err == nil && root == c.Root && len(v.differ) > 0 {
+		if root, err := v.o.Tree.RootAt(c.Size); err == nil && root == c.Root {
 			v.report.Signed = max(v.report.Signed, c.Size)
 			v.convict(c.Size)
 			return
 		}
+	}
+	if v.forked++; v.forked > 1 { // it must: what is altered before is altered here
+		return
 	}
 	v.report.add(Finding{
 		Kind: Forked, Source: v.source, First: v.report.Signed + 1, Last: c.Size, Place: inJournal,
@@ -234,14 +239,15 @@ func (v *run) finishTree(scanned journal.Report) {
 		v.source = scanned.Source
 	}
 	last := max(v.edge.Size(), scanned.Last)
-	for _, c := range v.open {
-		if c.Size <= last {
-			continue
-		}
+	if n := len(v.open); n > 0 && v.open[n-1].Size > last {
+		c := v.open[n-1]
 		v.report.add(Finding{
 			Kind: Truncated, Source: v.source, First: last + 1, Last: c.Size, Place: inJournal,
 			What: "it ends before the records that " + c.name + " covers",
 		})
+	}
+	if v.forked > 1 {
+		v.report.note("%d later checkpoints disagree as well, as they must.", v.forked-1)
 	}
 	switch {
 	case len(v.differ) > 0 && v.report.Checkpoints > 0:

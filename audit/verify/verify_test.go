@@ -235,6 +235,21 @@ func TestBeginning(t *testing.T) {
 	want(t, l.verify(t, nil), "altered 301-301")
 }
 
+// TestLaterCheckpoints: what one checkpoint proves is not said again of each that
+// follows.
+func TestLaterCheckpoints(t *testing.T) {
+	l := newLog(t, 60)
+	for _, size := range []uint64{20, 40, 60, 60} {
+		l.sign(t, size)
+	}
+	l.records[29].Person = "S2"
+	want(t, l.verify(t, nil), "altered 30-30")
+	l.grow(t)
+	want(t, l.verify(t, nil), "forked 21-40")
+	l.records = l.records[:10]
+	want(t, l.verify(t, nil), "truncated 11-60")
+}
+
 // TestNumberUsedTwice: what the journal finds of its segments is found here too.
 func TestNumberUsedTwice(t *testing.T) {
 	l := newLog(t, 3)
