@@ -21,8 +21,9 @@ type Visit func(seq uint64, canonical []byte, r *audit.Record) error
 
 // Note is a signed checkpoint and where it came from.
 type Note struct {
-	Name string
-	Text []byte
+	Name     string
+	Text     []byte
+	Cosigned bool // it is said to carry the signatures of witnesses
 }
 
 // Options is what to verify. Scan is required; what is nil is not compared.
@@ -34,6 +35,8 @@ type Options struct {
 	// Checkpoints are notes that Key has signed.
 	Checkpoints []Note
 	Key         note.Verifier
+	// Witnesses says whether enough of those who are known have cosigned a note.
+	Witnesses func(signed []byte) error
 	// Index compares the rows of ClickHouse as well.
 	Index *Index
 }
@@ -82,7 +85,8 @@ type run struct {
 // signed is a checkpoint whose signature holds.
 type signed struct {
 	merkle.Checkpoint
-	name string
+	name     string
+	cosigned bool // and that was checked
 }
 
 // openCheckpoints reads the notes and puts them in the order of their size.
@@ -96,9 +100,25 @@ func (v *run) openCheckpoints() {
 			v.report.add(Finding{Kind: Unsigned, Source: v.o.Key.Name(), Place: n.Name, What: err.Error()})
 			continue
 		}
-		v.open = append(v.open, signed{c, n.Name})
+		v.open = append(v.open, signed{c, n.Name, v.cosigned(n)})
+	}
+	if v.o.Witnesses != nil && !slices.ContainsFunc(v.o.Checkpoints, func(n Note) bool { return n.Cosigned }) {
+		v.report.add(Finding{Kind: Unsigned, Source: v.o.Key.Name(), Place: inJournal, What: "there is no checkpoint that witnesses have cosigned"})
 	}
 	slices.SortFunc(v.open, func(a, b signed) int { return cmp.Compare(a.Size, b.Size) })
+}
+
+// cosigned reports whether witnesses stand behind a note. One that is said to be
+// cosigned and is not is a finding: whoever has the log's key could make it.
+func (v *run) cosigned(n Note) bool {
+	if v.o.Witnesses == nil || !n.Cosigned {
+		return false
+	}
+	if err := v.o.Witnesses(n.Text); err != nil {
+		v.report.add(Finding{Kind: Unsigned, Source: v.o.Key.Name(), Place: n.Name, What: err.Error()})
+		return false
+	}
+	return true
 }
 
 // visit takes in the next record of the journal.
@@ -202,6 +222,9 @@ func (v *run) judge(c signed) {
 	if v.edge.Root() == c.Root {
 		v.report.Checkpoints++
 		v.report.Signed = max(v.report.Signed, c.Size)
+		if c.cosigned {
+			v.report.Cosigned = max(v.report.Cosigned, c.Size)
+		}
 		return
 	}
 	if v.o.Tree != nil && c.Size <= v.o.Tree.Size() {
@@ -254,6 +277,9 @@ func (v *run) finishTree(scanned journal.Report) {
 		v.report.note("The hash tree differs from the records at %d places although the records agree with what was signed: the gateway mends it at its next start.", len(v.differ))
 	case len(v.differ) > 0:
 		v.convict(last) // nothing signed tells otherwise
+	}
+	if at := v.report.Cosigned; at > 0 && at < last {
+		v.report.note("Records %d to %d came after the last checkpoint that witnesses have cosigned.", at+1, last)
 	}
 	switch {
 	case v.o.Key == nil:
