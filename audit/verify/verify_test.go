@@ -2,6 +2,7 @@ package verify_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -248,6 +249,34 @@ func TestLaterCheckpoints(t *testing.T) {
 	want(t, l.verify(t, nil), "forked 21-40")
 	l.records = l.records[:10]
 	want(t, l.verify(t, nil), "truncated 11-60")
+}
+
+// TestWitnesses: where witnesses are known, a checkpoint without them is not taken
+// for one of theirs.
+func TestWitnesses(t *testing.T) {
+	l := newLog(t, 60)
+	l.sign(t, 40)
+	missing := errors.New("too few witnesses have cosigned")
+	cosigned := func(is bool, err error) verify.Report {
+		l.checkpoints[0].Cosigned = is
+		r, err := verify.Run(t.Context(), verify.Options{
+			Scan: l.scan, Tree: l.tree, Checkpoints: l.checkpoints, Key: l.key, Witnesses: func([]byte) error { return err },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	r := cosigned(true, nil)
+	want(t, r)
+	if r.Cosigned != 40 || !strings.HasPrefix(r.Notes[0], "Records 41 to 60 came after") {
+		t.Errorf("%d records cosigned, %q", r.Cosigned, r.Notes)
+	}
+	if r = cosigned(true, missing); r.Cosigned != 0 || r.Findings[0].What != missing.Error() {
+		t.Errorf("%d records cosigned, %v", r.Cosigned, r.Findings)
+	}
+	want(t, r, "unsigned 0-0")
+	want(t, cosigned(false, nil), "unsigned 0-0")
 }
 
 // TestNumberUsedTwice: what the journal finds of its segments is found here too.

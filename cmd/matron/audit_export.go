@@ -42,6 +42,8 @@ type exporting struct {
 	by    string // who runs it
 	shown *bar
 	n     int // records written
+	// others are gateways that hold more of the answer.
+	others []string
 }
 
 func newAuditExport() *cobra.Command {
@@ -108,6 +110,9 @@ func (e *exporting) run(c *cobra.Command) error {
 		return failure{exitFailure, fmt.Errorf("export after %d records: %w", e.n, err)}
 	}
 	c.PrintErrf("%d records%s\n", e.n, inFile(e.out))
+	if len(e.others) > 0 {
+		c.PrintErrf("The case rests on records of %s too: make a pack there as well.\n", strings.Join(e.others, ", "))
+	}
 	if e.format == formatFHIR && e.query.NHSNumber != "" && e.query.Patient == "" {
 		c.PrintErrln("Only what was recorded with the NHS number is in it: give --patient as well.")
 	}

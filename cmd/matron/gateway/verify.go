@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -80,22 +81,24 @@ func CheckpointSigner(c config.Config) (note.Signer, error) {
 	return signer, err
 }
 
-// CaseRecords are the numbers of the records that an alert rests on.
-func CaseRecords(ctx context.Context, c config.Config, id string) ([]uint64, error) {
+// CaseRecords are the numbers of the records of c's gateway that an alert rests on,
+// and the other gateways whose records it rests on as well.
+func CaseRecords(ctx context.Context, c config.Config, id string) (seqs []uint64, others []string, err error) {
 	db, err := openDatabase(ctx, paths{c.DataDir}.database(), false)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { _ = db.Close() }()
 	a, err := cases.New(db).Get(ctx, id)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var seqs []uint64
 	for _, ref := range a.Evidence {
 		if ref.Source == c.Source {
 			seqs = append(seqs, ref.Seq)
+		} else if !slices.Contains(others, ref.Source) {
+			others = append(others, ref.Source)
 		}
 	}
-	return seqs, nil
+	return seqs, others, nil
 }
