@@ -251,8 +251,11 @@ func TestJournalAltered(t *testing.T) {
 				renumber(a.t, f[3], first+3)
 			})
 		}, []string{fmt.Sprintf("altered gw1/%d-%d", first+2, first+3)}, ""},
-		{"a segment of another gateway", func(a *altered) { a.ofAnother(a.segs[1]) },
-			[]string{fmt.Sprintf("altered gw1/%d-%d", first, end), "damaged gw1/0-0"}, `is of "gw2", not of "gw1"`},
+		{
+			"a segment of another gateway", func(a *altered) { a.ofAnother(a.segs[1]) },
+			[]string{fmt.Sprintf("altered gw1/%d-%d", first, end), "damaged gw1/0-0"},
+			`is of "gw2", not of "gw1"`,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a := alter(t, dir)

@@ -333,7 +333,7 @@ func (d *day) checksPack(path, key string) {
 	}
 	other := filepath.Join(t.TempDir(), "other.pub")
 	if err := errors.Join(
-		os.WriteFile(filepath.Join(dir, "matron"), program, 0o700), //nolint:gosec // a program
+		os.WriteFile(filepath.Join(dir, "matron"), program, 0o700),
 		os.WriteFile(filepath.Join(dir, "pack.zip"), whole, 0o600),
 		merkle.GenerateKey(merkle.Origin("RZZ", "gw1"), filepath.Join(t.TempDir(), "other.key"), other),
 	); err != nil {

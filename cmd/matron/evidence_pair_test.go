@@ -113,7 +113,8 @@ func (s *site) cosignedUpTo(n uint64) {
 func (s *site) readyCheck(name string) (c struct {
 	Name, Note string
 	OK         bool
-}) {
+},
+) {
 	s.t.Helper()
 	status, body := s.ready()
 	var all struct {
@@ -207,7 +208,8 @@ func TestTwoGateways(t *testing.T) {
 		}
 		return nil
 	})
-	for works(3) < seen+10 { // care goes on, past the size that the witness has seen
+	for at := uint64(0); at < seen+10; { // care goes on, past the size that the witness has seen
+		at = works(3)
 	}
 	first.stop()
 	second.stop()

@@ -136,6 +136,7 @@ func outcome(a *audit.Access) string {
 		return "released"
 	case audit.MinorFailure:
 		return "not released"
+	case audit.SeriousFailure, audit.MajorFailure:
 	}
 	return "failed"
 }
