@@ -76,7 +76,7 @@ func newPair(t *testing.T) (first, second *site) {
 		s.copyPagesMap()
 		s.unlimited()
 		s.edit("tls: {mode: local, names: [localhost]}", "tls: {mode: files, certificate_file: gateway.crt, key_file: gateway.key, names: [localhost]}")
-		s.edit("applications:", fmt.Sprintf(`journal: {second: {peer: {name: %s, address: "127.0.0.1:%d", %s}}}
+		s.edit("applications:", fmt.Sprintf(`journal: {append_timeout: 5s, second: {peer: {name: %s, address: "127.0.0.1:%d", %s}}}
 peers: {listen: "127.0.0.1:%d", allow: [%[1]s], %[3]s}
 witnessing: {logs: [{key_file: %[5]q}]}
 applications:`, o.settings().Source, peers[o], files, peers[s], filepath.Join(o.dir, "data/journal/checkpoint.pub")))

@@ -136,9 +136,9 @@ func outcome(a *audit.Access) string {
 		return "released"
 	case audit.MinorFailure:
 		return "not released"
-	case audit.SeriousFailure, audit.MajorFailure:
+	default:
+		return "failed"
 	}
-	return "failed"
 }
 
 // people sums up by person, most accesses first.
