@@ -67,10 +67,10 @@ func (t *turn) errorForm(title, text string) {
 		browserTitle = t.browserTitle()
 	}
 	m := &markup{}
-	m.WriteString("<xml>")
+	m.raw("<xml>")
 	m.tag("formError", "title", title, "caption", title, "browserTitle", browserTitle, "suspend", "false")
 	m.leaf("msg", text)
-	m.WriteString("</formError></xml>")
+	m.raw("</formError></xml>")
 	t.out.raw = m.String()
 }
 
@@ -148,9 +148,9 @@ func (t *turn) open(sc *screen) {
 	case sc.system:
 		t.sess.asked = sc
 		m := &markup{}
-		m.WriteString("<xml>")
+		m.raw("<xml>")
 		m.leaf("passwordDialog", "", "title", "System Password", "text", "Please enter the system password", "password", systemPassword)
-		m.WriteString("</xml>")
+		m.raw("</xml>")
 		t.out.raw = m.String()
 	default:
 		t.show(sc)

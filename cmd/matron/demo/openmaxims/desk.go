@@ -9,8 +9,12 @@ func patientSearch() screen {
 	return screen{
 		form: formSearch, area: areaPAS, caption: "Patient Search", search: true,
 		fields: []field{
-			{"1011", "textbox", "NHS Number"}, {"1014", "textbox", "Hospital No."}, {"1015", "textbox", "Surname"},
-			{"1016", "textbox", "Forename"}, {"1017", "partialdatebox", "Date of Birth"}, {"1020", "combobox", "Sex"},
+			{"1011", "textbox", "NHS Number"},
+			{"1014", "textbox", "Hospital No."},
+			{"1015", "textbox", "Surname"},
+			{"1016", "textbox", "Forename"},
+			{"1017", "partialdatebox", "Date of Birth"},
+			{"1020", "combobox", "Sex"},
 		},
 		buttons: []button{
 			{id: "1025", label: "Search", image: true, do: func(t *turn) { t.sess.fields["searched"] = "true" }},
@@ -67,8 +71,14 @@ func demographics() screen {
 	sc := screen{
 		form: formDemographics, area: areaPAS, caption: "Demographics",
 		fields: []field{
-			{"1031", "textbox", "Surname"}, {"1032", "textbox", "Forename"}, {"1033", "textbox", "Date of Birth"}, {"1034", "combobox", "Sex"},
-			{"1035", "textbox", "Address"}, {"1036", "textbox", "Phone"}, {"1037", "textbox", "NHS Number"}, {"1038", "textbox", "Hospital No."},
+			{"1031", "textbox", "Surname"},
+			{"1032", "textbox", "Forename"},
+			{"1033", "textbox", "Date of Birth"},
+			{"1034", "combobox", "Sex"},
+			{"1035", "textbox", "Address"},
+			{"1036", "textbox", "Phone"},
+			{"1037", "textbox", "NHS Number"},
+			{"1038", "textbox", "Hospital No."},
 		},
 		fill: func(t *turn) {
 			if p, ok := t.srv.store.patient(t.sess.patient); ok {

@@ -23,7 +23,7 @@ var errFull = errors.New("java.io.IOException: no space left on device")
 // the extension only against a list that the client itself brings.
 func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
 	m := &markup{}
-	m.WriteString(prolog)
+	m.raw(prolog)
 	m.tag("response")
 	err := eachPart(r, s.cfg.Files, func(p *multipart.Part, allowed []string) error {
 		name := p.FileName()

@@ -31,15 +31,14 @@ func (t *turn) signIn(m *markup) {
 	}
 	m.end("form")
 	m.tag("data", "browserTitle", "Login")
-	switch s.stage {
-	case atLogin, locked:
-		if s.salt == "" {
-			m.leaf("logincontrol_newblue", "", "id", "a1001")
-		} else {
-			m.leaf("logincontrol_newblue", "", "id", "a1001", "salt", s.salt)
-		}
-	case atPassword:
-		m.leaf("logincontrol_newblue", "", "id", "a1001", "passwordExpireDays", "0")
+	control := []string{"id", "a1001"}
+	if s.stage == atPassword {
+		control = append(control, "passwordExpireDays", "0")
+	} else if s.salt != "" {
+		control = append(control, "salt", s.salt)
+	}
+	if s.stage != atRole && s.stage != atLocation {
+		m.leaf("logincontrol_newblue", "", control...)
 	}
 	m.end("data")
 	m.tag("alerts")
@@ -52,7 +51,7 @@ func (t *turn) greet() {
 	t.sess.greeted, t.sess.stage, t.out.page = true, atLogin, true
 	if t.srv.cfg.Secure && t.sess.salt == "" {
 		var raw [8]byte
-		rand.Read(raw[:]) //nolint:errcheck,gosec // it never fails
+		rand.Read(raw[:])
 		t.sess.salt = hex.EncodeToString(raw[:])
 	}
 }
@@ -119,9 +118,9 @@ func (t *turn) login(e event) {
 
 func loginAnswer(text string) string {
 	m := &markup{}
-	m.WriteString(prolog + "<xml><messages>")
+	m.raw(prolog + "<xml><messages>")
 	m.leaf("message", text)
-	m.WriteString("</messages></xml>")
+	m.raw("</messages></xml>")
 	return m.String()
 }
 

@@ -139,7 +139,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	inner := r.Clone(r.Context())
 	inner.URL.Path, inner.URL.RawPath = path.Clean("/"+rest), ""
 	if id != "" && sessionCookie(r) == "" {
-		inner.AddCookie(&http.Cookie{Name: cookieName, Value: id})
+		inner.Header.Add("Cookie", cookieName+"="+id)
 	}
 	s.mux.ServeHTTP(w, inner)
 }

@@ -27,7 +27,7 @@ func (s *Server) queryRunner(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	m := &markup{}
-	m.WriteString(prolog)
+	m.raw(prolog)
 	m.tag("results")
 	for _, r := range rows {
 		m.tag("row")

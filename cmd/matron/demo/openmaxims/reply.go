@@ -24,23 +24,27 @@ type reply struct {
 }
 
 // markup builds XML.
-type markup struct{ strings.Builder }
+type markup struct{ b strings.Builder }
+
+func (m *markup) raw(text string) { m.b.WriteString(text) }
+
+func (m *markup) String() string { return m.b.String() }
 
 // tag writes the start of an element; attributes come in pairs of name and value.
 func (m *markup) tag(name string, pairs ...string) {
-	m.WriteString("<" + name)
+	m.raw("<" + name)
 	for i := 0; i+1 < len(pairs); i += 2 {
-		fmt.Fprintf(m, ` %s="%s"`, pairs[i], escape(pairs[i+1]))
+		fmt.Fprintf(&m.b, ` %s="%s"`, pairs[i], escape(pairs[i+1]))
 	}
-	m.WriteString(">")
+	m.raw(">")
 }
 
-func (m *markup) end(name string) { m.WriteString("</" + name + ">") }
+func (m *markup) end(name string) { m.raw("</" + name + ">") }
 
 // leaf writes an element with text.
 func (m *markup) leaf(name, text string, pairs ...string) {
 	m.tag(name, pairs...)
-	m.WriteString(escape(text))
+	m.raw(escape(text))
 	m.end(name)
 }
 
@@ -69,7 +73,7 @@ func (t *turn) respond(w http.ResponseWriter, r *http.Request) {
 
 // write sends a body; a client that left is nobody's trouble.
 func write(w http.ResponseWriter, body string) {
-	if _, err := w.Write([]byte(body)); err != nil {
+	if _, err := w.Write([]byte(body)); err != nil { //nolint:gosec // what it echoes unescaped, the original does too
 		panic(http.ErrAbortHandler)
 	}
 }
@@ -77,7 +81,7 @@ func write(w http.ResponseWriter, body string) {
 // render writes a whole response, its elements in the original's order.
 func (t *turn) render() string {
 	m := &markup{}
-	m.WriteString(prolog)
+	m.raw(prolog)
 	m.tag("xml", "pt", strconv.FormatInt(t.srv.cfg.Now().Sub(t.began).Milliseconds(), 10))
 	if t.out.page {
 		m.leaf("html", "", "theme", "new-blue")
@@ -118,9 +122,9 @@ func (t *turn) render() string {
 }
 
 // dialogURL is where the dialog's window posts to, with the session in it while
-// the client has shown no cookie.
+// the client has shown it there and in no cookie.
 func (t *turn) dialogURL() string {
-	if sessionCookie(t.r) == "" {
+	if strings.Contains(t.r.RequestURI, ";jsessionid=") {
 		return "CNHost;jsessionid=" + t.sess.id
 	}
 	return "CNHost"
@@ -278,8 +282,15 @@ func (t *turn) topButtons(m *markup) {
 	m.tag("topbuttons")
 	m.tag("section", "id", "1")
 	for _, b := range []button{
-		{id: "-1", label: "Home"}, {id: "-2", label: "Patient Search"}, {id: "-3", label: "Select Role"}, {id: "-5", label: "Patient Summary"},
-		{id: "-6", label: "Order Entry"}, {id: "-7", label: "Print"}, {id: "-13", label: "Lock Screen"}, {id: "-15", label: "Change Password"}, {id: "-4", label: "Logout"},
+		{id: "-1", label: "Home"},
+		{id: "-2", label: "Patient Search"},
+		{id: "-3", label: "Select Role"},
+		{id: "-5", label: "Patient Summary"},
+		{id: "-6", label: "Order Entry"},
+		{id: "-7", label: "Print"},
+		{id: "-13", label: "Lock Screen"},
+		{id: "-15", label: "Change Password"},
+		{id: "-4", label: "Logout"},
 	} {
 		m.leaf("link", "", "id", b.id, "text", b.label)
 	}

@@ -49,8 +49,8 @@ type session struct {
 	fields       map[string]string
 	rows         map[string]row // of the grid on the screen, by row id
 	chosen       row
-	drawn        bool // the menu was sent
-	alerted      int  // patient whose alerts were sent
+	drawn        bool     // the menu was sent
+	alerted      int      // patient whose alerts were sent
 	soap         *account // signed in by SOAP; nil is nobody
 }
 
@@ -83,7 +83,7 @@ func newRegistry(timeout time.Duration, now func() time.Time) *registry {
 // open starts a session and drops those that were left behind.
 func (g *registry) open(host string) *session {
 	var raw [16]byte
-	rand.Read(raw[:]) //nolint:errcheck,gosec // it never fails
+	rand.Read(raw[:])
 	s := &session{id: strings.ToUpper(hex.EncodeToString(raw[:])), fields: map[string]string{}}
 	g.mu.Lock()
 	defer g.mu.Unlock()

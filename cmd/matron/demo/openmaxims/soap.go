@@ -174,7 +174,7 @@ func (s *Server) describe(w http.ResponseWriter, r *http.Request, service string
 		return
 	}
 	m := &markup{}
-	m.WriteString(prolog)
+	m.raw(prolog)
 	m.tag("wsdl:definitions", "xmlns:wsdl", "http://schemas.xmlsoap.org/wsdl/", "targetNamespace", "http://webservice.ims")
 	m.tag("wsdl:portType", "name", service)
 	for _, o := range ops {
@@ -248,8 +248,14 @@ func patientMarkup(p patient) string {
 	m := &markup{}
 	m.tag("patient", "id", strconv.Itoa(p.id))
 	for _, f := range [][2]string{
-		{"hospitalNumber", p.hospitalNo}, {"nhsNumber", p.nhs}, {"surname", p.surname}, {"forename", p.forename},
-		{"dateOfBirth", p.born}, {"sex", p.sex}, {"address", p.address}, {"phone", p.phone},
+		{"hospitalNumber", p.hospitalNo},
+		{"nhsNumber", p.nhs},
+		{"surname", p.surname},
+		{"forename", p.forename},
+		{"dateOfBirth", p.born},
+		{"sex", p.sex},
+		{"address", p.address},
+		{"phone", p.phone},
 	} {
 		m.leaf(f[0], f[1])
 	}

@@ -61,7 +61,6 @@ type account struct {
 	ward     string
 }
 
-
 // store is everything the emulated database holds. mu guards all of it.
 type store struct {
 	h     *hospital.Hospital
@@ -275,13 +274,12 @@ func (s *store) list(patient int, kinds ...string) []entry {
 	return out
 }
 
-// record adds an entry and returns its id.
-func (s *store) record(e entry) int {
+// record adds an entry.
+func (s *store) record(e entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e.id, e.when = len(s.entries)+1, s.now()
 	s.entries = append(s.entries, e)
-	return e.id
 }
 
 // mark changes the status of an entry.
