@@ -98,10 +98,9 @@ func (t *turn) event(e event) {
 	switch e.name {
 	case "queryString", "updateTheme": // the page was loaded again
 		s.drawn, s.alerted, t.out.page, t.out.form = false, -1, true, true
-	case "uniqueID", "formSizeChanged", "storedLocations", "timer", "dialogWasClosed":
-		if e.name == "dialogWasClosed" {
-			t.out.form = true
-		}
+	case "uniqueID", "formSizeChanged", "storedLocations", "timer": // the answer's fresh data is all they ask for
+	case "dialogWasClosed":
+		t.out.form = true
 	case "logout":
 		t.leave(e)
 	case "autoLock":
@@ -132,7 +131,7 @@ func (t *turn) event(e event) {
 // show puts a screen on the display.
 func (t *turn) show(sc *screen) {
 	s := t.sess
-	s.screen, s.editing, s.chosen, s.question, t.out.form = sc, false, row{}, nil, true
+	s.screen, s.behind, s.editing, s.chosen, s.question, t.out.form = sc, nil, false, row{}, nil, true
 	s.fields, s.rows = map[string]string{}, nil
 	if sc.fill != nil {
 		sc.fill(t)
@@ -190,7 +189,7 @@ func (t *turn) navigate(node string) {
 	}
 	for i := range t.srv.screens {
 		sc := &t.srv.screens[i]
-		if sc.node() == node && t.sess.role.may(sc.area) {
+		if sc.node() == node && !sc.dialog && t.sess.role.may(sc.area) {
 			t.leaving(func(t *turn) { t.open(sc) })
 			return
 		}
@@ -247,6 +246,7 @@ func (t *turn) topButton(id string) {
 func (t *turn) closeDialog() {
 	if t.sess.behind != nil {
 		t.sess.screen, t.sess.behind = t.sess.behind, nil
+		t.sess.chosen, t.sess.rows = row{}, nil
 		t.out.raw = "<xml><close/></xml>"
 	}
 }

@@ -14,8 +14,11 @@ import (
 	"strings"
 )
 
-// maxStored bounds what uploads may fill, in bytes.
-const maxStored = 64 << 20
+// Bounds of what uploads may fill, in bytes and files.
+const (
+	maxStored  = 64 << 20
+	maxUploads = 1000
+)
 
 var errFull = errors.New("java.io.IOException: no space left on device")
 
@@ -112,7 +115,7 @@ func (s *Server) stash(name string, body io.Reader) error {
 	for _, u := range s.store.uploads {
 		total += len(u)
 	}
-	if total > maxStored {
+	if total > maxStored || len(s.store.uploads) >= maxUploads {
 		return errFull
 	}
 	s.store.uploads[path.Clean(strings.ReplaceAll(name, `\`, "/"))] = data

@@ -63,7 +63,7 @@ func (t *turn) before(first event) {
 	switch {
 	case first.name == "logout":
 		t.leave(first)
-	case first.name == "queryString" || first.name == "updateTheme" || first.name == "uniqueID" || first.name == "formSizeChanged":
+	case slices.Contains([]string{"queryString", "updateTheme", "uniqueID", "formSizeChanged", "storedLocations"}, first.name):
 		if s.stage == atLogin {
 			t.greet()
 		}
@@ -84,12 +84,12 @@ func (t *turn) before(first event) {
 		t.unlock(first)
 	case s.stage == locked:
 		t.say("Session locked by " + s.account.name + " (" + s.account.user + ").")
+	case first.name == "securityTokenLogin" || first.name == "ticketReceived":
+		t.say("Login failed.")
 	case !s.greeted:
 		t.greet()
 		t.out.reset = true
 		t.say("Session has expired.")
-	case first.name == "securityTokenLogin" || first.name == "ticketReceived":
-		t.say("Login failed.")
 	}
 }
 

@@ -23,6 +23,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/http"
 	"path"
 	"strings"
@@ -166,7 +167,10 @@ func host(r *http.Request) string {
 	if claimed := r.Header.Get("proxy-ip"); claimed != "" {
 		return claimed
 	}
-	address, _, _ := strings.Cut(r.RemoteAddr, ":")
+	address, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
 	return address
 }
 

@@ -488,7 +488,9 @@ func TestSOAP(t *testing.T) {
 // What abuse reaches is only what the emulator holds: entities read the emulated
 // files and nothing else, servlets call this machine and nothing else.
 func TestAbuseStaysInside(t *testing.T) {
-	b := start(t, func(c *Config) { c.Client = http.DefaultClient })
+	b := start(t, func(c *Config) {
+		c.Client = &http.Client{Transport: outside(func(r *http.Request) { t.Errorf("a request to %s", r.URL) })}
+	})
 	root, err := parse([]byte(`<!DOCTYPE e [<!ENTITY x SYSTEM "file:///etc/passwd">]><e>[&x;]</e>`), nil)
 	if err != nil || root.text != "[]" {
 		t.Errorf("entity %q, %v", root.text, err)
@@ -506,6 +508,61 @@ func TestAbuseStaysInside(t *testing.T) {
 	if _, err := parse([]byte(big+`]><e>&f;</e>`), nil); err == nil {
 		t.Error("entities grew without bound")
 	}
+}
+
+// outside tells of requests instead of sending them.
+type outside func(*http.Request)
+
+func (o outside) RoundTrip(r *http.Request) (*http.Response, error) {
+	o(r)
+	return nil, http.ErrServerClosed
+}
+
+// An administrator's screens do what they say.
+func TestAdministration(t *testing.T) {
+	b := start(t, nil)
+	d, victim := b.desk(), b.desk()
+	d.login(b.member(hospital.SystemAdministrator, ""), "")
+	d.must(d.Select(t.Context(), d.menu("Configuration Flags"), "READ_AUDIT_ENABLED"))
+	d.press("Edit", "")
+	d.press("Save", `<textbox id="a1030">TRUE</textbox>`)
+	victim.login(b.nurse("ASH"), "")
+	victim.open(b.h.Patients[30].ID)
+	expect(t, "audit", d.menu("Audit List").Body, "Patient Demographics")
+
+	d.must(d.Select(t.Context(), d.menu("Session Admin"), b.nurse("ASH")))
+	d.press("Terminate", "")
+	expect(t, "terminated", victim.events(`<topbutton id="-1"/>`).Message(), "Session has expired.")
+
+	d.must(d.Select(t.Context(), d.menu("Application Users"), b.nurse("ASH")))
+	d.press("Deactivate", "")
+	if _, err := victim.Login(t.Context(), b.nurse("ASH"), password, ""); err == nil {
+		t.Error("a closed account signs in")
+	}
+	expect(t, "system password", d.menu("Cache Configuration").Body, systemPassword)
+	expect(t, "cancelled", d.events(`<passwordDialog canceled="true"/>`).Title(), "System Administrator")
+}
+
+// Whatever comes, the answer is XML with status 200 and the session goes on.
+func TestOddBodies(t *testing.T) {
+	b := start(t, nil)
+	d := b.desk()
+	d.login(b.nurse("ASH"), "")
+	for _, body := range []string{
+		"", "x", "<events", "<events/>", "<events></other>", "</events>", "<a><b/></a>", "<events><textbox/></events>", "<events><button/></events>",
+		`<events><topbutton id="-10099"/></events>`, `<events><topbutton id="x"/></events>`, `<events><navigation/></events>`, `<events><openform/></events>`,
+		`<events><dynamicgrid2selection selectedRowID="-1"/></events>`, `<events><messagebox id="1" button="1"/></events>`, `<events><menuclick/></events>`,
+		`<events><openform form="102180"/><button id="a1002"/><button id="a1001"/></events>`, `<events><passwordDialog canceled="false"/></events>`,
+		`<events><textbox id="a1015">&undeclared;</textbox></events>`, `<!DOCTYPE e [<!ENTITY x "&x;">]><events><textbox id="a1">&x;</textbox></events>`,
+		`<events><topbutton id="-7"/></events>`, `<events><dynamicgrid2selection selectedRowID="1"/><openform form="102100"/><button id="a1002"/></events>`,
+		strings.Repeat("<events>", 2000) + strings.Repeat("</events>", 2000),
+	} {
+		a, err := d.Raw(t.Context(), body)
+		if err != nil || a.Status != http.StatusOK || a.Root.XMLName.Local != "xml" {
+			t.Errorf("%.60q: %d %q, %v", body, a.Status, a.Body, err)
+		}
+	}
+	expect(t, "afterwards", d.events(`<topbutton id="-1"/>`).Title(), b.nurse("ASH"))
 }
 
 // Many users at once: each sees their own patient on every screen.

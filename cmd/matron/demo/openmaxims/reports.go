@@ -102,10 +102,7 @@ func (s *Server) reportBuilder(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	template := r.FormValue("template")
-	s.store.mu.Lock()
-	_, known := s.store.library[template]
-	s.store.mu.Unlock()
-	if !known {
+	if s.store.template(template) == "" {
 		plain(w, "java.lang.Exception: template '"+template+"' was not found\n\tat com.ims.query.server.ReportBuilder.doPost(ReportBuilder.java:135)")
 		return
 	}
@@ -170,16 +167,9 @@ func (s *Server) reportServlet(w http.ResponseWriter, r *http.Request) {
 		m.end("reports")
 		sendXML(w, m.String())
 	case "getReport":
-		s.store.mu.Lock()
-		defer s.store.mu.Unlock()
-		plain(w, s.store.library[name])
+		plain(w, s.store.template(name))
 	case "putFullReport", "insertReport", "updateReport":
-		s.store.mu.Lock()
-		defer s.store.mu.Unlock()
-		if len(s.store.library) < maxReports {
-			s.store.library[name] = r.FormValue("report")
-		}
-		plain(w, "true")
+		plain(w, strconv.FormatBool(s.store.putTemplate(name, r.FormValue("report"))))
 	default:
 		plain(w, "false")
 	}

