@@ -219,8 +219,11 @@ func (t *turn) topButton(id string) {
 		t.fault("java.lang.NumberFormatException: For input string: "+strconv.Quote(id), "ims.framework.cn.EventParser.topButton(EventParser.java:388)")
 	case n <= -10000:
 		if i := -10000 - n; i < len(t.sess.recent) {
-			t.pick(t.sess.recent[i])
-			t.leaving(func(t *turn) { t.open(t.srv.screen(formDemographics)) })
+			patient := t.sess.recent[i]
+			t.leaving(func(t *turn) { // not before: unsaved changes belong to the patient on the screen
+				t.pick(patient)
+				t.open(t.srv.screen(formDemographics))
+			})
 		}
 	case n == -1, n == -2:
 		t.leaving(func(t *turn) { t.open(t.srv.screen(formSearch)) })

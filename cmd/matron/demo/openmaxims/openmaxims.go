@@ -3,8 +3,8 @@
 //
 // It was written from the published protocol of release 10.5 and was not
 // verified against a live instance. Spellings that the published source leaves
-// open are this package's own: the columns of grids, the parameters of the
-// report builder, the names of SOAP results.
+// open are this package's own: the columns of grids, groups of the menu, the
+// parameters of the report servlets, SOAP results, most lines of stack traces.
 //
 // It gives in to abuse where the original does, so that tests can show that a
 // gateway does not: nobody may reach it who may not do anything they like. What

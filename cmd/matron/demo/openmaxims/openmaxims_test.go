@@ -303,14 +303,19 @@ func TestForms(t *testing.T) {
 	problem := d.menu("Clinical Notes")
 	expect(t, "title", problem.Root.First("formError").Attr("title"), "Form Context Problem")
 
-	d.open(b.h.Patients[30].ID)
+	other, p := b.h.Patients[31].ID, b.h.Patients[30].ID
+	d.open(other)
+	d.open(p)
 	d.menu("Clinical Notes")
 	d.press("New", "")
+	expect(t, "patient while asked", d.events(`<topbutton id="-10001"/>`).Root.First("patient").Text, p)
+	d.events(`<messagebox id="1" button="2"/>`)
 	a := d.menu("Allergies")
 	expect(t, "question", a.Root.First("messagebox").Text, "unsaved changes")
 	expect(t, "no", canLeave(d.events(`<messagebox id="1" button="2"/>`)), "false")
 	d.menu("Allergies")
 	expect(t, "yes", d.events(`<messagebox id="1" button="1"/>`).Caption(), "Allergies")
+	expect(t, "patient before", d.events(`<topbutton id="-10001"/>`).Root.First("patient").Text, other)
 
 	expect(t, "outside the menu", d.events(`<navigation form="18000"/>`).Body, "<formError")
 	expect(t, "no such form", d.events(`<openform form="1"/>`).Body, "not registered")

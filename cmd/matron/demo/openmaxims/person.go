@@ -99,5 +99,8 @@ func patientColumns() []string {
 
 // escape is text as XML and HTML take it, spelt as the original spells it.
 func escape(s string) string {
+	if !strings.ContainsAny(s, `&<>"'`) { // nearly every cell of a grid
+		return s
+	}
 	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "'", "&apos;").Replace(s)
 }
