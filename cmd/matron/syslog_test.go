@@ -72,11 +72,7 @@ export: {syslog: {address: %q, ca_file: collector.pem, window: 1s}}
 	s.write("collector.pem", certificate)
 	s.run("check-config", "-c", s.config)
 	s.start()
-	resp, err := s.stranger().Get(s.url + "/fhir/Patient/1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = resp.Body.Close()
+	s.ask(s.stranger(), http.MethodGet, "/fhir/Patient/1", "application/json", "")
 	holds := func(where func() string, texts ...string) func() error {
 		return func() error {
 			got := where()
