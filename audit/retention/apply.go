@@ -95,7 +95,7 @@ func (a Applying) signed(ctx context.Context, p Plan, sum string, approved []App
 	}
 	for _, d := range list {
 		if d.PlanSHA256 == sum {
-			return d, nil
+			return d, a.noNewHold(p)
 		}
 	}
 	exchanges, err := a.asPlanned(ctx, p, UpTo(list))
@@ -128,6 +128,19 @@ func (a Applying) signed(ctx context.Context, p Plan, sum string, approved []App
 		err = journal.PutFile(filepath.Join(a.Log.Archive, stem(p)+noteSuffix), note)
 	}
 	return d, err
+}
+
+// noNewHold refuses to go on where a hold came after the note was signed: what is
+// still there may be what it is about. Releasing it lets the disposal go on.
+func (a Applying) noNewHold(p Plan) error {
+	for _, h := range a.Holds.Active() {
+		known := slices.ContainsFunc(p.Holds, func(b HeldBy) bool { return b.ID == h.ID })
+		apart := !h.From.IsZero() && h.From.After(p.LastTime) || !h.To.IsZero() && !h.To.After(p.FirstTime)
+		if !known && !apart {
+			return fmt.Errorf("%w: hold %s was placed after this disposal had begun: what is still there stays until it is released", ErrChanged, h.ID)
+		}
+	}
+	return nil
 }
 
 // proved makes sure that the kept records are those whose hashes the tree has.

@@ -62,6 +62,7 @@ type Report struct {
 	Checkpoints int            `json:"checkpoints"` // that the records agree with
 	Signed      uint64         `json:"signed"`      // records that the largest of them covers
 	Rows        uint64         `json:"rows"`        // of ClickHouse, compared
+	Disposed    []Disposal     `json:"disposed,omitempty"`
 	Findings    []Finding      `json:"findings"`
 	More        int            `json:"more"`  // findings that are not listed
 	Notes       []string       `json:"notes"` // what a reader should know and is not wrong
