@@ -46,6 +46,7 @@ type Config struct {
 	Witnessing   Witnessing    `yaml:"witnessing"`
 	Journal      Journal       `yaml:"journal"`
 	Peers        Peers         `yaml:"peers"`
+	Retention    Retention     `yaml:"retention"`
 }
 
 // Listen says where staff reach the gateway.
@@ -372,6 +373,26 @@ type Peers struct {
 	Allow []string `yaml:"allow"`
 	// MaxBytes is how much is kept for each. Default 4GiB.
 	MaxBytes Size `yaml:"max_bytes"`
+}
+
+// Retention says how long the record is kept and who may approve that older
+// records are disposed of. Nothing is ever disposed of by itself.
+type Retention struct {
+	// KeepYears is how old records must be before they may go; at least 1. Default 8.
+	KeepYears int `yaml:"keep_years"`
+	// Approvers are the people of whom two must approve. Default: nobody, so that
+	// nothing can go.
+	Approvers []Approver `yaml:"approvers"`
+}
+
+// Approver is somebody who may approve a disposal.
+type Approver struct {
+	// Name is the person's account, for example jsmith. Who made a plan is not
+	// counted among those who approve it. Required.
+	Name string `yaml:"name"`
+	// KeyFile holds the person's public key, one line, as "matron audit retention
+	// key" prints it. Required.
+	KeyFile string `yaml:"key_file"`
 }
 
 // Size is a number of bytes, written as 1048576 or 1MiB, with KiB, MiB or GiB.
