@@ -47,6 +47,13 @@ func (d Disposal) ApprovedBy() string {
 	return strings.Join(names, " and ")
 }
 
+// Who says in a line who planned, approved and applied it, and when.
+func (d Disposal) Who() string {
+	const day = "2 January 2006"
+	return fmt.Sprintf("planned by %s on %s, approved by %s, applied by %s on %s",
+		d.Plan.MadeBy, d.Plan.MadeAt.UTC().Format(day), d.ApprovedBy(), d.AppliedBy, d.At.UTC().Format(day))
+}
+
 // KeptFile is the file of the records that stay; "" when none do.
 func (d Disposal) KeptFile() string {
 	if d.KeptSHA256 == "" {

@@ -42,12 +42,17 @@ type Options struct {
 	// Disposed are the stretches that the log says it disposed of, from record 1
 	// on. The caller has checked the signature of each with Key.
 	Disposed []Disposal
+	// Found is what the caller found wrong with what lies beside the journal.
+	Found []Finding
 }
 
 // Run verifies. The error says that something could not be read; what is wrong
 // with what was read is in the report.
 func Run(ctx context.Context, o Options) (Report, error) {
 	v := &run{ctx: ctx, o: o}
+	for _, f := range o.Found {
+		v.report.add(f)
+	}
 	v.openCheckpoints()
 	scanned, err := o.Scan(v.visit)
 	if err != nil {

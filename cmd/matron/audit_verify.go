@@ -37,6 +37,8 @@ func newAuditVerify() *cobra.Command {
 			"names every record that is missing, altered, moved or not what was signed. It needs no gateway\n" +
 			"and changes nothing. With -c it takes the folders from the configuration, if none are given, and\n" +
 			"compares every row of ClickHouse with the journal too.\n\n" +
+			"Name every folder: records that are missing at the beginning are a finding, unless the log has signed\n" +
+			"that they were disposed of.\n\n" +
 			"The key says who signed: give the one that you have from the hospital, not the one that lies\n" +
 			"beside what you check. Exit code 5 when something is wrong with the record.",
 		Example: "  matron audit verify /var/lib/matron/journal /var/lib/matron/archive --key checkpoint.pub\n" +
@@ -85,6 +87,9 @@ func printPack(out io.Writer, r pack.Report) {
 	_, _ = fmt.Fprintf(out, "Pack of %s, made %s by %s\n", m.Origin, m.MadeAt.UTC().Format("2 January 2006 at 15:04:05 MST"), m.MadeBy)
 	_, _ = fmt.Fprintf(out, "%d records of %d accesses, out of the %d records %d to %d, all of which were read\n",
 		r.Records, m.Accesses, m.Read.Records, m.Read.First, m.Read.Last)
+	for _, d := range m.Disposed {
+		_, _ = fmt.Fprintf(out, "Records %d to %d were disposed of before, %d of them stayed and were read: %s\n", d.First, d.Last, d.Kept, d.Who)
+	}
 	if r.KeyGiven {
 		_, _ = fmt.Fprintf(out, "Key: %s\n", r.Key)
 	} else {
@@ -121,7 +126,10 @@ func (v *verifying) journal(c *cobra.Command, dirs []string) error {
 		return failure{exitFailure, err}
 	}
 	defer proofs.close()
-	o.Tree, o.Key, o.Checkpoints = proofs.tree, proofs.key, proofs.notes
+	o.Tree, o.Key, o.Checkpoints, o.Whole = proofs.tree, proofs.key, proofs.notes, true
+	if o.Disposed, o.Found, err = disposedIn(dirs, proofs.key); err != nil {
+		return failure{exitFailure, err}
+	}
 	shown := newBar(c.ErrOrStderr(), "verify")
 	o.Scan = func(visit verify.Visit) (journal.Report, error) {
 		return journal.Verify(journal.VerifyOptions{Dirs: dirs, Visit: visit, Progress: shown.set})
@@ -166,6 +174,9 @@ func printReport(out io.Writer, r verify.Report) {
 	}
 	if r.Rows > 0 {
 		_, _ = fmt.Fprintf(out, "%d rows of ClickHouse compared\n", r.Rows)
+	}
+	for _, d := range r.Disposed {
+		_, _ = fmt.Fprintf(out, "Records %d to %d were disposed of, %d of them stay: %s\n", d.First, d.Last, d.Kept, d.Who)
 	}
 	for _, n := range r.Notes {
 		_, _ = fmt.Fprintln(out, "Note: "+n)
