@@ -217,7 +217,7 @@ func intoFile(path string, otherwise io.Writer, write func(io.Writer) error) (er
 		return fmt.Errorf("%s is there already: choose another name", path)
 	}
 	partial := path + ".partial"
-	f, err := os.OpenFile(partial, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator names the file
+	f, err := os.OpenFile(partial, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator names the file
 	if errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("%s is there already, from an export that was cut off or still runs: remove it first", partial)
 	}
