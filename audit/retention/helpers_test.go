@@ -57,6 +57,7 @@ type hospital struct {
 	signer   note.Signer
 	key      note.Verifier
 	verified uint64
+	now      time.Time // when plans are made and applied
 }
 
 func (h *hospital) archive() string { return filepath.Join(h.dir, "archive") }
@@ -76,7 +77,7 @@ func (h *hospital) config() journal.Config {
 // archives it.
 func newHospital(t *testing.T, e *engine.Engine) *hospital {
 	t.Helper()
-	h := &hospital{dir: t.TempDir(), addr: e.Addr(), password: e.Password(), database: "m" + filepath.Base(t.TempDir()) + fmt.Sprint(time.Now().UnixNano())}
+	h := &hospital{now: today(), dir: t.TempDir(), addr: e.Addr(), password: e.Password(), database: "m" + filepath.Base(t.TempDir()) + fmt.Sprint(time.Now().UnixNano())}
 	origin := merkle.Origin("RBA", source)
 	must(t, merkle.GenerateKey(origin, filepath.Join(h.dir, "log.key"), filepath.Join(h.dir, "log.pub")))
 	must(t, os.Mkdir(h.archive(), 0o700))
@@ -235,7 +236,7 @@ func (h *hospital) tryPlan(t *testing.T) (Plan, error) {
 	must(t, err)
 	holds, err := ReadHolds(h.holds(), source)
 	must(t, err)
-	return Make(t.Context(), l, holds, 8, "zoe", today())
+	return Make(t.Context(), l, holds, 8, "zoe", h.now)
 }
 
 func (h *hospital) approve(t *testing.T, names ...string) {
@@ -283,13 +284,13 @@ func (h *hospital) apply(step func(string)) (d Disposal, err error) {
 	defer func() { err = errors.Join(err, holds.Close()) }()
 	return Applying{
 		Log: l, Holds: holds, PlanFile: h.plan(), Approvers: approvers, KeepYears: 8, Signer: h.signer, Verifier: h.key, Rows: h.store,
-		Record: func(r *audit.Record) error { return spool.Put(h.spool(), r) }, By: "op", Now: today(), step: step,
+		Record: func(r *audit.Record) error { return spool.Put(h.spool(), r) }, By: "op", Now: h.now, step: step,
 	}.Apply(context.Background())
 }
 
 // applyAndDie is the life of a process that is killed at a step of Apply.
 func applyAndDie(dir, addr, password, database, at string) {
-	h := &hospital{dir: dir, addr: addr, password: password, database: database}
+	h := &hospital{now: today(), dir: dir, addr: addr, password: password, database: database}
 	err := errors.Join(h.keys(), h.connect(), h.view())
 	if err == nil {
 		_, err = h.apply(func(step string) {

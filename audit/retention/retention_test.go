@@ -60,6 +60,34 @@ func TestDisposal(t *testing.T) {
 		t.Errorf("a second plan: %v", err)
 	}
 	h.goesOn(t, p)
+	h.nextDisposal(t, p)
+}
+
+// nextDisposal follows years later: it begins where the first one ended.
+func (h *hospital) nextDisposal(t *testing.T, first Plan) {
+	t.Helper()
+	must(t, h.tree.Close())
+	must(t, h.view())
+	must(t, errors.Join(os.Remove(h.plan()), os.Remove(ApprovalFile(h.plan(), "ann")), os.Remove(ApprovalFile(h.plan(), "bob"))))
+	h.now = today().AddDate(9, 0, 0)
+	h.hold(t, Hold{Patients: []string{"P7"}})
+	p := h.makePlan(t)
+	h.approve(t, "ann", "bob")
+	if p.First != first.Last+1 || p.Kept == 0 || !strings.Contains(p.Stopped, "not in the archive alone") {
+		t.Errorf("plan %+v", p)
+	}
+	_, err := h.apply(nil)
+	must(t, err)
+	r := h.verify(t)
+	if r.Err() != nil || len(r.Disposed) != 2 || r.Journal.First != p.Last+1 || uint64(len(h.seqs(t, p.Last))) != p.Kept {
+		t.Errorf("verify: %+v", r)
+	}
+	files, err := filepath.Glob(filepath.Join(h.archive(), "*"+noteSuffix))
+	must(t, err)
+	must(t, os.Remove(files[0]))
+	if got := kinds(h.verify(t)); !slices.Equal(got, []verify.Kind{verify.Unsigned, verify.Missing}) {
+		t.Errorf("without the first note: %v", got)
+	}
 }
 
 // gone checks that exactly what p names is gone but for kept, and that verify

@@ -39,6 +39,7 @@ type Config struct {
 	Applications []Application `yaml:"applications"`
 	ClickHouse   ClickHouse    `yaml:"clickhouse"`
 	Detection    Detection     `yaml:"detection"`
+	Retention    Retention     `yaml:"retention"`
 	Export       Export        `yaml:"export"`
 	Branding     Branding      `yaml:"branding"`
 	Log          Log           `yaml:"log"`
@@ -46,7 +47,6 @@ type Config struct {
 	Witnessing   Witnessing    `yaml:"witnessing"`
 	Journal      Journal       `yaml:"journal"`
 	Peers        Peers         `yaml:"peers"`
-	Retention    Retention     `yaml:"retention"`
 }
 
 // Listen says where staff reach the gateway.
