@@ -65,7 +65,7 @@ func approvals(planFile string, p Plan, sum string, approvers []Approver) ([]App
 			return nil, fmt.Errorf("%w: %s and %s have one key", ErrApproval, other, a.Name)
 		}
 		keys[id] = a.Name
-		text, err := os.ReadFile(ApprovalFile(planFile, a.Name)) //nolint:gosec // beside the plan
+		text, err := os.ReadFile(ApprovalFile(planFile, a.Name))
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}

@@ -54,6 +54,30 @@ func (d Disposal) Who() string {
 		d.Plan.MadeBy, d.Plan.MadeAt.UTC().Format(day), d.ApprovedBy(), d.AppliedBy, d.At.UTC().Format(day))
 }
 
+// CheckApprovals checks the approvals in the note with the keys of those who may
+// approve now, and names the approvers who are not among them any more: theirs
+// cannot be checked. The log's own key has signed all of it, so that a note
+// without two approvals would be the work of somebody who has that key.
+func (d Disposal) CheckApprovals(approvers []Approver) (unknown []string, err error) {
+	seen := map[string]bool{}
+	for _, a := range d.Approvals {
+		seen[strings.ToLower(a.Name)] = true
+		i := slices.IndexFunc(approvers, func(b Approver) bool { return b.Name == a.Name })
+		if i < 0 {
+			unknown = append(unknown, a.Name)
+			continue
+		}
+		if err := checkApproval([]byte(a.Note), d.Plan.Origin, d.PlanSHA256, approvers[i].Key); err != nil {
+			return nil, fmt.Errorf("%w: that of %s: %w", ErrApproval, a.Name, err)
+		}
+	}
+	delete(seen, strings.ToLower(d.Plan.MadeBy))
+	if len(seen) < 2 {
+		return nil, fmt.Errorf("%w: the note names %d", ErrApproval, len(seen))
+	}
+	return unknown, nil
+}
+
 // KeptFile is the file of the records that stay; "" when none do.
 func (d Disposal) KeptFile() string {
 	if d.KeptSHA256 == "" {

@@ -52,6 +52,7 @@ func TestDisposal(t *testing.T) {
 	h.approve(t, "ann", "bob")
 	d, err := h.apply(nil)
 	must(t, err)
+	h.checkApprovals(t, d)
 	if d.KeptSHA256 != "" || d.KeptFile() != "" {
 		t.Errorf("kept without a hold: %+v", d)
 	}
@@ -61,6 +62,127 @@ func TestDisposal(t *testing.T) {
 	}
 	h.goesOn(t, p)
 	h.nextDisposal(t, p)
+}
+
+// checkApprovals looks at the approvals in a note as an auditor does later.
+func (h *hospital) checkApprovals(t *testing.T, d Disposal) {
+	t.Helper()
+	key := func(name string) Approver {
+		v, err := merkle.ParseVerifier(read(t, filepath.Join(h.dir, name+".pub")))
+		must(t, err)
+		return Approver{name, v}
+	}
+	ann, bob := key("ann"), key("bob")
+	if unknown, err := d.CheckApprovals([]Approver{ann, bob}); err != nil || len(unknown) > 0 {
+		t.Errorf("approvals: %v, %v", unknown, err)
+	}
+	if unknown, err := d.CheckApprovals([]Approver{ann}); err != nil || !slices.Equal(unknown, []string{"bob"}) {
+		t.Errorf("approvals of one who left: %v, %v", unknown, err)
+	}
+	if _, err := d.CheckApprovals([]Approver{ann, {"bob", ann.Key}}); !errors.Is(err, ErrApproval) {
+		t.Errorf("another key: %v", err)
+	}
+	d.Approvals = d.Approvals[:1]
+	if _, err := d.CheckApprovals([]Approver{ann, bob}); !errors.Is(err, ErrApproval) {
+		t.Errorf("one approval: %v", err)
+	}
+}
+
+// TestHoldsThatTheLogTellsOf: a file of holds that was made anew or is an old copy
+// stops a disposal.
+func TestHoldsThatTheLogTellsOf(t *testing.T) {
+	e := enginetest.Start(t, enginetest.Config(t, t.TempDir()))
+	h := newHospital(t, e)
+	must(t, spool.Put(h.spool(), h.hold(t, Hold{Patients: []string{"P3"}}).Record()))
+	j, err := journal.Open(h.config())
+	must(t, err)
+	n, err := spool.Drain(t.Context(), h.spool(), j)
+	if err != nil || n != 1 {
+		t.Fatalf("%d, %v", n, err)
+	}
+	h.ship(t, j, false)
+	must(t, j.Close())
+	must(t, h.tree.Close())
+	must(t, h.view())
+	must(t, os.Remove(h.holds()))
+	if _, err := OpenHolds(h.holds(), source); !errors.Is(err, ErrHolds) {
+		t.Errorf("no file: %v", err)
+	}
+	must(t, CreateHolds(h.holds()))
+	if p := h.makePlan(t); p.Kept != 0 {
+		t.Fatalf("plan %+v", p)
+	}
+	h.approve(t, "ann", "bob")
+	if _, err := h.apply(nil); !errors.Is(err, ErrHolds) {
+		t.Errorf("an empty file: %v", err)
+	}
+	if r := h.verify(t); len(r.Disposed) > 0 || r.Journal.First != 1 {
+		t.Errorf("something was done: %+v", r)
+	}
+}
+
+// TestHoldsAreChecked: no hold without reason or subject, no release without
+// reason, and no entry taken out.
+func TestHoldsAreChecked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "holds.ledger")
+	must(t, CreateHolds(path))
+	h, err := OpenHolds(path, source)
+	must(t, err)
+	if _, err := OpenHolds(path, source); !errors.Is(err, journal.ErrLocked) {
+		t.Errorf("opened twice: %v", err)
+	}
+	day := today()
+	for name, hold := range map[string]Hold{
+		"no reason":       {Patients: []string{"P1"}, By: "ig"},
+		"nobody":          {Patients: []string{"P1"}, Reason: "x"},
+		"no subject":      {Reason: "x", By: "ig"},
+		"everything":      {Reason: "x", By: "ig", Inquiry: "winter"},
+		"period, no name": {Reason: "x", By: "ig", From: day},
+		"backwards":       {Reason: "x", By: "ig", Inquiry: "winter", From: day, To: day.Add(-1)},
+		"empty id":        {Reason: "x", By: "ig", Patients: []string{""}},
+		"NHS number":      {Reason: "x", By: "ig", NHSNumbers: []string{"999 000 0018"}},
+	} {
+		if _, err := h.Place(hold); !errors.Is(err, ErrHold) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	var ids []string
+	for _, p := range []string{"P1", "P2"} {
+		placed, err := h.Place(Hold{Reason: "x", By: "ig", Patients: []string{p}, At: day})
+		must(t, err)
+		ids = append(ids, placed.ID)
+	}
+	for name, r := range map[string]Release{"no reason": {By: "ig"}, "nobody": {Reason: "x"}} {
+		if _, err := h.Release(ids[0], r); !errors.Is(err, ErrHold) {
+			t.Errorf("release, %s: %v", name, err)
+		}
+	}
+	released, err := h.Release(ids[0], Release{Reason: "settled", By: "ig", At: day})
+	must(t, err)
+	if r := released.Record(); r.Action != "release" || r.Patient != "P1" || !slices.Contains(r.Detail, "reason=settled") {
+		t.Errorf("record %+v", r)
+	}
+	if _, err := h.Release(ids[0], Release{Reason: "again", By: "ig"}); !errors.Is(err, ErrHold) {
+		t.Errorf("released twice: %v", err)
+	}
+	must(t, h.Close())
+	again, err := ReadHolds(path, source)
+	must(t, err)
+	if len(again.List) != 2 || len(again.Active()) != 1 || again.Active()[0].ID != ids[1] || again.Entries != 3 || again.Sum != h.Sum {
+		t.Errorf("%+v", again)
+	}
+	if _, err := ReadHolds(path, "gw2"); !errors.Is(err, ErrHolds) {
+		t.Errorf("of another source: %v", err)
+	}
+	entries, err := journal.ReadLedger(path)
+	must(t, err)
+	must(t, os.Remove(path))
+	l, _, err := journal.OpenLedger(path)
+	must(t, err)
+	must(t, errors.Join(l.Append(entries[0]), l.Append(entries[2]), l.Close()))
+	if _, err := ReadHolds(path, source); !errors.Is(err, ErrHolds) {
+		t.Errorf("an entry taken out: %v", err)
+	}
 }
 
 // nextDisposal follows years later: it begins where the first one ended.

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/matron-epr/matron/audit/retention"
@@ -23,16 +25,29 @@ func disposalsIn(dirs []string, key note.Verifier) (list []retention.Disposal, b
 	return list, bad, nil
 }
 
-// disposedIn is what they say, as verify wants it; those that the key did not
-// sign are findings.
-func disposedIn(dirs []string, key note.Verifier) (list []verify.Disposal, found []verify.Finding, err error) {
+// disposedIn is what they say, as verify wants it. Those that the key did not
+// sign are findings, and so are approvals that those who may approve did not
+// sign; nil for approvers checks none.
+func disposedIn(dirs []string, key note.Verifier, approvers []retention.Approver) (list []verify.Disposal, found []verify.Finding, err error) {
 	disposals, bad, err := disposalsIn(dirs, key)
 	for _, b := range bad {
 		found = append(found, verify.Finding{Kind: verify.Unsigned, Source: key.Name(), Place: b.File, What: b.Err.Error()})
 	}
 	for _, d := range disposals {
+		who := d.Who()
+		if approvers != nil {
+			unknown, err := d.CheckApprovals(approvers)
+			if err != nil {
+				found = append(found, verify.Finding{
+					Kind: verify.Unsigned, Source: key.Name(), First: d.Plan.First, Last: d.Plan.Last, Place: "the disposal note", What: err.Error(),
+				})
+			}
+			if len(unknown) > 0 {
+				who += " (not checked, as they are not in retention.approvers: " + strings.Join(unknown, ", ") + ")"
+			}
+		}
 		list = append(list, verify.Disposal{
-			First: d.Plan.First, Last: d.Plan.Last, Root: d.Plan.Root, Kept: d.Plan.Kept, Who: d.Who(), Place: d.KeptFile(),
+			First: d.Plan.First, Last: d.Plan.Last, Root: d.Plan.Root, Kept: d.Plan.Kept, Who: who, Place: d.KeptFile(),
 			Visit: func(visit verify.Visit) error { return d.Kept(visit) },
 		})
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/matron-epr/matron/audit/export/pack"
 	"github.com/matron-epr/matron/audit/journal"
 	"github.com/matron-epr/matron/audit/merkle"
+	"github.com/matron-epr/matron/audit/retention"
 	"github.com/matron-epr/matron/audit/verify"
 	"github.com/matron-epr/matron/cmd/matron/gateway"
 )
@@ -106,6 +107,7 @@ func printPack(out io.Writer, r pack.Report) {
 // journal verifies folders, and ClickHouse when a configuration is given.
 func (v *verifying) journal(c *cobra.Command, dirs []string) error {
 	o := verify.Options{}
+	var approvers []retention.Approver
 	if v.config != "" {
 		cfg, _, err := load(v.config)
 		if err != nil {
@@ -113,6 +115,9 @@ func (v *verifying) journal(c *cobra.Command, dirs []string) error {
 		}
 		if len(dirs) == 0 {
 			dirs = gateway.JournalDirs(cfg)
+		}
+		if approvers, err = gateway.Approvers(cfg); err != nil {
+			return failure{exitConfig, err}
 		}
 		index, closeIndex, err := gateway.IndexToVerify(c.Context(), cfg)
 		if err != nil {
@@ -127,7 +132,7 @@ func (v *verifying) journal(c *cobra.Command, dirs []string) error {
 	}
 	defer proofs.close()
 	o.Tree, o.Key, o.Checkpoints, o.Whole = proofs.tree, proofs.key, proofs.notes, true
-	if o.Disposed, o.Found, err = disposedIn(dirs, proofs.key); err != nil {
+	if o.Disposed, o.Found, err = disposedIn(dirs, proofs.key, approvers); err != nil {
 		return failure{exitFailure, err}
 	}
 	shown := newBar(c.ErrOrStderr(), "verify")
