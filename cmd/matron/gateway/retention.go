@@ -32,7 +32,7 @@ func Verified(c config.Config) (uint64, error) {
 
 // Approvers reads the keys of those who may approve a disposal.
 func Approvers(c config.Config) ([]retention.Approver, error) {
-	var list []retention.Approver
+	list := []retention.Approver{} // nobody is not the same as not known
 	for _, a := range c.Retention.Approvers {
 		text, err := os.ReadFile(a.KeyFile)
 		if err != nil {
