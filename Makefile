@@ -12,7 +12,7 @@ VULNDB := $(firstword $(wildcard ../shared/vulndb))
 
 TEST_PACKAGES := chromium fonts-liberation orthanc orthanc-dicomweb dcmtk gcc libc6-dev rsyslog rsyslog-gnutls strace e2fsprogs mount
 
-.PHONY: help demo build test check lint unit race browser fuzz vuln scripts crashtest powercut bench deps test-deps assets clean
+.PHONY: help demo build test check lint unit race browser fuzz vuln scripts crashtest powercut bench bench-audit deps test-deps assets clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -76,9 +76,8 @@ vuln: assets ## Known vulnerabilities in what the binary calls
 	@if [ -n "$(VULNDB)" ]; then $(TOOL) govulncheck -db "file://$$(realpath $(VULNDB))" ./...; \
 	else echo "vuln: no vulnerability database beside this folder, nothing checked"; fi
 
-SEED ?= 1
-crashtest: assets deps ## Every crash trial, where make test runs a sample; root, half an hour
-	go test -count=1 -v -timeout 2h ./audit/crashtest -args -full -seed $(SEED)
+crashtest: assets deps ## Every crash trial, where make test runs a sample; root, 20 minutes
+	go test -count=1 -v -timeout 2h ./audit/crashtest -args -full
 
 TRIALS ?= 50
 powercut: assets deps ## Cut the power of a disk in use, TRIALS times; root
@@ -87,6 +86,11 @@ powercut: assets deps ## Cut the power of a disk in use, TRIALS times; root
 bench: build ## Measure against peers in the same run and print ratios
 	go build -modfile=bench.mod -trimpath -o bin/caddy github.com/caddyserver/caddy/v2/cmd/caddy
 	go run ./cmd/matron/bench -caddy bin/caddy
+
+ROWS ?= 4000000
+BACKLOG ?= 1200000
+bench-audit: assets deps ## Measure journal, shipping, reindex, bytes and questions (ROWS=, BACKLOG=)
+	go run ./cmd/matron/bench/trail -rows $(ROWS) -backlog $(BACKLOG)
 
 clean: ## Remove what was built
 	rm -rf bin node_modules dashboards/assets/dist/*.css dashboards/assets/dist/*.js

@@ -43,10 +43,14 @@ func (s *Store) Sources(ctx context.Context) ([]Bounds, error) {
 
 // Bounds returns what there is of one source.
 func (s *Store) Bounds(ctx context.Context, source string) (Bounds, error) {
+	return s.boundsIn(ctx, "records", source)
+}
+
+func (s *Store) boundsIn(ctx context.Context, table, source string) (Bounds, error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	b := Bounds{Source: source}
-	err := s.conn.QueryRow(ctx, "SELECT min(seq), max(seq), count() FROM "+s.table("records")+" WHERE source = ?", source).
+	err := s.conn.QueryRow(ctx, "SELECT min(seq), max(seq), count() FROM "+s.table(table)+" WHERE source = ?", source).
 		Scan(&b.First, &b.Last, &b.Count)
 	if err != nil {
 		return Bounds{}, fmt.Errorf("count rows of %s: %w", source, err)

@@ -33,8 +33,19 @@ func TestEachShowsWhatIsReallyThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []seen{
-		{1, "N1"}, {2, ""}, {3, "N2"}, {3, "N2"}, {4, ""}, {5, "N1"}, {6, "N1"}, {7, "changed"}, {8, ""},
-		{10, "N1"}, {11, "N1"}, {700000, "far"}, {math.MaxUint64, "planted"},
+		{1, "N1"},
+		{2, ""},
+		{3, "N2"},
+		{3, "N2"},
+		{4, ""},
+		{5, "N1"},
+		{6, "N1"},
+		{7, "changed"},
+		{8, ""},
+		{10, "N1"},
+		{11, "N1"},
+		{700000, "far"},
+		{math.MaxUint64, "planted"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -11,11 +11,15 @@ const grants = `-- Two users of least privilege. Put passwords in place of the d
 CREATE USER IF NOT EXISTS matron_shipper IDENTIFIED WITH sha256_password BY '...';
 GRANT SELECT, INSERT ON {{database}}.records TO matron_shipper;
 GRANT SELECT ON {{database}}.migrations TO matron_shipper;
+-- So that "matron audit import" can bring in past accesses with the same account.
+GRANT SELECT, INSERT ON {{database}}.imported TO matron_shipper;
+GRANT CREATE TEMPORARY TABLE ON *.* TO matron_shipper;
 
 -- The dashboards and the command line read.
 CREATE USER IF NOT EXISTS matron_reader IDENTIFIED WITH sha256_password BY '...'
     SETTINGS max_execution_time = 30 CHANGEABLE_IN_READONLY, max_memory_usage = 4000000000;
 GRANT SELECT ON {{database}}.records TO matron_reader;
+GRANT SELECT ON {{database}}.imported TO matron_reader;
 GRANT SELECT ON {{database}}.migrations TO matron_reader;
 `
 

@@ -28,6 +28,10 @@ func TestMain(m *testing.M) {
 		shipAll(os.Args[2], os.Args[3], os.Args[4])
 		return
 	}
+	if len(os.Args) > 1 && os.Args[1] == rebuildArg {
+		rebuildAll(os.Args[2], os.Args[3], os.Args[4])
+		return
+	}
 	m.Run()
 }
 
@@ -43,7 +47,7 @@ func openStore(t testing.TB, e *engine.Engine, protocol string) *clickhouse.Stor
 	if protocol == "native" {
 		addr = e.NativeAddr()
 	}
-	s, err := dial(addr, protocol, e.User(), e.Password(), "matron")
+	s, err := dial(addr, protocol, e.User(), e.Password())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,9 +58,9 @@ func openStore(t testing.TB, e *engine.Engine, protocol string) *clickhouse.Stor
 	return s
 }
 
-func dial(addr, protocol, user, password, database string) (*clickhouse.Store, error) {
+func dial(addr, protocol, user, password string) (*clickhouse.Store, error) {
 	return clickhouse.Open(context.Background(), clickhouse.Config{
-		Addr: []string{addr}, Protocol: protocol, Database: database, User: user, Password: password,
+		Addr: []string{addr}, Protocol: protocol, User: user, Password: password,
 		DialTimeout: 30 * time.Second, QueryTimeout: time.Minute, Log: discard(),
 		Now: func() time.Time { return start().Add(time.Hour) },
 	})
@@ -227,7 +231,7 @@ func shipAll(dir, addr, password string) {
 		if err != nil {
 			return err
 		}
-		s, err := dial(addr, "http", "matron", password, "matron")
+		s, err := dial(addr, "http", "matron", password)
 		if err != nil {
 			return err
 		}

@@ -163,7 +163,7 @@ func (s *Store) hasTable(ctx context.Context, name string) (bool, error) {
 }
 
 func (s *Store) apply(ctx context.Context, m migration) error {
-	fill := s.placeholders()
+	fill := s.placeholders(s.local())
 	prelude := []string{fill.Replace("CREATE DATABASE IF NOT EXISTS {{database}} {{on_cluster}}"), fill.Replace(appliedTable)}
 	for _, statement := range append(prelude, m.statements(fill)...) {
 		if err := s.conn.Exec(ctx, statement); err != nil {
@@ -179,8 +179,8 @@ func (s *Store) apply(ctx context.Context, m migration) error {
 }
 
 // placeholders are what a migration leaves open: one set of files serves one
-// server, shards and replicas.
-func (s *Store) placeholders() *strings.Replacer {
+// server, shards and replicas. The table of records is called local.
+func (s *Store) placeholders(local string) *strings.Replacer {
 	cluster := s.cfg.Cluster
 	onCluster, engine, distributed := "", "MergeTree", ""
 	deduplication := "non_replicated_deduplication_window = 10000"
@@ -192,11 +192,11 @@ func (s *Store) placeholders() *strings.Replacer {
 		// Two weeks of outage may be sent again; a month of blocks is counted.
 		deduplication = "replicated_deduplication_window = 1000000, replicated_deduplication_window_seconds = 1209600"
 	}
-	if cluster.Name != "" {
+	if cluster.Name != "" && local == s.local() {
 		distributed = "CREATE TABLE IF NOT EXISTS {{database}}.records " + onCluster + " AS {{database}}." + s.local() +
 			" ENGINE = Distributed('" + cluster.Name + "', '{{database}}', '" + s.local() + "', rand())"
 		distributed = strings.ReplaceAll(distributed, "{{database}}", s.cfg.Database)
 	}
-	return strings.NewReplacer("{{database}}", s.cfg.Database, "{{local}}", s.local(), "{{on_cluster}}", onCluster,
+	return strings.NewReplacer("{{database}}", s.cfg.Database, "{{local}}", local, "{{on_cluster}}", onCluster,
 		"{{engine}}", engine, "{{deduplication}}", deduplication, "{{distributed}}", distributed)
 }

@@ -80,6 +80,7 @@ func canonicalBytesComeBack(t *testing.T, s *clickhouse.Store) {
 	want := []audit.Record{full, {Kind: audit.KindStart}, epoch, odd, {Kind: audit.KindDecision, Nonce: [16]byte{15: 7}}}
 	for _, request := range []string{
 		"01997e44-8f6c-7a31-b0c4-5d6e7f809100", "01997E44-8F6C-7A31-B0C4-5D6E7F809100", "00000000-0000-0000-0000-000000000000",
+		"00000000-0000-0000-0000-000000000001", "ffffffff-ffff-ffff-ffff-ffffffffffff", "01997e44-8f6c-0000-0000-000000000000",
 		"01997e448f6c7a31b0c45d6e7f809100", "01997e44-8f6c-7a31-b0c4-5d6e7f80910g", "01997e44_8f6c-7a31-b0c4-5d6e7f809100", "r1",
 	} {
 		want = append(want, audit.Record{Kind: audit.KindOutcome, Request: request, Decision: uint64(len(want)), Duration: 7, Upstream: 9})

@@ -17,6 +17,7 @@ const (
 	alarmMissing    = "rows-missing"
 	alarmDuplicates = "rows-duplicated"
 	alarmBeyond     = "rows-beyond-journal"
+	alarmReplaced   = "table-replaced" // what is missing is so since another table took its place
 )
 
 // settle makes sure of everything that was sent: at once when something left it
@@ -50,7 +51,8 @@ func (s *Shipper) recheck(ctx context.Context) error {
 		return err
 	}
 	if !now.sameAs(s.life) {
-		s.cfg.Log.InfoContext(ctx, "ClickHouse was restarted; counting all rows")
+		s.replaced = now.table != s.life.table
+		s.cfg.Log.InfoContext(ctx, "ClickHouse was restarted or its table rebuilt; counting all rows")
 		return s.reconcile(ctx)
 	}
 	return s.verifyPending(ctx)
@@ -79,7 +81,7 @@ func (s *Shipper) reconcile(ctx context.Context) error {
 	if err := s.verifyPending(ctx); err != nil {
 		return err
 	}
-	s.life = now
+	s.life, s.replaced = now, false
 	s.fullAt = s.cfg.Now().Add(s.cfg.ReconcileEach)
 	s.mu.Lock()
 	s.status.LastReconcile = s.cfg.Now()
@@ -252,7 +254,11 @@ func (s *Shipper) repairRange(ctx context.Context, first, last uint64) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	if err := s.alarm(ctx, alarmMissing, first, last, uint64(len(missing))); err != nil {
+	code := alarmMissing
+	if s.replaced {
+		code = alarmReplaced
+	}
+	if err := s.alarm(ctx, code, first, last, uint64(len(missing))); err != nil {
 		return err
 	}
 	for _, run := range runs(missing, s.cfg.BlockRows) {

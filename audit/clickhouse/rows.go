@@ -66,10 +66,14 @@ func xorUpTo(n uint64) uint64 {
 // tallies counts first..last in buckets of size numbers, the first bucket from
 // first on. Buckets without a row are absent.
 func (s *Store) tallies(ctx context.Context, source string, first, last, size uint64) (map[uint64]tally, error) {
+	return s.talliesIn(ctx, "records", source, first, last, size)
+}
+
+func (s *Store) talliesIn(ctx context.Context, table, source string, first, last, size uint64) (map[uint64]tally, error) {
 	if err := s.catchUp(ctx); err != nil {
 		return nil, err
 	}
-	rows, err := s.conn.Query(ctx, "SELECT toUInt64(intDiv(seq - ?, ?)) AS bucket, count(), sum(seq), groupBitXor(seq) FROM "+s.table("records")+
+	rows, err := s.conn.Query(ctx, "SELECT toUInt64(intDiv(seq - ?, ?)) AS bucket, count(), sum(seq), groupBitXor(seq) FROM "+s.table(table)+
 		" WHERE source = ? AND seq BETWEEN ? AND ? GROUP BY bucket", first, size, source, first, last)
 	if err != nil {
 		return nil, fmt.Errorf("tally rows: %w", err)
@@ -106,10 +110,14 @@ func (s *Store) catchUp(ctx context.Context) error {
 // census says which numbers of first..last are missing and how many rows are
 // there more than once.
 func (s *Store) census(ctx context.Context, source string, first, last uint64) (missing []uint64, surplus uint64, err error) {
+	return s.censusIn(ctx, "records", source, first, last)
+}
+
+func (s *Store) censusIn(ctx context.Context, table, source string, first, last uint64) (missing []uint64, surplus uint64, err error) {
 	if err := s.catchUp(ctx); err != nil {
 		return nil, 0, err
 	}
-	rows, err := s.conn.Query(ctx, "SELECT seq, count() FROM "+s.table("records")+
+	rows, err := s.conn.Query(ctx, "SELECT seq, count() FROM "+s.table(table)+
 		" WHERE source = ? AND seq BETWEEN ? AND ? GROUP BY seq ORDER BY seq", source, first, last)
 	if err != nil {
 		return nil, 0, fmt.Errorf("list rows: %w", err)
@@ -146,21 +154,24 @@ func (s *Store) highest(ctx context.Context, source string) (uint64, error) {
 	return seq, nil
 }
 
-// life tells one run of a server from another: its id and when it started.
+// life tells one run of a server from another: its id, when it started, and
+// the id of the table, which is another once that was rebuilt.
 type life struct {
 	server  string
 	started uint32
+	table   string
 }
 
 // sameAs allows for the second that the two clocks may round apart.
 func (l life) sameAs(o life) bool {
 	apart := int64(l.started) - int64(o.started)
-	return l.server == o.server && apart >= -2 && apart <= 2
+	return l.server == o.server && l.table == o.table && apart >= -2 && apart <= 2
 }
 
 func (s *Store) life(ctx context.Context) (life, error) {
 	var l life
-	err := s.conn.QueryRow(ctx, "SELECT toString(serverUUID()), toUInt32(toUnixTimestamp(now()) - uptime())").Scan(&l.server, &l.started)
+	err := s.conn.QueryRow(ctx, "SELECT toString(serverUUID()), toUInt32(toUnixTimestamp(now()) - uptime()),"+
+		" (SELECT toString(any(uuid)) FROM system.tables WHERE database = ? AND name = ?)", s.cfg.Database, s.local()).Scan(&l.server, &l.started, &l.table)
 	if err != nil {
 		return life{}, fmt.Errorf("ask server for its start: %w", err)
 	}

@@ -336,6 +336,44 @@ func TestWipedTableIsRebuilt(t *testing.T) {
 	exact(t, s, 2000)
 }
 
+// A partition is dropped behind the shipper's back, over both protocols: it is
+// filled again from the journal and reported.
+func TestDroppedPartitionIsRefilled(t *testing.T) {
+	for _, protocol := range []string{"http", "native"} {
+		t.Run(protocol, func(t *testing.T) {
+			cfg := enginetest.Config(t, t.TempDir())
+			cfg.Native = protocol == "native"
+			e := enginetest.Start(t, cfg)
+			s := openStore(t, e, protocol)
+			d := newDisk(t)
+			d.fill(1700)
+			shipper := d.shipper(s, nil)
+			stop := running(t, shipper)
+			verified(t, shipper)
+			stop()
+			before, err := s.Bounds(t.Context(), "gw1")
+			if err != nil || before.Count != 3400 {
+				t.Fatal(before, err)
+			}
+			sql(t, e, "ALTER TABLE matron.records DROP PARTITION 202610")
+			after, err := s.Bounds(t.Context(), "gw1")
+			if err != nil || after.Count == 0 || after.Count == before.Count {
+				t.Fatal(after, err)
+			}
+			if err := shipper.Reconcile(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			exact(t, s, 3400)
+			if got := shipper.Status().Missing; got != before.Count-after.Count {
+				t.Errorf("%d rows missing, want %d", got, before.Count-after.Count)
+			}
+			if alarms := d.alarms(); alarms["rows-missing"] == 0 {
+				t.Errorf("alarms %v", alarms)
+			}
+		})
+	}
+}
+
 // A journal that was altered after its block was cut is not shipped.
 func TestAlteredJournalIsNotShipped(t *testing.T) {
 	s, _ := newStore(t)
@@ -386,7 +424,7 @@ func (f *failing) Append(p []byte) error {
 
 // While ClickHouse is down the status says how far behind it is.
 func TestStatusWhileClickHouseIsDown(t *testing.T) {
-	s, err := dial("127.0.0.1:"+strconv.Itoa(1), "http", "matron", "", "matron")
+	s, err := dial("127.0.0.1:"+strconv.Itoa(1), "http", "matron", "")
 	if err != nil {
 		t.Fatal(err)
 	}

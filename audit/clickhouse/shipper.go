@@ -39,7 +39,7 @@ type ShipperConfig struct {
 	Log     *slog.Logger
 	Now     func() time.Time // default: the store's clock
 
-	BlockRows     int           // at most this many rows a block; default 20,000
+	BlockRows     int           // at most this many rows a block; default 50,000
 	MaxDelay      time.Duration // from a record to its insert; default 1 s
 	VerifyEvery   time.Duration // count what was inserted since; default 30 s
 	ReconcileEach time.Duration // count everything; default 6 h
@@ -54,7 +54,7 @@ func (c ShipperConfig) withDefaults() (ShipperConfig, error) {
 	if c.Now == nil {
 		c.Now = c.Store.cfg.Now
 	}
-	c.BlockRows = orDefault(c.BlockRows, 20_000)
+	c.BlockRows = orDefault(c.BlockRows, 50_000)
 	c.MaxDelay = orDefault(c.MaxDelay, time.Second)
 	c.VerifyEvery = orDefault(c.VerifyEvery, 30*time.Second)
 	c.ReconcileEach = orDefault(c.ReconcileEach, 6*time.Hour)
@@ -86,6 +86,7 @@ type Shipper struct {
 	// without counting first.
 	sure     bool
 	life     life
+	replaced bool   // the table is another than it was, and not yet counted
 	doubt    uint64 // rows up to here may be in ClickHouse although no ledger says so
 	verifyAt time.Time
 	fullAt   time.Time

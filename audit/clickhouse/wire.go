@@ -1,11 +1,12 @@
 package clickhouse
 
 import (
+	"encoding/binary"
 	"encoding/hex"
+	"slices"
 	"time"
 
 	"github.com/ClickHouse/ch-go/proto"
-	"github.com/google/uuid"
 
 	"github.com/matron-epr/matron/audit"
 )
@@ -33,6 +34,7 @@ func wireExchange() []stored {
 		wireTime("time", func(r *audit.Record) time.Time { return r.Time }),
 		wireWord("kind", func(r *audit.Record) string { return string(r.Kind) }),
 		wireRequestID(),
+		wireRequestLag(),
 		wireText("request_text", func(r *audit.Record) string { return requestText(r.Request) }),
 		wireNumber("gap", gapOf),
 		wireWord("app", func(r *audit.Record) string { return r.App }),
@@ -142,14 +144,26 @@ func wireAuthTime() stored {
 }
 
 func wireRequestID() stored {
-	c := new(proto.ColUUID)
+	c := &proto.ColFixedStr{Size: randomBytes}
 	return stored{"request_id", c, func(r *audit.Record) {
 		id, _ := parseUUID(r.Request)
-		c.Append(id)
+		c.Buf = append(c.Buf, id[timeBytes:]...) // Append would move id to the heap
 	}}
 }
 
-// requestText is what the column request_id cannot hold.
+func wireRequestLag() stored {
+	c := new(proto.ColInt64)
+	return stored{"request_lag", c, func(r *audit.Record) {
+		var lag int64
+		if id, ok := parseUUID(r.Request); ok {
+			ms := binary.BigEndian.Uint64(append([]byte{0, 0}, id[:timeBytes]...))
+			lag = r.Time.UnixMicro()/1000 - int64(ms) //nolint:gosec // 48 bits
+		}
+		c.Append(lag)
+	}}
+}
+
+// requestText is what the columns request_id and request_lag cannot hold.
 func requestText(request string) string {
 	if _, ok := parseUUID(request); ok {
 		return ""
@@ -157,23 +171,32 @@ func requestText(request string) string {
 	return request
 }
 
-// parseUUID reads a UUID in the only form in which ClickHouse writes one, and
-// not the nil UUID, which stands for none.
-func parseUUID(text string) (id uuid.UUID, ok bool) {
+// A UUID of version 7 begins with the time in milliseconds.
+const (
+	timeBytes   = 6
+	randomBytes = 10
+)
+
+// parseUUID reads a UUID in the only form in which the column request gives one
+// back, and none whose part behind the time is zero, which stands for no UUID.
+func parseUUID(text string) (id [timeBytes + randomBytes]byte, ok bool) {
 	if len(text) != 36 || text[8] != '-' || text[13] != '-' || text[18] != '-' || text[23] != '-' {
-		return uuid.UUID{}, false
+		return id, false
 	}
 	at := 0
 	for _, part := range []string{text[:8], text[9:13], text[14:18], text[19:23], text[24:]} {
 		for i := range len(part) {
 			if c := part[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-				return uuid.UUID{}, false
+				return [timeBytes + randomBytes]byte{}, false
 			}
 		}
 		n, _ := hex.Decode(id[at:], []byte(part)) // only digits are left
 		at += n
 	}
-	return id, id != uuid.UUID{}
+	if [randomBytes]byte(id[timeBytes:]) == [randomBytes]byte{} {
+		return [timeBytes + randomBytes]byte{}, false
+	}
+	return id, true
 }
 
 // gapOf is how far a record stands behind its decision, a small number. It has
@@ -206,12 +229,13 @@ func newEncoder() *encoder {
 }
 
 // encode replaces what the columns held.
-func (e *encoder) encode(records []audit.Record) proto.Input {
+func (e *encoder) encode(records []audit.Record) {
 	e.input.Reset()
-	for _, c := range e.list {
-		for i := range records {
-			c.add(&records[i])
+	for few := range slices.Chunk(records, 128) { // as many as the processor keeps at hand
+		for _, c := range e.list {
+			for i := range few {
+				c.add(&few[i])
+			}
 		}
 	}
-	return e.input
 }

@@ -81,11 +81,14 @@ func (s *site) ship(t *testing.T, cfg clickhouse.ShipperConfig) (shipper *clickh
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- shipper.Run(ctx) }()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = shipper.Run(ctx) // an error says that the journal has failed, which the trial sees by itself
+	}()
 	return shipper, func() {
 		cancel()
-		_ = <-done // its error is that the journal has failed, which the trial sees by itself
+		<-done
 	}
 }
 

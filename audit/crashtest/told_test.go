@@ -101,7 +101,9 @@ func (d *told) listen(r io.Reader, heard func()) error {
 }
 
 // verify is the only place that names the verifier.
-func verify(dir string) (journal.Report, error) { return journal.Verify(journal.VerifyOptions{Dirs: []string{dir}}) }
+func verify(dir string) (journal.Report, error) {
+	return journal.Verify(journal.VerifyOptions{Dirs: []string{dir}})
+}
 
 // check opens what a crash left of the journal and the ledger in dir and says
 // what of them is not as it must be: everything acknowledged there and

@@ -59,18 +59,19 @@ func wantsNumber(field string) bool { return field == "bytes" || field == "resul
 
 func kindName(k jsontext.Kind) string {
 	switch k {
-	case '"':
+	case jsontext.KindString:
 		return "a text"
-	case '0':
+	case jsontext.KindNumber:
 		return "a number"
-	case 't', 'f':
+	case jsontext.KindTrue, jsontext.KindFalse:
 		return "true or false"
-	case '{':
+	case jsontext.KindBeginObject:
 		return "an object"
-	case '[':
+	case jsontext.KindBeginArray:
 		return "a list"
+	default:
+		return "nothing"
 	}
-	return "nothing"
 }
 
 // clean goes through fields that the format does not have. They are kept, but

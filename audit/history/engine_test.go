@@ -19,7 +19,7 @@ import (
 	"github.com/matron-epr/matron/audit/pseudonym"
 )
 
-// importArg makes the test binary a process that imports a file.
+// importArg makes the test binary a process that imports its standard input.
 const importArg = "import"
 
 func TestMain(m *testing.M) {
@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 		os.Exit(engine.Child(os.Stdin, os.Stderr))
 	}
 	if len(os.Args) > 1 && os.Args[1] == importArg {
-		if err := importAndWait(os.Args[2], os.Args[3], os.Args[4], os.Args[5]); err != nil {
+		if err := importAndWait(os.Args[2], os.Args[3], os.Args[4]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -37,9 +37,9 @@ func TestMain(m *testing.M) {
 }
 
 // dial opens a store on an engine.
-func dial(addr, user, password string) (*clickhouse.Store, error) {
+func dial(addr, protocol, user, password string) (*clickhouse.Store, error) {
 	return clickhouse.Open(context.Background(), clickhouse.Config{
-		Addr: []string{addr}, Database: "matron", User: user, Password: password,
+		Addr: []string{addr}, Protocol: protocol, Database: "matron", User: user, Password: password,
 		DialTimeout: 30 * time.Second, QueryTimeout: time.Minute, Log: slog.New(slog.DiscardHandler), Now: now,
 	})
 }
@@ -47,7 +47,12 @@ func dial(addr, user, password string) (*clickhouse.Store, error) {
 func newStore(t testing.TB) (*clickhouse.Store, *engine.Engine) {
 	t.Helper()
 	e := enginetest.Start(t, enginetest.Config(t, t.TempDir()))
-	s, err := dial(e.Addr(), e.User(), e.Password())
+	return openStore(t, e.Addr(), "http", e), e
+}
+
+func openStore(t testing.TB, addr, protocol string, e *engine.Engine) *clickhouse.Store {
+	t.Helper()
+	s, err := dial(addr, protocol, e.User(), e.Password())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +60,7 @@ func newStore(t testing.TB) (*clickhouse.Store, *engine.Engine) {
 	if err := s.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return s, e
+	return s
 }
 
 // run is one import whose rejects are collected.

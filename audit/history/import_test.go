@@ -19,6 +19,7 @@ import (
 
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/audit/clickhouse"
+	"github.com/matron-epr/matron/audit/engine/enginetest"
 	"github.com/matron-epr/matron/audit/history"
 	"github.com/matron-epr/matron/audit/intake"
 )
@@ -107,12 +108,19 @@ func TestBlocksOfOneFile(t *testing.T) {
 // TestNeverMixed: no question about witnessed accesses is answered with an
 // imported one, and the other way round every field comes back.
 func TestNeverMixed(t *testing.T) {
-	store, _ := newStore(t)
+	c := enginetest.Config(t, t.TempDir())
+	c.Native = true
+	e := enginetest.Start(t, c)
+	t.Run("native", func(t *testing.T) { neverMixed(t, openStore(t, e.NativeAddr(), "native", e), 1) })
+	t.Run("http", func(t *testing.T) { neverMixed(t, openStore(t, e.Addr(), "http", e), 0) }) // it is in already
+}
+
+func neverMixed(t *testing.T, store *clickhouse.Store, fresh int) {
 	full := `{"id":"full","time":"2026-11-24T10:15:00.5+01:00","person":"S0007","action":"read","source":"pas","app":"epr","role":"nurse","session":"s1",` +
 		`"device":"PC2","ip":"10.1.2.3","area":"results","screen":"R","resource":"Observation","patient":"P0042","nhs_number":"999 000 0018","deliberate":false,` +
 		`"purpose":"TREAT","break_glass":true,"reason":"r","outcome":"denied","bytes":12,"results":7,"shoe":41}`
 	s, _, err := run(t.Context(), t, store, strings.NewReader(full), nil)
-	wantSummary(t, s, err, 1, 0, 0)
+	wantSummary(t, s, err, fresh, 1-fresh, 0)
 	for _, q := range []audit.Query{{}, {Patient: "P0042"}, {Person: "S0007"}, {NHSNumber: "9990000018"}, {Site: "RBA"}} {
 		if found, err := store.Accesses(t.Context(), q); err != nil || len(found) > 0 {
 			t.Errorf("accesses %+v: %v, %v", q, found, err)
@@ -216,8 +224,8 @@ func (s *lateStore) InsertImported(_ context.Context, token string, rows []audit
 	return errKilled
 }
 
-// TestKill kills the importing process at different moments, runs it again, and
-// counts.
+// TestKill kills the importing process at different moments, while the rest of
+// the file comes in, runs it again, and counts.
 func TestKill(t *testing.T) {
 	store, e := newStore(t)
 	const many = 160_000
@@ -227,11 +235,17 @@ func TestKill(t *testing.T) {
 	}
 	killed := 0
 	for _, at := range []uint64{1, 50_001, 100_001} {
-		c := exec.CommandContext(t.Context(), os.Args[0], importArg, e.Addr(), e.User(), e.Password(), file)
+		c := exec.CommandContext(t.Context(), os.Args[0], importArg, e.Addr(), e.User(), e.Password())
 		c.Stderr = os.Stderr
+		stdin, err := c.StdinPipe() // never closed, so that it cannot end by itself
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
+		text := open(t, file)
+		go func() { _, _ = io.Copy(stdin, text) }() // ends with the process
 		ended := make(chan error, 1)
 		go func() { ended <- c.Wait() }()
 		for waiting := true; waiting; {
@@ -247,7 +261,9 @@ func TestKill(t *testing.T) {
 		if err := c.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
-		<-ended
+		if err := <-ended; err == nil {
+			t.Error("it ended well before it could be killed")
+		}
 		killed++
 	}
 	s, _, err := run(t.Context(), t, store, open(t, file), nil)
@@ -268,12 +284,8 @@ func open(t *testing.T, path string) io.Reader {
 }
 
 // importAndWait is the process that is killed.
-func importAndWait(addr, user, password, file string) error {
-	store, err := dial(addr, user, password)
-	if err != nil {
-		return err
-	}
-	f, err := os.Open(file)
+func importAndWait(addr, user, password string) error {
+	store, err := dial(addr, "http", user, password)
 	if err != nil {
 		return err
 	}
@@ -283,7 +295,7 @@ func importAndWait(addr, user, password, file string) error {
 	}
 	c := config(store, h)
 	c.Rejects = func(r intake.Reject) error { return errors.New(r.Reason) }
-	_, err = history.Import(context.Background(), c, f)
+	_, err = history.Import(context.Background(), c, os.Stdin)
 	return err
 }
 

@@ -91,7 +91,8 @@ func (o opened) guess() (Format, error) {
 	case head[0] != '{' && head[0] != '[':
 		return CSV, nil
 	case len(rest) > 0 && len(line) > 0 && line[len(line)-1] != '}':
-		return "", fmt.Errorf("%w: it is one JSON document over several lines: write one object a line, for example with \"jq -c .\"", ErrFile)
+		return "", fmt.Errorf("%w: it is one JSON document over several lines: write one object a line, for example with \"jq -c .\"; "+
+			"if only its first line is broken, name the format", ErrFile)
 	case regexp.MustCompile(`^\{(?s:.{0,1000}?)"resourceType"\s*:`).Match(line):
 		return FHIR, nil
 	}

@@ -232,21 +232,21 @@ func slow(t *testing.T) (j *Journal, d *disk, release func()) {
 	return j, d, sync.OnceFunc(func() { close(d.block) })
 }
 
-// TestSlowDiskIsNotDurable: Append gives up after exactly the time it was given
-// and never says durable before the disk has.
+// inTime says whether Append gave up when it should: after its limit, and not
+// more than a slot later.
+func inTime(took, limit time.Duration) bool { return took >= limit && took <= limit+limit/slots }
+
+// TestSlowDiskIsNotDurable: Append gives up after the time it was given and never
+// says durable before the disk has.
 func TestSlowDiskIsNotDurable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j, _, release := slow(t)
 		defer release()
 		began := time.Now()
 		_, err := j.Append(t.Context(), &audit.Record{})
-		if took := time.Since(began); !errors.Is(err, audit.ErrNotDurable) || took != 250*time.Millisecond {
+		if took := time.Since(began); !errors.Is(err, audit.ErrNotDurable) || !inTime(took, 250*time.Millisecond) {
 			t.Errorf("append: %v after %v", err, took)
 		}
-		if err := j.Healthy(); err != nil {
-			t.Errorf("unhealthy at the limit: %v", err)
-		}
-		time.Sleep(time.Millisecond)
 		if err := j.Healthy(); !errors.Is(err, audit.ErrNotDurable) {
 			t.Errorf("healthy while the disk hangs: %v", err)
 		}
@@ -290,11 +290,11 @@ func TestBacklogIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j, _, release := slow(t)
 		defer release()
-		mib := &audit.Record{Query: strings.Repeat("q", audit.MaxBytes-1000)}
+		large := &audit.Record{Query: strings.Repeat("q", audit.MaxBytes-1000)}
 		var err error
 		n := 0
-		for ; err == nil && n < 200; n++ {
-			err = j.Add(mib)
+		for ; err == nil && n < 2000; n++ {
+			err = j.Add(large)
 		}
 		if !errors.Is(err, audit.ErrNotDurable) || n > 2*maxPending/audit.MaxBytes {
 			t.Errorf("add %d: %v", n, err)

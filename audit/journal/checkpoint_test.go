@@ -50,14 +50,14 @@ func signed(t *testing.T, j *Journal, size uint64) merkle.Checkpoint {
 	}
 }
 
-// filled is a closed journal of n records, signed, in small segments.
-func filled(t *testing.T, n int) Config {
+// filled is a closed journal of 20 records, signed, in small segments.
+func filled(t *testing.T) Config {
 	t.Helper()
 	cfg := signedConfig(t)
 	cfg.SegmentBytes = 2000
 	mustCreate(t, cfg)
 	j := mustOpen(t, cfg)
-	for range n {
+	for range 20 {
 		mustAppend(t, j, sample("9000001"))
 	}
 	mustClose(t, j)
@@ -99,7 +99,7 @@ func TestCheckpointCoversEverything(t *testing.T) {
 // TestTruncatedJournal loses the end of a journal that was signed: its numbers
 // must not be given to other records.
 func TestTruncatedJournal(t *testing.T) {
-	cfg := filled(t, 20)
+	cfg := filled(t)
 	segments, err := filepath.Glob(filepath.Join(cfg.Dir, "*"+segmentSuffix))
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +115,7 @@ func TestTruncatedJournal(t *testing.T) {
 
 // TestHashesAreMadeAgain opens journals whose tree is gone, torn or wrong.
 func TestHashesAreMadeAgain(t *testing.T) {
-	cfg := filled(t, 20)
+	cfg := filled(t)
 	for name, harm := range map[string]func(dir string) error{
 		"gone":  os.RemoveAll,
 		"torn":  func(dir string) error { return os.Truncate(filepath.Join(dir, "0"), 100) },
@@ -136,7 +136,7 @@ func TestHashesAreMadeAgain(t *testing.T) {
 // TestOtherRecords gives a journal other records than were signed, with hashes
 // that fit them.
 func TestOtherRecords(t *testing.T) {
-	cfg, other := filled(t, 20), filled(t, 20)
+	cfg, other := filled(t), filled(t)
 	if err := os.RemoveAll(TreeDir(cfg.Dir)); err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func TestCheckpointMissing(t *testing.T) {
 		"unreadable": func(file string) error { return os.WriteFile(file, []byte("nothing"), 0o600) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg := filled(t, 20)
+			cfg := filled(t)
 			if err := harm(CheckpointFile(cfg.Dir)); err != nil {
 				t.Fatal(err)
 			}
@@ -186,7 +186,7 @@ func TestCheckpointMissing(t *testing.T) {
 // TestUnprovable has an old segment that cannot be read and no hashes: care goes
 // on, without checkpoints (GW-12).
 func TestUnprovable(t *testing.T) {
-	cfg := filled(t, 20)
+	cfg := filled(t)
 	if err := os.RemoveAll(TreeDir(cfg.Dir)); err != nil {
 		t.Fatal(err)
 	}

@@ -118,6 +118,9 @@ func (f *directory) Sync() error {
 	clear(d.names)
 	for _, e := range entries {
 		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed by another goroutine in between
+		}
 		if err != nil {
 			d.t.Fatal(err)
 		}

@@ -116,8 +116,3 @@ func allZero(b []byte) bool {
 	}
 	return true
 }
-
-// payload returns the payload of the first frame of b.
-func payload(b []byte) []byte {
-	return b[frameHead : frameHead+int(binary.BigEndian.Uint32(b))]
-}

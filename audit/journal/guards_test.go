@@ -83,6 +83,16 @@ func (f liar) WriteAt(p []byte, off int64) (int, error) {
 // is.
 func TestComingHomeComparesBeforeItRemoves(t *testing.T) {
 	cfg, first, _ := pair(t)
+	var lies, calm atomic.Bool
+	cfg.wrap = func(name string, f file) file {
+		switch {
+		case lies.Load():
+			return liar{volatile{f}}
+		case calm.Load():
+			return volatile{f}
+		}
+		return first.wrap(name, f)
+	}
 	mustCreate(t, cfg)
 	j := mustOpen(t, cfg)
 	mustAppend(t, j, sample("1"))
@@ -90,7 +100,7 @@ func TestComingHomeComparesBeforeItRemoves(t *testing.T) {
 	for range 6 { // two segments, so that one of them is sealed
 		mustAppend(t, j, sample("2"))
 	}
-	j.dir.wrap = func(_ string, f file) file { return liar{f} }
+	lies.Store(true)
 	second := cfg.Second[0].Name()
 	before := names(t, second, segmentSuffix)
 	if err := j.bringHome(j.sites[1]); !errors.Is(err, ErrCorrupt) {
@@ -99,7 +109,8 @@ func TestComingHomeComparesBeforeItRemoves(t *testing.T) {
 	if got := names(t, second, segmentSuffix); len(before) < 2 || !slices.Equal(got, before) {
 		t.Errorf("%v are left of %v", got, before)
 	}
-	j.dir.wrap = unsynced
+	lies.Store(false)
+	calm.Store(true)
 	if err := j.bringHome(j.sites[1]); err != nil {
 		t.Error(err)
 	}
@@ -152,6 +163,7 @@ func (p *unsteady) Create(name string, head []byte, size int64) (File, error) {
 func TestAPlaceProvesItselfSeveralTimes(t *testing.T) {
 	cfg, first, _ := pair(t)
 	cfg.ProbeEvery = time.Millisecond
+	cfg.SegmentBytes = 1 << 26 // so that no segment ends by itself
 	u := &unsteady{Place: cfg.Second[0], script: "+-++-+++"}
 	u.broken.Store(true)
 	cfg.Second = []Place{u, NewDir(t.TempDir())}

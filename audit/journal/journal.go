@@ -184,6 +184,7 @@ type Journal struct {
 	closed  bool          // takes no more records
 	failed  error         // why no record is taken; nil while it works
 	ended   error         // how writing ended; set before exited is closed
+	slot    chan struct{} // see lateness; nil when the next call begins one
 	began   time.Time     // when the group commit in hand began; zero when there is none
 	stats   Stats         // counters only; the rest is filled in by Stats
 
@@ -218,53 +219,82 @@ func newBatch(buf []byte) *batch {
 
 // Append implements audit.Log.
 func (j *Journal) Append(ctx context.Context, records ...*audit.Record) (audit.Receipt, error) {
-	b, receipt, err := j.put(records, true)
+	t, err := j.put(records, true)
 	if err != nil {
 		return audit.Receipt{}, err
 	}
 	j.wake()
-	if err := j.await(ctx, b); err != nil {
+	if err := j.await(ctx, t); err != nil {
 		j.mu.Lock()
 		j.stats.Refused++
 		j.mu.Unlock()
-		return audit.Receipt{}, fmt.Errorf("append record %d: %w: %w", receipt.Seq, audit.ErrNotDurable, err)
+		return audit.Receipt{}, fmt.Errorf("append record %d: %w: %w", t.receipt.Seq, audit.ErrNotDurable, err)
 	}
-	return receipt, nil
+	return t.receipt, nil
 }
 
 // await returns nil only when the batch is on stable storage.
 // On doubt: not durable (GW-12).
-func (j *Journal) await(ctx context.Context, b *batch) error {
-	limit := j.cfg.AppendTimeout * time.Duration(len(j.sites)) // each place may take its time
-	timeout := time.NewTimer(limit)
-	defer timeout.Stop()
+func (j *Journal) await(ctx context.Context, t ticket) error {
 	select {
-	case <-b.done:
-		return b.err
+	case <-t.batch.done:
+		return t.batch.err
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-timeout.C:
-		return fmt.Errorf("not on disk after %v", limit)
+	case <-t.late:
+		return fmt.Errorf("not on disk after %v", j.limit())
 	}
+}
+
+// limit is how long Append waits: each place may take its time.
+func (j *Journal) limit() time.Duration { return j.cfg.AppendTimeout * time.Duration(len(j.sites)) }
+
+// slots is how many groups the calls of one limit fall into that share a timer: a
+// timer for each would cost more than the record.
+const slots = 50
+
+// lateness is closed once whoever waits from now on has waited for the limit, or
+// at most a slot longer. j.mu is held.
+func (j *Journal) lateness() <-chan struct{} {
+	if j.slot != nil {
+		return j.slot
+	}
+	slot := make(chan struct{})
+	j.slot = slot
+	limit := j.limit()
+	time.AfterFunc(limit/slots, func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.slot = nil
+	})
+	time.AfterFunc(limit+limit/slots, func() { close(slot) })
+	return slot
 }
 
 // Add implements audit.Log.
 func (j *Journal) Add(records ...*audit.Record) error {
-	_, _, err := j.put(records, false)
+	_, err := j.put(records, false)
 	return err
 }
 
+// ticket is what a caller of put waits with.
+type ticket struct {
+	batch   *batch
+	receipt audit.Receipt
+	late    <-chan struct{} // see lateness; nil for nobody who waits
+}
+
 // put stamps and encodes the records into the next group commit, all or none.
-func (j *Journal) put(records []*audit.Record, waits bool) (*batch, audit.Receipt, error) {
+func (j *Journal) put(records []*audit.Record, waits bool) (ticket, error) {
 	if len(records) == 0 {
-		return nil, audit.Receipt{}, fmt.Errorf("%w: no records given", audit.ErrNotDurable)
+		return ticket{}, fmt.Errorf("%w: no records given", audit.ErrNotDurable)
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	b := j.pending
 	if err := j.takes(b); err != nil {
 		j.stats.Refused++
-		return nil, audit.Receipt{}, err
+		return ticket{}, err
 	}
 	mark, hashed, next := len(b.buf), len(b.leaves), j.next
 	decision := uint64(0) // that further patients of the same call belong to
@@ -275,15 +305,15 @@ func (j *Journal) put(records []*audit.Record, waits bool) (*batch, audit.Receip
 		if err := j.encode(b, r); err != nil {
 			b.buf, b.leaves, j.next = b.buf[:mark], b.leaves[:hashed], next
 			j.stats.Refused++
-			return nil, audit.Receipt{}, err
+			return ticket{}, err
 		}
 		if r.Kind == audit.KindDecision {
 			decision = r.Seq
 		}
 	}
-	receipt := audit.Receipt{Source: j.cfg.Source, Seq: next}
+	t := ticket{batch: b, receipt: audit.Receipt{Source: j.cfg.Source, Seq: next, Leaf: b.leaves[hashed]}}
 	if waits {
-		receipt.Leaf = b.leaves[hashed]
+		t.late = j.lateness()
 		j.stats.Appended += uint64(len(records))
 	} else {
 		j.stats.Added += uint64(len(records))
@@ -295,7 +325,7 @@ func (j *Journal) put(records []*audit.Record, waits bool) (*batch, audit.Receip
 		b.first = next
 	}
 	b.count += uint64(len(records))
-	return b, receipt, nil
+	return t, nil
 }
 
 // takes says why no record can be taken now. On doubt: refuse (GW-12).

@@ -270,7 +270,7 @@ func (j *Journal) bringSegment(s *site, id segmentID) error {
 // there already must be the same.
 func (d folder) copyIn(from io.ReaderAt, size int64, name string) error {
 	if _, err := d.root.Lstat(name); err == nil {
-		return d.compare(from, size, name)
+		return errors.Join(d.compare(from, size, name), d.sync()) // a crash may have come before its name was durable
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -17,11 +17,11 @@ import (
 	"github.com/matron-epr/matron/audit"
 )
 
-// mounted is a file system of its own of so many bytes.
-func mounted(t *testing.T, size string) string {
+// mounted is a file system of its own of 8 MiB.
+func mounted(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=0700,size="+size); err != nil {
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=0700,size=8m"); err != nil {
 		t.Fatalf("mount a small file system: %v (this test needs root, or a user namespace with mounts)", err)
 	}
 	t.Cleanup(func() {
@@ -40,7 +40,7 @@ func remount(t *testing.T, dir string, flags uintptr) {
 	}
 }
 
-// fillUp leaves no room, and returns what gives it back.
+// fillUp leaves room for a small file alone, and returns what gives it back.
 func fillUp(t *testing.T, dir string) (empty func()) {
 	t.Helper()
 	path := filepath.Join(dir, "filler")
@@ -52,7 +52,8 @@ func fillUp(t *testing.T, dir string) (empty func()) {
 	if !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("fill the disk: %v", err)
 	}
-	if err := f.Close(); err != nil {
+	info, statErr := f.Stat()
+	if err := errors.Join(statErr, f.Truncate(info.Size()-1<<16), f.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return func() {
@@ -70,7 +71,7 @@ func (neverEnding) Read(p []byte) (int, error) { return len(p), nil }
 func onSmallDisk(t *testing.T) Config {
 	t.Helper()
 	cfg := config(t)
-	cfg.Dir = mounted(t, "8m")
+	cfg.Dir = mounted(t)
 	cfg.SegmentBytes, cfg.Emergency, cfg.ProbeEvery = 1<<18, 1<<20, 2*time.Millisecond
 	return cfg
 }
@@ -168,7 +169,7 @@ func TestRestartOnAFullDisk(t *testing.T) {
 // has to be held back.
 func TestFullDiskPrefersTheSecondPlace(t *testing.T) {
 	cfg := onSmallDisk(t)
-	cfg.Second = []Place{NewDir(mounted(t, "8m"))}
+	cfg.Second = []Place{NewDir(mounted(t))}
 	mustCreate(t, cfg)
 	j := mustOpen(t, cfg)
 	fillUp(t, cfg.Dir)
@@ -189,7 +190,7 @@ func TestFullDiskPrefersTheSecondPlace(t *testing.T) {
 func TestReadOnlyPrimary(t *testing.T) {
 	cfg := onSmallDisk(t)
 	cfg.ProbeEvery = 0
-	cfg.Second = []Place{NewDir(mounted(t, "8m"))}
+	cfg.Second = []Place{NewDir(mounted(t))}
 	mustCreate(t, cfg)
 	j := mustOpen(t, cfg)
 	mustAppend(t, j, sample("1"))
@@ -232,7 +233,7 @@ func TestReadOnlyPrimary(t *testing.T) {
 // TestNothingWritable: both places read-only is no start.
 func TestNothingWritable(t *testing.T) {
 	cfg := onSmallDisk(t)
-	cfg.Second = []Place{NewDir(mounted(t, "8m"))}
+	cfg.Second = []Place{NewDir(mounted(t))}
 	mustCreate(t, cfg)
 	mustClose(t, mustOpen(t, cfg))
 	remount(t, cfg.Dir, unix.MS_RDONLY)
@@ -246,7 +247,7 @@ func TestNothingWritable(t *testing.T) {
 // second place does not help.
 func TestUnreadablePrimary(t *testing.T) {
 	cfg := onSmallDisk(t)
-	cfg.Second = []Place{NewDir(mounted(t, "8m"))}
+	cfg.Second = []Place{NewDir(mounted(t))}
 	mustCreate(t, cfg)
 	mustClose(t, mustOpen(t, cfg))
 	if err := os.Rename(filepath.Join(cfg.Dir, segmentName(1)), filepath.Join(cfg.Dir, "was.seg.bak")); err != nil {

@@ -26,7 +26,7 @@ func openPacked(p Place, name string) (View, int64, error) {
 	}
 	head := make([]byte, min(n, zstd.HeaderMaxSize))
 	var h zstd.Header
-	if _, err = readFull(f, head, 0); err == nil {
+	if err = readFull(f, head, 0); err == nil {
 		err = h.Decode(head)
 	}
 	if err == nil && !h.HasFCS {

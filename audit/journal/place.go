@@ -130,9 +130,12 @@ func (*Dir) claim(d folder, source string, used bool) (*os.File, error) {
 		return nil, lockErr
 	}
 	if err != nil {
-		if err := d.put(placeName, []byte(mine)); err != nil {
-			return nil, errors.Join(err, lock.Close())
-		}
+		err = d.put(placeName, []byte(mine))
+	} else {
+		err = d.sync() // an earlier call may have failed before its name was durable
+	}
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
 	}
 	return lock, nil
 }

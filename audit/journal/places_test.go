@@ -280,7 +280,7 @@ func TestBothSlow(t *testing.T) {
 		}
 		began := time.Now()
 		_, err := j.Append(t.Context(), sample("1"))
-		if took := time.Since(began); !errors.Is(err, audit.ErrNotDurable) || took != 500*time.Millisecond {
+		if took := time.Since(began); !errors.Is(err, audit.ErrNotDurable) || !inTime(took, 500*time.Millisecond) {
 			t.Errorf("append: %v after %v", err, took)
 		}
 		if j.Committed() != 0 {
@@ -503,10 +503,10 @@ func TestSegmentOfLateCallIsHarmless(t *testing.T) {
 		}
 		mustCreate(t, cfg)
 		j := mustOpen(t, cfg)
-		for range 6 { // the fourth needs another segment
+		for range 9 { // the fourth needs another segment
 			mustAppend(t, j, sample("1"))
 		}
-		if s := j.Stats(); !s.Second || s.Committed != 6 {
+		if s := j.Stats(); !s.Second || s.Committed != 9 {
 			t.Fatalf("%+v", s)
 		}
 		close(release)
@@ -518,11 +518,16 @@ func TestSegmentOfLateCallIsHarmless(t *testing.T) {
 		mustClose(t, j)
 		whole(t, cfg)
 		j = mustOpen(t, cfg)
-		if got := mustAppend(t, j, sample("7")).Seq; got != 7 {
+		if got := mustAppend(t, j, sample("10")).Seq; got != 10 {
 			t.Errorf("next is %d", got)
 		}
+		for from := uint64(1); from <= 10; from++ {
+			if got := mustRead(t, j, from, 99); uint64(len(got)) != 11-from || got[0].Seq != from {
+				t.Errorf("from %d: read %d records", from, len(got))
+			}
+		}
 		mustClose(t, j)
-		if report := whole(t, cfg); report.Records != 7 {
+		if report := whole(t, cfg); report.Records != 10 {
 			t.Errorf("%+v", report)
 		}
 	})

@@ -18,6 +18,7 @@ type Reader struct {
 	mu    sync.Mutex
 	shelf *shelf
 	last  position
+	sure  uint64 // see Durable
 }
 
 // OpenReader opens the folders of a journal: the primary, the second one, the
@@ -50,10 +51,14 @@ func (r *Reader) Refresh() error {
 	if err != nil {
 		return fmt.Errorf("read journal: %w", err)
 	}
+	sure := end.next - 1
+	if end.open {
+		sure = end.doubt - 1
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.shelf = &shelf{chain: chain, marks: map[segmentID][]mark{}}
-	r.last = position{seq: end.next - 1, segment: head.id, end: end.end}
+	r.last, r.sure = position{seq: end.next - 1, segment: head.id, end: end.end}, sure
 	return nil
 }
 
@@ -62,6 +67,31 @@ func (r *Reader) Last() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.last.seq
+}
+
+// Durable looks for what has been written since and returns the number of the
+// last record that is certainly on stable storage. While a journal is open that
+// leaves out its last group commit, of which nobody but its writer knows whether
+// it has been synced.
+func (r *Reader) Durable() (uint64, error) {
+	err := r.Refresh()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sure, err
+}
+
+// Source is the id that every record carries.
+func (r *Reader) Source() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.shelf.chain[len(r.shelf.chain)-1].source // the newest is never compressed
+}
+
+// First is the number of the oldest record.
+func (r *Reader) First() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.shelf.chain[0].id.first
 }
 
 // Read is Journal.Read.

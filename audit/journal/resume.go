@@ -227,6 +227,7 @@ type ending struct {
 	tail
 	next  uint64 // the number that follows the last record
 	doubt uint64 // the number of the first record of the last group commit
+	open  bool   // room follows the last record, which a journal gives back when it is closed
 }
 
 // endOf reads the newest segment and returns the frames of its last group commit.
@@ -250,9 +251,9 @@ func endOf(h held) (e ending, last []byte, err error) {
 	if err != nil {
 		return e, nil, err
 	}
+	e.open = e.end < size
 	last = make([]byte, e.end-e.start)
-	_, err = readFull(f, last, e.start)
-	return e, last, err
+	return e, last, readFull(f, last, e.start)
 }
 
 // resume finds where the record ends and makes that durable again, in the newest
@@ -267,9 +268,9 @@ func (j *Journal) resume() error {
 	if err != nil {
 		return err
 	}
-	j.shelf.chain = chain
+	j.shelf.chain = slices.Clone(chain)
 	if end.next == head.id.first {
-		j.shelf.chain = chain[:len(chain)-1]
+		j.shelf.chain = j.shelf.chain[:len(chain)-1]
 	}
 	j.w = &writer{site: j.sites[0], header: head.header}
 	j.holds = holder(j.shelf.chain)
@@ -288,7 +289,7 @@ func (j *Journal) resume() error {
 		return err
 	}
 	j.next = j.durable.seq + 1
-	for _, h := range append(chain, strays...) {
+	for _, h := range slices.Concat(chain, strays) {
 		for _, s := range j.sites[1:] {
 			if h.where[0].place == s.Place {
 				_ = j.mark(s) // keep tries again
@@ -597,10 +598,11 @@ func (j *Journal) openReserve() {
 	}
 }
 
-func readFull(f View, b []byte, off int64) (int, error) {
+// readFull fills b.
+func readFull(f View, b []byte, off int64) error {
 	n, err := f.ReadAt(b, off)
 	if n == len(b) {
-		err = nil
+		return nil
 	}
-	return n, err
+	return err
 }

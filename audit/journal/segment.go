@@ -67,7 +67,7 @@ func parseName(name string) (id segmentID, packed, isSegment bool, err error) {
 	if err == nil && isAgain {
 		var n uint64
 		n, err = strconv.ParseUint(again, 10, 16)
-		id.attempt = uint16(n) //nolint:gosec // parsed as 16 bits
+		id.attempt = uint16(n)
 	}
 	if err != nil || id.stem() != stem {
 		return segmentID{}, packed, true, &Damage{File: name, What: "not a segment name"}

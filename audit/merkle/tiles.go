@@ -102,7 +102,7 @@ func (b *bundler) add(index uint64, entry []byte) error {
 	if b.next%tileWidth != 0 && b.next != b.size {
 		return nil
 	}
-	err := errors.Join(b.ctx.Err(), writeTile(b.root, "entries", index/tileWidth, int(index%tileWidth)+1, b.buf)) //nolint:gosec // below 256
+	err := errors.Join(b.ctx.Err(), writeTile(b.root, "entries", index/tileWidth, int(index%tileWidth)+1, b.buf))
 	b.buf = b.buf[:0]
 	return err
 }

@@ -156,12 +156,13 @@ func place(t *testing.T, a *authority, name, address string) *Place {
 
 const seg = "00000000000000000007.seg"
 
-func mustCreate(t *testing.T, p *Place, head string) journal.File {
+// mustCreate makes a segment that begins with "head".
+func mustCreate(t *testing.T, p *Place) journal.File {
 	t.Helper()
 	if err := p.Open("gw1", false); err != nil {
 		t.Fatal(err)
 	}
-	f, err := p.Create(seg, []byte(head), 1000)
+	f, err := p.Create(seg, []byte("head"), 1000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +176,7 @@ func TestSegmentIsKeptAndGivenBack(t *testing.T) {
 	if err := p.Open("gw1", true); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a gateway that never kept anything is taken for the one that did: %v", err)
 	}
-	f := mustCreate(t, p, "head")
+	f := mustCreate(t, p)
 	long := strings.Repeat("0123456789", 1<<20) // more than one call carries
 	for _, part := range []struct {
 		text string
@@ -224,7 +225,7 @@ func TestNothingIsOverwritten(t *testing.T) {
 	a := newAuthority(t)
 	r := run(t, a, t.TempDir(), "127.0.0.1:0", 1<<30)
 	p := place(t, a, "gw1", r.address)
-	f := mustCreate(t, p, "head")
+	f := mustCreate(t, p)
 	write := func(text string, off int64) error {
 		_, err := f.WriteAt([]byte(text), off)
 		return err
@@ -261,7 +262,7 @@ func TestShareIsBounded(t *testing.T) {
 	a := newAuthority(t)
 	r := run(t, a, t.TempDir(), "127.0.0.1:0", 1500)
 	p := place(t, a, "gw1", r.address)
-	f := mustCreate(t, p, "head")
+	f := mustCreate(t, p)
 	if _, err := f.WriteAt(make([]byte, 1000), 4); err != nil {
 		t.Fatal(err)
 	}
@@ -478,7 +479,7 @@ func TestNoSecondTryAfterAFailedWrite(t *testing.T) {
 	a := newAuthority(t)
 	dir, empty := fullDisk(t)
 	r := run(t, a, dir, "127.0.0.1:0", 1<<30)
-	f := mustCreate(t, place(t, a, "gw1", r.address), "head")
+	f := mustCreate(t, place(t, a, "gw1", r.address))
 	fill(t, dir)
 	if _, err := f.WriteAt(make([]byte, 1<<16), 4); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("append on a full disk: %v", err)

@@ -68,10 +68,11 @@ func (h Hasher) Address(line, postcode string) Hash {
 // Normal takes case, accents, spaces and punctuation away.
 func Normal(s string) string {
 	var b strings.Builder
+	b.Grow(len(s))
 	for _, r := range strings.ToLower(s) {
-		if r < unicode.MaxASCII {
+		if r <= unicode.MaxASCII {
 			if 'a' <= r && r <= 'z' || '0' <= r && r <= '9' {
-				b.WriteByte(byte(r))
+				b.WriteRune(r)
 			}
 		} else if plain, ok := unaccented(r); ok {
 			b.WriteString(plain)

@@ -75,7 +75,7 @@ func approvals(planFile string, p Plan, sum string, approvers []Approver) ([]App
 		if err := checkApproval(text, p.Origin, sum, a.Key); err != nil {
 			return nil, fmt.Errorf("%w: that of %s: %w", ErrApproval, a.Name, err)
 		}
-		if strings.EqualFold(a.Name, p.MadeBy) {
+		if p.madeBy(a.Name) {
 			continue // two people besides whoever planned
 		}
 		list = append(list, Approval{Name: a.Name, Note: string(text)})
@@ -84,6 +84,13 @@ func approvals(planFile string, p Plan, sum string, approvers []Approver) ([]App
 		return nil, fmt.Errorf("%w: there are %d of people other than %s, who made the plan", ErrApproval, len(list), p.MadeBy)
 	}
 	return list, nil
+}
+
+// madeBy reports whether the account name made the plan, maybe as another user
+// ("ann as matron").
+func (p Plan) madeBy(name string) bool {
+	planner, _, _ := strings.Cut(p.MadeBy, " as ")
+	return strings.EqualFold(planner, name)
 }
 
 func checkApproval(text []byte, log, sum string, key note.Verifier) error {

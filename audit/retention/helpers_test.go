@@ -236,7 +236,7 @@ func (h *hospital) tryPlan(t *testing.T) (Plan, error) {
 	must(t, err)
 	holds, err := ReadHolds(h.holds(), source)
 	must(t, err)
-	return Make(t.Context(), l, holds, 8, "zoe", h.now)
+	return Make(t.Context(), l, holds, 8, "zoe as matron", h.now)
 }
 
 func (h *hospital) approve(t *testing.T, names ...string) {

@@ -61,7 +61,9 @@ func (d Disposal) Who() string {
 func (d Disposal) CheckApprovals(approvers []Approver) (unknown []string, err error) {
 	seen := map[string]bool{}
 	for _, a := range d.Approvals {
-		seen[strings.ToLower(a.Name)] = true
+		if !d.Plan.madeBy(a.Name) {
+			seen[strings.ToLower(a.Name)] = true
+		}
 		i := slices.IndexFunc(approvers, func(b Approver) bool { return b.Name == a.Name })
 		if i < 0 {
 			unknown = append(unknown, a.Name)
@@ -71,7 +73,6 @@ func (d Disposal) CheckApprovals(approvers []Approver) (unknown []string, err er
 			return nil, fmt.Errorf("%w: that of %s: %w", ErrApproval, a.Name, err)
 		}
 	}
-	delete(seen, strings.ToLower(d.Plan.MadeBy))
 	if len(seen) < 2 {
 		return nil, fmt.Errorf("%w: the note names %d", ErrApproval, len(seen))
 	}

@@ -228,7 +228,7 @@ func (h *hospital) gone(t *testing.T, p Plan, kept []uint64) {
 	if r.Err() != nil || r.Journal.First != p.Last+1 || r.Journal.Last != all || r.Signed != all || len(r.Disposed) != 1 {
 		t.Errorf("verify: %+v", r)
 	}
-	if len(r.Disposed) == 1 && !strings.Contains(r.Disposed[0].Who, "planned by zoe on 25 November 2026, approved by ann and bob, applied by op") {
+	if len(r.Disposed) == 1 && !strings.Contains(r.Disposed[0].Who, "planned by zoe as matron on 25 November 2026, approved by ann and bob, applied by op") {
 		t.Errorf("who: %q", r.Disposed[0].Who)
 	}
 	if r.Rows != all-p.Last+uint64(len(kept)) {
@@ -422,7 +422,7 @@ func TestApplyRefuses(t *testing.T) {
 
 	again("ann", "bob")
 	text := read(t, h.plan())
-	must(t, os.WriteFile(h.plan(), []byte(strings.Replace(string(text), `"made_by": "zoe"`, `"made_by": "joe"`, 1)), 0o600))
+	must(t, os.WriteFile(h.plan(), []byte(strings.Replace(string(text), `"made_by": "zoe as`, `"made_by": "joe as`, 1)), 0o600))
 	refuses("an altered plan", ErrApproval, "another plan")
 
 	again("ann", "bob")
@@ -459,7 +459,7 @@ func (h *hospital) cutOff(t *testing.T, again func(...string)) {
 	must(t, err)
 	holds, err := ReadHolds(h.holds(), source)
 	must(t, err)
-	plan := func(l Log) (Plan, error) { return Make(t.Context(), l, holds, 8, "zoe", today()) }
+	plan := func(l Log) (Plan, error) { return Make(t.Context(), l, holds, 8, "zoe as matron", today()) }
 	uncounted := l
 	uncounted.Verified = 20
 	if p, err := plan(uncounted); err != nil || p.Last > 20 || !strings.Contains(p.Stopped, "counted in ClickHouse") {

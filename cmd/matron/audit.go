@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"os/user"
+	"strconv"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -19,7 +22,7 @@ import (
 
 func newAudit() *cobra.Command {
 	c := &cobra.Command{Use: "audit", Short: "Who did what, and can it be trusted", GroupID: "ask"}
-	c.AddCommand(newAuditWho(), newAuditUser(), newAuditVerify(), newAuditProof(), newAuditTiles(), newAuditGrants(), newAuditExport(), newAuditImport())
+	c.AddCommand(newAuditWho(), newAuditUser(), newAuditVerify(), newAuditProof(), newAuditTiles(), newAuditGrants(), newAuditExport(), newAuditImport(), newAuditReindex())
 	c.AddCommand(newAuditRetention())
 	return c
 }
@@ -153,11 +156,22 @@ func newAuditGrants() *cobra.Command {
 	return c
 }
 
-// operator is the account that runs this command, for the record.
-func operator() (string, error) {
+// operator says who runs this. It must be the gateway's own user, since what is
+// left for the gateway is for its owner alone; sudo tells who became that user.
+func operator(dataDir string) (string, error) {
 	who, err := user.Current()
 	if err != nil {
 		return "", fmt.Errorf("find out who runs this: %w", err)
+	}
+	info, err := os.Stat(dataDir)
+	if err != nil {
+		return "", fmt.Errorf("data folder: %w", err)
+	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok && strconv.FormatUint(uint64(owner.Uid), 10) != who.Uid {
+		return "", fmt.Errorf("%s belongs to another user: run this as the gateway's user, for example with \"sudo -u\"", dataDir)
+	}
+	if from := os.Getenv("SUDO_USER"); from != "" && from != who.Username {
+		return from + " as " + who.Username, nil
 	}
 	return who.Username, nil
 }

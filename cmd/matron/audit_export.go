@@ -98,7 +98,7 @@ func (e *exporting) run(c *cobra.Command) error {
 	if err := e.narrow(); err != nil {
 		return failure{exitUsage, err}
 	}
-	if e.by, err = operator(); err != nil {
+	if e.by, err = operator(e.cfg.DataDir); err != nil {
 		return failure{exitFailure, err}
 	}
 	e.shown = newBar(c.ErrOrStderr(), "export")

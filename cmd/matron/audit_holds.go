@@ -88,7 +88,7 @@ func changeHolds(c *cobra.Command, path string, change func(h *retention.Holds, 
 	if err != nil {
 		return err
 	}
-	by, err := operator()
+	by, err := operator(cfg.DataDir)
 	if err != nil {
 		return failure{exitFailure, err}
 	}

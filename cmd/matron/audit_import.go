@@ -112,7 +112,7 @@ func (i *importing) run(c *cobra.Command, files []string) error {
 	if i.hasher, err = gateway.Hasher(i.cfg); err != nil {
 		return failure{exitFailure, err}
 	}
-	if i.by, err = operator(); err != nil {
+	if i.by, err = operator(i.cfg.DataDir); err != nil {
 		return failure{exitFailure, err}
 	}
 	tuneMemory()
@@ -156,7 +156,7 @@ func (i *importing) connect(c *cobra.Command) (release func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock imports: %w", err)
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil { //nolint:gosec // a descriptor is small
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil, errors.Join(errors.New("another import is running: wait for it"), lock.Close())
 	}
 	store, err := gateway.OpenIndex(c.Context(), i.cfg)

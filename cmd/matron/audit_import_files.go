@@ -13,8 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mattn/go-isatty"
-
 	"github.com/matron-epr/matron/audit/history"
 	"github.com/matron-epr/matron/audit/intake"
 )
@@ -34,7 +32,7 @@ func (r *rejectFile) add(reject intake.Reject) error {
 	if r.f == nil {
 		var err error
 		// An earlier one of a run that was killed is written over.
-		if r.f, err = os.OpenFile(r.part(), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600); err != nil { //nolint:gosec // beside the operator's own file
+		if r.f, err = os.OpenFile(r.part(), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600); err != nil {
 			return fmt.Errorf("write rejects: %w", err)
 		}
 		r.out = bufio.NewWriter(r.f)
@@ -81,30 +79,9 @@ func interruptible(ctx context.Context, in io.Reader) io.ReadCloser {
 // showProgress draws how far an import is, on a terminal only, until stop is
 // called. size is that of the file, 0 when nobody knows.
 func showProgress(w io.Writer, name string, p *history.Progress, size int64) (stop func()) {
-	f, ok := w.(*os.File)
-	if !ok || !isatty.IsTerminal(f.Fd()) {
-		return func() {}
-	}
-	ended, done := make(chan struct{}), make(chan struct{})
-	began := time.Now()
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(200 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ended:
-				_, _ = fmt.Fprint(w, "\r\x1b[K")
-				return
-			case <-tick.C:
-				_, _ = fmt.Fprint(w, "\r"+progressLine(filepath.Base(name), p.Bytes.Load(), size, p.Lines.Load(), time.Since(began))+"\x1b[K")
-			}
-		}
-	}()
-	return func() {
-		close(ended)
-		<-done
-	}
+	return show(w, func(took time.Duration) string {
+		return progressLine(filepath.Base(name), p.Bytes.Load(), size, p.Lines.Load(), took)
+	})
 }
 
 func progressLine(name string, read, size, lines int64, took time.Duration) string {

@@ -40,20 +40,15 @@ func newAuditRetention() *cobra.Command {
 func newRetentionKey() *cobra.Command {
 	var out, name string
 	c := &cobra.Command{
-		Use: "key --out FILE", Short: "Make an approver's key", Args: cobra.NoArgs,
+		Use: "key --out FILE --name NAME", Short: "Make an approver's key", Args: cobra.NoArgs,
 		Long: "Makes the key with which one person approves disposals: the secret in FILE, for its owner alone, and\n" +
 			"the public key in FILE.pub, which the configuration names under retention.approvers.",
 		Example: "  matron audit retention key --out jsmith.key --name jsmith",
 	}
 	c.Flags().StringVar(&out, "out", "", "file of the secret key, which must not be there yet")
-	c.Flags().StringVar(&name, "name", "", "the person's account (default: the one that runs this)")
-	_ = c.MarkFlagRequired("out") // fails only for a flag that is not there
-	c.RunE = func(c *cobra.Command, _ []string) (err error) {
-		if name == "" {
-			if name, err = operator(); err != nil {
-				return failure{exitFailure, err}
-			}
-		}
+	c.Flags().StringVar(&name, "name", "", "the person's account")
+	_ = errors.Join(c.MarkFlagRequired("out"), c.MarkFlagRequired("name")) // fail only for flags that are not there
+	c.RunE = func(c *cobra.Command, _ []string) error {
 		if err := merkle.GenerateKey(name, out, out+".pub"); err != nil {
 			return failure{exitFailure, err}
 		}
@@ -81,7 +76,7 @@ func (d *disposal) open(c *cobra.Command) (err error) {
 	if d.cfg, _, err = load(d.config); err != nil {
 		return err
 	}
-	if d.by, err = operator(); err != nil {
+	if d.by, err = operator(d.cfg.DataDir); err != nil {
 		return failure{exitFailure, err}
 	}
 	_, key, err := gateway.CheckpointKeys(d.cfg)

@@ -11,23 +11,43 @@ import (
 	"github.com/mattn/go-isatty"
 )
 
-// bar shows on a terminal how far long work is. Anywhere else it shows nothing.
-// It is safe for concurrent use.
-type bar struct {
-	out         io.Writer
-	what        string
-	done, total atomic.Int64
-	stop, ended chan struct{} // nil where nothing is shown
+// show keeps a line of text up to date on a terminal until stop is called. Anywhere
+// else it shows nothing.
+func show(out io.Writer, line func(took time.Duration) string) (stop func()) {
+	if f, ok := out.(*os.File); !ok || !isatty.IsTerminal(f.Fd()) {
+		return func() {}
+	}
+	stopped, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for began := time.Now(); ; {
+			select {
+			case <-stopped:
+				_, _ = fmt.Fprint(out, "\r\x1b[K")
+				return
+			case <-tick.C:
+				_, _ = fmt.Fprint(out, "\r"+line(time.Since(began))+"\x1b[K")
+			}
+		}
+	}()
+	return func() {
+		close(stopped)
+		<-ended
+	}
 }
 
-// newBar shows a bar on out until close is called.
+// bar shows how far long work is. It is safe for concurrent use.
+type bar struct {
+	done, total atomic.Int64
+	close       func() // takes the bar away
+}
+
+// newBar shows a bar on out until its close is called.
 func newBar(out io.Writer, what string) *bar {
-	b := &bar{out: out, what: what}
-	if f, ok := out.(*os.File); !ok || !isatty.IsTerminal(f.Fd()) {
-		return b
-	}
-	b.stop, b.ended = make(chan struct{}), make(chan struct{})
-	go b.run()
+	b := &bar{}
+	b.close = show(out, func(took time.Duration) string { return barLine(what, b.done.Load(), b.total.Load(), took) })
 	return b
 }
 
@@ -35,21 +55,6 @@ func newBar(out io.Writer, what string) *bar {
 func (b *bar) set(done, total int64) {
 	b.done.Store(done)
 	b.total.Store(total)
-}
-
-func (b *bar) run() {
-	defer close(b.ended)
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	for began := time.Now(); ; {
-		select {
-		case <-b.stop:
-			_, _ = fmt.Fprint(b.out, "\r\x1b[K")
-			return
-		case <-tick.C:
-			_, _ = fmt.Fprint(b.out, "\r"+barLine(b.what, b.done.Load(), b.total.Load(), time.Since(began))+"\x1b[K")
-		}
-	}
 }
 
 // barLine is what the bar shows: how far, and how long it will still take.
@@ -68,12 +73,4 @@ func barLine(what string, done, total int64, took time.Duration) string {
 		line += fmt.Sprintf(", %s left", (took * time.Duration(total-done) / time.Duration(done)).Round(time.Second))
 	}
 	return line
-}
-
-// close takes the bar away.
-func (b *bar) close() {
-	if b.stop != nil {
-		close(b.stop)
-		<-b.ended
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -38,10 +39,11 @@ func collect(t *testing.T) (s *siem, address, certificate string) {
 	t.Helper()
 	issuer := httptest.NewTLSServer(http.NotFoundHandler()) // for its certificate
 	t.Cleanup(issuer.Close)
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: issuer.TLS.Certificates, MinVersion: tls.VersionTLS12})
+	plain, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	l := tls.NewListener(plain, &tls.Config{Certificates: issuer.TLS.Certificates, MinVersion: tls.VersionTLS12})
 	t.Cleanup(func() { _ = l.Close() })
 	s = &siem{}
 	go func() {

@@ -6,9 +6,10 @@
 -- reported, where a ReplacingMergeTree would let whoever may insert overwrite
 -- a record. auth_time is in microseconds since 1970 because "not known" and
 -- "1970" are two things. Three fields are stored in another form and are there
--- under their own names as aliases: a request id that is a UUID as one, any other
--- text as it is; the decision as the distance to it; upstream as what duration
--- has above it. Each form has one value for each value of the field.
+-- under their own names as aliases: a request id that is a UUID as its last ten
+-- bytes and how long the time at its beginning lies before the record's, any
+-- other text as it is; the decision as the distance to it; upstream as what
+-- duration has above it. Each form has one value for each value of the field.
 CREATE TABLE IF NOT EXISTS {{database}}.{{local}} {{on_cluster}}
 (
     site             LowCardinality(String)        CODEC(ZSTD(1)),
@@ -16,9 +17,13 @@ CREATE TABLE IF NOT EXISTS {{database}}.{{local}} {{on_cluster}}
     seq              UInt64                        CODEC(Delta, ZSTD(1)),
     time             DateTime64(6, 'UTC')          CODEC(Delta, ZSTD(1)),
     kind             LowCardinality(String)        CODEC(ZSTD(1)),
-    request_id       UUID                          CODEC(ZSTD(1)),
+    request_id       FixedString(10)               CODEC(ZSTD(1)),
+    request_lag      Int64                         CODEC(ZSTD(1)),
     request_text     String                        CODEC(ZSTD(1)),
-    request          String ALIAS multiIf(request_text != '', request_text, request_id = toUUIDOrZero(''), '', toString(request_id)),
+    request          String ALIAS if(request_id = toFixedString('', 10), request_text, lower(concat(
+        substring(leftPad(hex(bitAnd(intDiv(toUnixTimestamp64Micro(time), 1000) - request_lag, 281474976710655)), 16, '0'), 5, 8), '-',
+        substring(leftPad(hex(bitAnd(intDiv(toUnixTimestamp64Micro(time), 1000) - request_lag, 281474976710655)), 16, '0'), 13, 4), '-',
+        substring(hex(request_id), 1, 4), '-', substring(hex(request_id), 5, 4), '-', substring(hex(request_id), 9, 12)))),
     gap              UInt64                        CODEC(T64, ZSTD(1)),
     decision         UInt64 ALIAS multiIf(gap = 0, 0, gap = seq, seq, seq - gap),
     app              LowCardinality(String)        CODEC(ZSTD(1)),
@@ -83,6 +88,7 @@ ENGINE = {{engine}}
 PARTITION BY toYYYYMM(time)
 ORDER BY (patient, time, source, seq)
 SETTINGS
+    index_granularity = 1024, min_compress_block_size = 16384, max_compress_block_size = 65536,
     {{deduplication}},
     fsync_after_insert = 1,
     fsync_part_directory = 1,

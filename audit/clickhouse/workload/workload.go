@@ -99,7 +99,7 @@ func (g *Generator) next() audit.Record {
 // at four on a Sunday.
 func (g *Generator) pause() time.Duration {
 	hour := float64(g.now.Hour()) + float64(g.now.Minute())/60
-	level := 0.25 + 0.9*math.Exp(-math.Pow((hour-11)/3, 2)) + 0.8*math.Exp(-math.Pow((hour-15)/3, 2))
+	level := 0.25 + 0.9*math.Exp(-(hour-11)*(hour-11)/9) + 0.8*math.Exp(-(hour-15)*(hour-15)/9)
 	if d := g.now.Weekday(); d == time.Saturday || d == time.Sunday {
 		level *= 0.45
 	}
@@ -240,7 +240,7 @@ func (g *Generator) decision() audit.Record {
 // requestID is a UUID version 7, as proxy mints it.
 func (g *Generator) requestID() string {
 	var b [16]byte
-	binary.BigEndian.PutUint64(b[:], uint64(g.now.UnixMilli())<<16|g.rnd.Uint64()&0xfff|0x7000) //nolint:gosec // after 1970
+	binary.BigEndian.PutUint64(b[:], uint64(g.now.UnixMilli())<<16|g.rnd.Uint64()&0xfff|0x7000)
 	binary.BigEndian.PutUint64(b[8:], g.rnd.Uint64()&(1<<62-1)|1<<63)
 	t := hex.EncodeToString(b[:])
 	return t[:8] + "-" + t[8:12] + "-" + t[12:16] + "-" + t[16:20] + "-" + t[20:]
@@ -261,7 +261,7 @@ func (g *Generator) due(d *audit.Record) {
 	case d.Method != "GET":
 		o.Status, o.BytesIn = 201, uint64(math.Exp(g.rnd.NormFloat64()+7))
 	case d.Action == "search":
-		o.Results = uint64(g.rnd.IntN(50))
+		o.Results = g.rnd.Uint64N(50)
 	}
 	at, _ := slices.BinarySearchFunc(g.open, o.Time, func(r audit.Record, t time.Time) int { return cmp.Compare(t.UnixNano(), r.Time.UnixNano()) })
 	g.open = slices.Insert(g.open, at, o)

@@ -127,8 +127,9 @@ func outcome(a *audit.Access) string {
 		return "released"
 	case audit.MinorFailure:
 		return "not released"
+	default:
+		return "failed"
 	}
-	return "failed"
 }
 
 // people sums up by person, most accesses first.

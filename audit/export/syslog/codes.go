@@ -21,6 +21,7 @@ func verb(value string) code {
 func applicationActivity() code { return dcm("110100", "Application Activity") }
 func auditLogUsed() code        { return dcm("110101", "Audit Log Used") }
 func exported() code            { return dcm("110106", "Export") }
+func imported() code            { return dcm("110107", "Import") }
 func patientRecord() code       { return dcm("110110", "Patient Record") }
 func query() code               { return dcm("110112", "Query") }
 func securityAlert() code       { return dcm("110113", "Security Alert") }
@@ -78,6 +79,10 @@ func eventOf(r *audit.Record) event {
 		return event{id: applicationActivity(), types: []code{dcm("110121", "Application Stop")}, action: "E"}
 	case audit.KindHeartbeat:
 		return event{id: applicationActivity(), types: []code{own("heartbeat", "Heartbeat")}, action: "E"}
+	case audit.KindClock:
+		return alertOf(own("clock", "Clock stepped"))
+	case audit.KindImport:
+		return event{id: imported(), action: "C"}
 	case audit.KindAuditViewed:
 		return event{id: auditLogUsed(), action: "R"}
 	case audit.KindCheckpointGap:

@@ -95,7 +95,7 @@ func dial(ctx context.Context, p Peer, probe, timeout time.Duration) (*conn, err
 	if err != nil {
 		return nil, fmt.Errorf("connect to collector: %w", err)
 	}
-	raw := &counted{TCPConn: plain.(*net.TCPConn)} //nolint:forcetypeassert // network tcp
+	raw := &counted{TCPConn: plain.(*net.TCPConn)} // the network is tcp
 	if err := giveUpOn(raw.TCPConn, timeout); err != nil {
 		return nil, errors.Join(fmt.Errorf("connect to collector: %w", err), raw.Close())
 	}

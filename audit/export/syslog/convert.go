@@ -63,7 +63,7 @@ func participants(r *audit.Record, e event) []participant {
 	if e.alert {
 		ps = append(ps, participant{id: gatewayID(r), name: "Matron", requestor: true, roles: []code{application()}})
 	}
-	id := orElse(r.Person, r.UserSub)
+	id := personID(r)
 	if id != "" {
 		p := participant{
 			id: id, name: r.UserName, requestor: !e.alert, roles: []code{authorizingStaff()}, address: address, addressType: addressType,
@@ -89,6 +89,8 @@ func participants(r *audit.Record, e event) []participant {
 	}
 	return ps
 }
+
+func personID(r *audit.Record) string { return orElse(r.Person, r.UserSub, r.UserName) }
 
 func gatewayID(r *audit.Record) string { return "matron/" + r.Source }
 
@@ -165,6 +167,12 @@ func recordObject(r *audit.Record, e event, shortened []string) object {
 	)
 	if !hasPatient(r) {
 		o.details = append(o.details, pairs("patient_source", string(r.PatientSource), "certainty", string(r.Certainty))...)
+	}
+	if personID(r) == "" {
+		o.details = append(o.details, pairs("roles", strings.Join(r.Roles, " "))...)
+	}
+	if e.id == userAuthentication() { // has no object of its own (PS3.15 A.5.3.12)
+		o.details = append(o.details, pairs("target", r.Target)...)
 	}
 	if e.id != query() {
 		o.details = append(o.details, pairs("query", r.Query)...)

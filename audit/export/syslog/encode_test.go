@@ -1,6 +1,7 @@
 package syslog_test
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"reflect"
@@ -104,7 +105,7 @@ func TestHeaderFieldsStayWithinTheStandard(t *testing.T) {
 	}
 }
 
-// TestMapping is the table in docs/standards-out-syslog.md.
+// TestMapping is the table in docs/audit-syslog.md.
 func TestMapping(t *testing.T) {
 	const dcm, own, rest = "DCM#", "Matron#", "http://terminology.hl7.org/CodeSystem/audit-event-type#rest"
 	verb := func(v string) string { return "http://hl7.org/fhir/restful-interaction#" + v }
@@ -150,6 +151,8 @@ func TestMapping(t *testing.T) {
 		{"start", bare(audit.KindStart), dcm + "110100", []string{dcm + "110120"}, "E", "0", "85"},
 		{"stop", bare(audit.KindStop), dcm + "110100", []string{dcm + "110121"}, "E", "0", "85"},
 		{"heartbeat", bare(audit.KindHeartbeat), dcm + "110100", []string{own + "heartbeat"}, "E", "0", "85"},
+		{"clock stepped", bare(audit.KindClock), dcm + "110113", []string{own + "clock"}, "E", "0", "84"},
+		{"import", bare(audit.KindImport), dcm + "110107", nil, "C", "0", "85"},
 		{"audit viewed", bare(audit.KindAuditViewed), dcm + "110101", nil, "R", "0", "85"},
 		{"a kind to come", bare("new-kind"), own + "record", nil, "E", "0", "85"},
 	} {
@@ -295,6 +298,49 @@ func TestNoStringEscapesTheBound(t *testing.T) {
 		}
 		if w, _ := encode(t, encoder(t, 0), r); w.octets > syslog.DefaultMessage || !strings.Contains(w.data, "shortened") {
 			t.Errorf("%s: %d octets, %.200s", v.Field(i).Name, w.octets, w.data)
+		}
+	}
+}
+
+// TestNoFieldIsLeftOut holds that a message says all that the record does, but
+// for the nonce.
+func TestNoFieldIsLeftOut(t *testing.T) {
+	v := reflect.TypeOf(audit.Record{})
+	for _, kind := range []audit.Kind{audit.KindDecision, audit.KindOutcome, audit.KindSignIn, audit.KindLimit, audit.KindImport} {
+		for _, action := range []string{"read", "search"} {
+			for i := range v.NumField() {
+				name := v.Field(i).Name
+				r := audit.Record{Source: "gw1", Seq: 1, Kind: kind, Effect: "allow", Action: action}
+				want := "field" + name
+				switch f := reflect.ValueOf(&r).Elem().Field(i); f.Kind() {
+				case reflect.String:
+					f.SetString(want)
+				case reflect.Slice:
+					f.Set(reflect.ValueOf([]string{want}))
+				case reflect.Uint64:
+					f.SetUint(987654321)
+					want = "987654321"
+				case reflect.Struct:
+					f.Set(reflect.ValueOf(at()))
+					want = "2026-11-03T09:30:00.123456Z"
+				case reflect.Bool:
+					f.SetBool(true)
+					want = "would_deny"
+				default:
+					continue // the nonce
+				}
+				w, root := encode(t, encoder(t, 0), r)
+				all := w.data + w.xml + fmt.Sprint(root.details("Matron#record"), root.details("RFC-3881#2"))
+				for _, o := range root.all("ParticipantObjectIdentification") {
+					for _, q := range o.all("ParticipantObjectQuery") {
+						raw, _ := base64.StdEncoding.DecodeString(q.text)
+						all += string(raw)
+					}
+				}
+				if !strings.Contains(all, want) {
+					t.Errorf("%s, %s: %s is not in the message", kind, action, name)
+				}
+			}
 		}
 	}
 }

@@ -32,7 +32,7 @@ func newPeer(t *testing.T, a *authority, reads bool) *peer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestWhatTCPHasNotAcknowledgedIsNotSent(t *testing.T) {
 	g := newGateway(t, p.at(a))
 	g.add(60) // 200 kB: more than its buffer, less than ours
 	until(t, "something is acknowledged", func() bool { return g.Status().Connected })
-	g.clock.forward(window)
+	g.clock.forward()
 	for range 20 {
 		time.Sleep(20 * time.Millisecond) // it has time to get it wrong
 		if st := g.Status(); st.Sent == st.Committed || st.Confirmed == st.Committed || st.Lag == 0 {
@@ -113,7 +113,7 @@ func TestNothingIsConfirmedBeforeTheWindow(t *testing.T) {
 	if st := g.Status(); st.Confirmed != 0 {
 		t.Fatalf("%+v: the window is not over", st)
 	}
-	g.clock.forward(window)
+	g.clock.forward()
 	for range 100 {
 		time.Sleep(20 * time.Millisecond)           // two looks of the exporter: it has time to get it wrong
 		if st := g.Status(); st.Confirmed == last { // later acknowledgements are signs of life for earlier records
@@ -131,7 +131,7 @@ func TestNothingIsConfirmedBeforeTheWindow(t *testing.T) {
 		return n > 1
 	})
 	until(t, "all is acknowledged again", func() bool { return g.Status().Sent == last })
-	g.clock.forward(window)
+	g.clock.forward()
 	until(t, "the window is over and the peer alive", func() bool { g.add(1); return g.Status().Confirmed >= last })
 	g.stop()
 	confirmed := g.Status().Confirmed
@@ -154,7 +154,7 @@ func TestACursorThatCannotBeTrustedIsNotGuessed(t *testing.T) {
 	g := newGateway(t, p.at(a))
 	last := g.add(12)
 	until(t, "all is acknowledged", func() bool { return g.Status().Sent == last })
-	g.clock.forward(window)
+	g.clock.forward()
 	until(t, "a cursor is there", func() bool { g.add(1); return g.Status().Confirmed >= last })
 	g.stop()
 	path := g.cfg.CursorPath

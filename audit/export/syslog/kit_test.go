@@ -103,7 +103,7 @@ type collector struct {
 
 func newCollector(t testing.TB, a *authority, authMode string) *collector {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func (c *collector) start() {
 	c.t.Helper()
 	pid := filepath.Join(c.dir, "pid")
 	_ = os.Remove(pid)
-	c.command = exec.Command("rsyslogd", "-n", "-f", filepath.Join(c.dir, "rsyslog.conf"), "-i", pid)
+	c.command = exec.Command("rsyslogd", "-n", "-f", filepath.Join(c.dir, "rsyslog.conf"), "-i", pid) //nolint:noctx // the test ends it by signals
 	c.command.Stderr = os.Stderr
 	if err := c.command.Start(); err != nil {
 		c.t.Fatalf("start rsyslogd (make test-deps installs it): %v", err)
@@ -194,11 +194,11 @@ func (c *collector) missing(last uint64) []uint64 {
 	return list
 }
 
-// clock runs with the real one and can be put forward.
+// clock runs with the real one and can be put forward by a window.
 type clock struct{ ahead atomic.Int64 }
 
-func (c *clock) now() time.Time          { return time.Now().Add(time.Duration(c.ahead.Load())) }
-func (c *clock) forward(d time.Duration) { c.ahead.Add(int64(d)) }
+func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *clock) forward()       { c.ahead.Add(int64(window)) }
 
 // gatewaySide is a real journal and an exporter that runs.
 type gatewaySide struct {

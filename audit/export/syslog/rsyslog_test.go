@@ -15,7 +15,7 @@ func TestACollectorThatIsKilledLosesNothing(t *testing.T) {
 	for round := range 3 {
 		last := g.add(100)
 		until(t, "records arrive", func() bool { return len(c.missing(last)) == 0 && g.Status().Sent >= last })
-		g.clock.forward(window)
+		g.clock.forward()
 		until(t, "the cursor moves over what is safe", func() bool {
 			g.add(1) // its acknowledgement is the sign of life
 			return g.Status().Confirmed >= last

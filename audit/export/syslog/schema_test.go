@@ -3,6 +3,7 @@ package syslog_test
 import (
 	"encoding/base64"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -126,7 +127,7 @@ func parse(text string) (*node, error) {
 	open := []*node{root}
 	for {
 		token, err := d.Token()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

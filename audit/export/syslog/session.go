@@ -74,8 +74,8 @@ func (s *session) send() (records int, err error) {
 	var buf []byte
 	first := 0
 	for i, r := range list {
-		if r.Seq != s.next+uint64(i) { //nolint:gosec // an index is not negative
-			return 0, fmt.Errorf("%w: record %d where %d belongs", errJournal, r.Seq, s.next+uint64(i)) //nolint:gosec // as above
+		if r.Seq != s.next+uint64(i) {
+			return 0, fmt.Errorf("%w: record %d where %d belongs", errJournal, r.Seq, s.next+uint64(i))
 		}
 		buf = s.e.encoder.Append(buf, r)
 		if len(buf) < maxChunk && i < len(list)-1 {

@@ -46,7 +46,7 @@ func control(c *net.TCPConn, do func(fd int) error) error {
 		return err
 	}
 	var inner error
-	if err := raw.Control(func(fd uintptr) { inner = do(int(fd)) }); err != nil { //nolint:gosec // a file descriptor fits
+	if err := raw.Control(func(fd uintptr) { inner = do(int(fd)) }); err != nil {
 		return err
 	}
 	return inner

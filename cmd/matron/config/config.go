@@ -218,6 +218,8 @@ type ClickHouse struct {
 	// that is not on loopback needs it.
 	TLS    bool   `yaml:"tls"`
 	CAFile string `yaml:"ca_file"`
+	// Cluster spreads the tables over several servers. Default: one server.
+	Cluster ClickHouseCluster `yaml:"cluster"`
 }
 
 // Detection turns accesses into alerts. A feed that is not given is said to be
@@ -413,4 +415,14 @@ func (s *Size) UnmarshalText(text []byte) error {
 	}
 	*s = Size(n << shift)
 	return nil
+}
+
+// ClickHouseCluster says how the tables are spread; docs/clickhouse.md has the
+// settings of the servers. clickhouse.address then names the servers of one
+// shard, that of this gateway.
+type ClickHouseCluster struct {
+	// Name is that of the cluster in remote_servers.
+	Name string `yaml:"name"`
+	// Replicated makes Replicated tables, which need ClickHouse Keeper.
+	Replicated bool `yaml:"replicated"`
 }

@@ -59,6 +59,7 @@ func TestEveryMistakeHasAPlaceAndARemedy(t *testing.T) {
 		{"application mode", "map: fhir-r4", "map: fhir-r4\n  mode: bypas", `applications[0].mode: "bypas" must be one of enforce, observe.`},
 		{"admin off loopback", "source: gw1", "source: gw1\nadmin: {address: \"0.0.0.0:9\"}", `must be on loopback`},
 		{"clickhouse in clear", "source: gw1", "source: gw1\nclickhouse: {address: [\"10.0.0.1:9000\"], user: u, password_file: p}", `so that clickhouse.tls must be true`},
+		{"cluster of one's own engine", "source: gw1", "source: gw1\nclickhouse: {cluster: {name: trust}}", `clickhouse.cluster: needs clickhouse.address`},
 		{"limits of nothing", "source: gw1", "source: gw1\nlimits: {search: {burst: 0, per_second: 1}}", `limits.search: per_second must be above 0`},
 		{"home elsewhere", "source: gw1", "source: gw1\nhome: //evil.example/", `home: `},
 		{"syslog in clear", "source: gw1", "source: gw1\nexport: {syslog: {address: \"udp://siem.example.org:514\"}}", `must be host:port of a collector that speaks TLS`},

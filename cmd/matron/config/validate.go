@@ -140,6 +140,7 @@ func (c ClickHouse) validate(ps *problems) {
 		ps.required("clickhouse.user", c.User)
 		ps.required("clickhouse.password_file", c.PasswordFile)
 	}
+	c.Cluster.validate(ps, c.Embedded)
 }
 
 // validate checks a collector even when it is switched off by an empty address:
@@ -386,4 +387,14 @@ func hostOf(address string) string {
 		return ""
 	}
 	return u.Hostname()
+}
+
+func (c ClickHouseCluster) validate(ps *problems, embedded bool) {
+	if c == (ClickHouseCluster{}) {
+		return
+	}
+	if embedded {
+		ps.add("clickhouse.cluster", "needs clickhouse.address: the embedded engine is one server")
+	}
+	ps.matches("clickhouse.cluster.name", c.Name, `^[A-Za-z_][A-Za-z0-9_-]{0,62}$`, "the name of a cluster in remote_servers")
 }

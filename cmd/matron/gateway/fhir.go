@@ -271,7 +271,7 @@ func (s *fhirServer) view(r *fhirRequest) *audit.Record {
 		PatientSource: audit.SourceNone, Certainty: audit.None,
 		UserIssuer: subject.Issuer, UserSub: subject.Sub, Person: subject.Person, UserName: subject.Name,
 		Roles: subject.Roles, Activities: subject.Activities, Org: subject.Organisation, RoleID: subject.RoleID,
-		ACR: subject.ACR, AMR: subject.AMR, Assurance: uint64(max(subject.Assurance, 0)), AuthTime: subject.AuthTime, //nolint:gosec // never negative
+		ACR: subject.ACR, AMR: subject.AMR, Assurance: uint64(max(subject.Assurance, 0)), AuthTime: subject.AuthTime,
 		Session: subject.Session, Token: subject.Token, ClientIP: ip, UserAgent: r.UserAgent(),
 		Effect: policy.Allow.String(), Outcome: audit.Success,
 	}

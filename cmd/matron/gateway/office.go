@@ -272,7 +272,10 @@ func account(c config.ClickHouse) (clickhouse.Config, error) {
 	if err != nil {
 		return clickhouse.Config{}, fmt.Errorf("read ClickHouse password: %w", err)
 	}
-	a := clickhouse.Config{Addr: c.Address, Protocol: c.Protocol, Database: c.Database, User: c.User, Password: password}
+	a := clickhouse.Config{
+		Addr: c.Address, Protocol: c.Protocol, Database: c.Database, User: c.User, Password: password,
+		Cluster: clickhouse.Cluster{Name: c.Cluster.Name, Replicated: c.Cluster.Replicated},
+	}
 	if c.TLS {
 		transport, err := transportFor(c.CAFile)
 		if err != nil {

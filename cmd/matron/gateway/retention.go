@@ -49,12 +49,15 @@ func Approvers(c config.Config) ([]retention.Approver, error) {
 
 // CheckpointKeys reads the key that signs for c's gateway, and the one that checks
 // it.
-func CheckpointKeys(c config.Config) (note.Signer, note.Verifier, error) { return checkpointKeys(c) }
+func CheckpointKeys(c config.Config) (note.Signer, note.Verifier, error) {
+	signer, verifier, _, err := checkpointKeys(c)
+	return signer, verifier, err
+}
 
 // records is the journal as the shipper sees it: what the log has signed to be
 // disposed of is not expected in ClickHouse.
 func (o *backOffice) records() clickhouse.Source {
-	_, key, err := checkpointKeys(o.cfg)
+	_, key, err := CheckpointKeys(o.cfg)
 	if err != nil {
 		o.log.LogAttrs(context.Background(), slog.LevelError, "disposals of old records are not believed", slog.String("error", err.Error()))
 		return o.journal

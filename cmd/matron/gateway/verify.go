@@ -82,7 +82,7 @@ func PublicKeyFile(c config.Config) string { return paths{c.DataDir}.checkpointP
 
 // CheckpointSigner reads the key that signs for c's gateway.
 func CheckpointSigner(c config.Config) (note.Signer, error) {
-	signer, _, err := checkpointKeys(c)
+	signer, _, _, err := checkpointKeys(c)
 	return signer, err
 }
 
