@@ -318,11 +318,9 @@ func (h *hospital) hold(t *testing.T, hold Hold) Hold {
 // rows is what verify asks of ClickHouse.
 type rows struct{ *clickhouse.Store }
 
-func (rows) Sources(context.Context) ([]string, error) { return []string{source}, nil }
-
-func (r rows) Highest(ctx context.Context, source string) (uint64, error) {
+func (r rows) Sources(ctx context.Context) ([]verify.Stretch, error) {
 	b, err := r.Bounds(ctx, source)
-	return b.Last, err
+	return []verify.Stretch{{Source: source, First: b.First, Last: b.Last}}, err
 }
 
 // verify is "audit verify" with the configuration.
