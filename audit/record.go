@@ -33,6 +33,8 @@ const (
 	KindAuditViewed     Kind = "audit-viewed"
 	KindClock           Kind = "clock" // the wall clock was put forward or back
 	KindImport          Kind = "import"
+	KindHold            Kind = "hold"     // a legal hold was placed or released
+	KindDisposal        Kind = "disposal" // old records were disposed of
 )
 
 // Certainty says how sure the gateway is which patient an exchange concerns.

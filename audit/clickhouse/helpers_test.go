@@ -263,6 +263,8 @@ var errEnded = errors.New("source ended")
 func (s *source) Source() string    { return "gw1" }
 func (s *source) Committed() uint64 { return uint64(len(s.records)) }
 
+func (*source) Oldest() uint64 { return 1 }
+
 func (s *source) Read(from uint64, limit int) ([]audit.Record, error) {
 	if from > s.Committed() {
 		return nil, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/matron-epr/matron/audit"
 )
@@ -74,7 +75,7 @@ func (s *Shipper) reconcile(ctx context.Context) error {
 	s.mu.Lock()
 	s.status.Duplicates = 0
 	s.mu.Unlock()
-	if err := s.verifyRange(ctx, 1, s.book.verified); err != nil {
+	if err := s.verifyRange(ctx, s.cfg.Source.Oldest(), s.book.verified); err != nil {
 		return err
 	}
 	if err := s.verifyPending(ctx); err != nil {
@@ -240,6 +241,8 @@ func (s *Shipper) repairRange(ctx context.Context, first, last uint64) error {
 	if err != nil {
 		return err
 	}
+	// Asked after the count: rows that a disposal took meanwhile are not missing.
+	missing = since(missing, s.cfg.Source.Oldest())
 	if surplus > 0 {
 		s.mu.Lock()
 		s.status.Duplicates += surplus
@@ -264,7 +267,7 @@ func (s *Shipper) repairRange(ctx context.Context, first, last uint64) error {
 		}
 	}
 	missing, _, err = s.census(ctx, first, last)
-	if err == nil && len(missing) > 0 {
+	if missing = since(missing, s.cfg.Source.Oldest()); err == nil && len(missing) > 0 {
 		err = fmt.Errorf("%w: %d of %d-%d", ErrRowsMissing, len(missing), first, last)
 	}
 	return err
@@ -318,6 +321,12 @@ func (s *Shipper) alarm(ctx context.Context, code string, first, last, rows uint
 	s.cfg.Log.ErrorContext(ctx, "ClickHouse does not hold what was shipped", slog.String("code", code),
 		slog.Uint64("first", first), slog.Uint64("last", last), slog.Uint64("rows", rows))
 	return s.note(entry{Kind: entryAlarm, Code: code, First: first, Last: last, Rows: rows})
+}
+
+// since leaves those of ascending numbers that are oldest or later.
+func since(numbers []uint64, oldest uint64) []uint64 {
+	n, _ := slices.BinarySearch(numbers, oldest)
+	return numbers[n:]
 }
 
 // run is a gapless stretch of sequence numbers.

@@ -24,6 +24,9 @@ type Source interface {
 	// Wait returns nil once Committed exceeds after, and fails when nothing
 	// more will come.
 	Wait(ctx context.Context, after uint64) error
+	// Oldest is the number of the first record that was not disposed of. Rows
+	// before it are not expected, and not asked about.
+	Oldest() uint64
 }
 
 // ShipperConfig is what a shipper needs. Store, Source, Ledger and Log are

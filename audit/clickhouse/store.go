@@ -2,7 +2,7 @@
 // journal into ClickHouse exactly once, checks that they are all there, and
 // answers who looked at what.
 //
-// It never changes or deletes a row, and nothing that answers a clinician ever
+// It never changes a row, deletes none but for Dispose, and nothing that answers a clinician ever
 // waits for it: the journal is the record, ClickHouse an index of it that can
 // be rebuilt. A Store is safe for concurrent use. A Shipper is run by one
 // goroutine; its Status and Reconcile may be called from others.

@@ -104,15 +104,24 @@ func (j *Journal) matchTree() error {
 }
 
 // rebuildTree hashes every record again and demands that they lead to what was
-// signed.
+// signed. The hashes of records that are not here any more stay: nothing could
+// make them again.
 func (j *Journal) rebuildTree(c merkle.Checkpoint, signed []byte) error {
-	if err := j.tree.Truncate(0); err != nil {
+	before := uint64(0)
+	if chain := j.shelf.segments(); len(chain) > 0 {
+		before = chain[0].id.first - 1
+	}
+	if err := j.tree.Truncate(before); err != nil {
 		return err
 	}
 	if err := j.growTree(); err != nil {
 		return err
 	}
 	if root, err := j.tree.RootAt(c.Size); signed != nil && (err != nil || root != c.Root) {
+		if before > 0 { // nobody can tell whether records or hashes differ, and care goes on (GW-12)
+			return fmt.Errorf("%w: records %d to %d and the hashes of those before do not lead to the root in %s; put the folder %s back from a backup",
+				ErrCorrupt, before+1, c.Size, checkpointName, treeFolder)
+		}
 		return fmt.Errorf("%w: records 1 to %d do not lead to the root in %s; run \"matron audit verify\" to learn which differ",
 			ErrForked, c.Size, checkpointName)
 	}

@@ -149,6 +149,7 @@ func chained(all []held) (chain, strays []held, holes []hole) {
 type shelf struct {
 	mu      sync.Mutex
 	chain   []held // ascending
+	gone    uint64 // records up to here were disposed of
 	marks   map[segmentID][]mark
 	segment segmentID // where the last call ended
 	cursor  mark

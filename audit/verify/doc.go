@@ -63,6 +63,7 @@ type Report struct {
 	Signed      uint64         `json:"signed"`      // records that the largest of them covers
 	Cosigned    uint64         `json:"cosigned"`    // records that the largest of those covers which witnesses have cosigned
 	Rows        uint64         `json:"rows"`        // of ClickHouse, compared
+	Disposed    []Disposal     `json:"disposed,omitempty"`
 	Findings    []Finding      `json:"findings"`
 	More        int            `json:"more"`  // findings that are not listed
 	Notes       []string       `json:"notes"` // what a reader should know and is not wrong

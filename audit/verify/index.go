@@ -61,7 +61,10 @@ type comparison struct {
 	rows    []audit.Record // in order, from the block in hand
 	next    uint64         // first number that is not in hand
 	waiting uint64         // records that are not rows yet, and need not be
-	buf     [2][]byte
+	// last is the end of a stretch that was disposed of, of which only what was
+	// kept should have rows; 0 elsewhere. left counts the others.
+	last, left uint64
+	buf        [2][]byte
 }
 
 func newComparison(ctx context.Context, i *Index, source string, first uint64, report *Report) *comparison {
@@ -96,6 +99,9 @@ func (c *comparison) compare(seq uint64, r *audit.Record) error {
 func (c *comparison) load() error {
 	first := c.next
 	c.next += rowsAtATime
+	if c.last > 0 {
+		c.next = min(c.next, c.last+1)
+	}
 	c.rows = c.rows[:0]
 	err := c.index.Rows.Each(c.ctx, c.source, first, c.next-1, func(r *audit.Record) error {
 		c.rows = append(c.rows, *r)
@@ -109,6 +115,10 @@ func (c *comparison) load() error {
 func (c *comparison) surplus(seq uint64) {
 	n := 0
 	for ; n < len(c.rows) && c.rows[n].Seq < seq; n++ {
+		if c.last > 0 {
+			c.left++
+			continue
+		}
 		c.find(Inserted, c.rows[n].Seq, "no record of the journal stands behind this row")
 	}
 	c.rows = c.rows[n:]

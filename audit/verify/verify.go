@@ -39,18 +39,32 @@ type Options struct {
 	Witnesses func(signed []byte) error
 	// Index compares the rows of ClickHouse as well.
 	Index *Index
+	// Whole says that Scan reads every folder of the journal: records that are
+	// missing at its beginning were disposed of, or are lost.
+	Whole bool
+	// Disposed are the stretches that the log says it disposed of, from record 1
+	// on. The caller has checked the signature of each with Key.
+	Disposed []Disposal
+	// Found is what the caller found wrong with what lies beside the journal.
+	Found []Finding
 }
 
 // Run verifies. The error says that something could not be read; what is wrong
 // with what was read is in the report.
 func Run(ctx context.Context, o Options) (Report, error) {
 	v := &run{ctx: ctx, o: o}
+	for _, f := range o.Found {
+		v.report.add(f)
+	}
 	v.openCheckpoints()
 	scanned, err := o.Scan(v.visit)
 	if err != nil {
 		return v.report, fmt.Errorf("verify: %w", err)
 	}
 	v.report.Journal = scanned
+	if err := v.disposals(scanned); err != nil {
+		return v.report, fmt.Errorf("verify: %w", err)
+	}
 	v.journalFindings(scanned)
 	v.finishTree(scanned)
 	if v.rows != nil {
@@ -164,7 +178,9 @@ func (v *run) begin(seq uint64) error {
 		v.report.note("Records 1 to %d are not here, nor are their hashes: nothing could be compared with a checkpoint.", seq-1)
 		return nil
 	}
-	v.report.note("Records 1 to %d are not here; their hashes are.", seq-1)
+	if !v.o.Whole && len(v.o.Disposed) == 0 { // else it is said what became of them
+		v.report.note("Records 1 to %d are not here; their hashes are.", seq-1)
+	}
 	var err error
 	v.edge, err = v.o.Tree.FrontierAt(seq - 1)
 	return err

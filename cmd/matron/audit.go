@@ -23,6 +23,7 @@ import (
 func newAudit() *cobra.Command {
 	c := &cobra.Command{Use: "audit", Short: "Who did what, and can it be trusted", GroupID: "ask"}
 	c.AddCommand(newAuditWho(), newAuditUser(), newAuditVerify(), newAuditProof(), newAuditTiles(), newAuditGrants(), newAuditExport(), newAuditImport(), newAuditReindex())
+	c.AddCommand(newAuditRetention())
 	return c
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/matron-epr/matron/audit/export/pack"
 	"github.com/matron-epr/matron/audit/journal"
 	"github.com/matron-epr/matron/audit/merkle"
+	"github.com/matron-epr/matron/audit/retention"
 	"github.com/matron-epr/matron/cmd/matron/gateway"
 )
 
@@ -41,7 +42,11 @@ func (e *exporting) pack(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	dirs := gateway.JournalDirs(e.cfg)
-	found, err := e.collect(ctx, dirs, q)
+	disposed, err := e.disposed(dirs)
+	if err != nil {
+		return err
+	}
+	found, err := e.collect(ctx, dirs, q, disposed)
 	if err != nil {
 		return err
 	}
@@ -58,7 +63,7 @@ func (e *exporting) pack(ctx context.Context, out io.Writer) error {
 	}
 	e.n = len(entries)
 	return pack.Write(f, pack.Contents{
-		Question: q, Entries: entries, Read: pack.Read{First: first, Last: last, Records: records},
+		Question: q, Entries: entries, Read: pack.Read{First: first, Last: last, Records: records}, Disposed: stretches(disposed),
 		MadeAt: time.Now(), MadeBy: e.by, Program: "matron " + version, Site: e.cfg.Site, Source: e.cfg.Source, Location: e.zone,
 		Checkpoint: cp, Note: note, Key: strings.TrimSpace(string(key)), Prove: p.tree.Prove,
 		Progress: func(done, total int) { e.shown.set(int64(done), int64(total)) },
@@ -67,13 +72,22 @@ func (e *exporting) pack(ctx context.Context, out io.Writer) error {
 
 // collect reads the whole journal. A journal that is damaged answers no question:
 // what is missing could be part of the answer.
-func (e *exporting) collect(ctx context.Context, dirs []string, q pack.Question) (*pack.Collector, error) {
+func (e *exporting) collect(ctx context.Context, dirs []string, q pack.Question, disposed []retention.Disposal) (*pack.Collector, error) {
 	found := pack.NewCollector(q)
+	for _, d := range disposed { // what was kept of them comes first
+		if err := d.Kept(found.Visit); err != nil {
+			return nil, err
+		}
+	}
+	upTo := retention.UpTo(disposed)
 	report, err := journal.Verify(journal.VerifyOptions{
 		Dirs: dirs, Progress: e.shown.set,
 		Visit: func(seq uint64, canonical []byte, r *audit.Record) error {
 			if err := ctx.Err(); err != nil {
 				return err
+			}
+			if seq <= upTo { // a disposal that is not complete
+				return nil
 			}
 			return found.Visit(seq, canonical, r)
 		},
@@ -84,7 +98,31 @@ func (e *exporting) collect(ctx context.Context, dirs []string, q pack.Question)
 	if err := report.Err(); err != nil {
 		return nil, fmt.Errorf("%w; run \"matron audit verify\" first", err)
 	}
+	if report.First > upTo+1 {
+		return nil, fmt.Errorf("records %d to %d are not there and were not disposed of; run \"matron audit verify\" first", upTo+1, report.First-1)
+	}
 	return found, nil
+}
+
+// disposed is which stretches of the log were disposed of.
+func (e *exporting) disposed(dirs []string) ([]retention.Disposal, error) {
+	_, key, err := gateway.CheckpointKeys(e.cfg)
+	if err != nil {
+		return nil, err
+	}
+	list, bad, err := disposalsIn(dirs, key)
+	if err == nil && len(bad) > 0 {
+		err = fmt.Errorf("%s: %w", bad[0].File, bad[0].Err)
+	}
+	return list, err
+}
+
+func stretches(list []retention.Disposal) []pack.Disposed {
+	var out []pack.Disposed
+	for _, d := range list {
+		out = append(out, pack.Disposed{First: d.Plan.First, Last: d.Plan.Last, Kept: d.Plan.Kept, Who: d.Who()})
+	}
+	return out
 }
 
 // covered opens the hashes of the journal once a signed checkpoint covers the

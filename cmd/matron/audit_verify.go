@@ -19,6 +19,7 @@ import (
 	"github.com/matron-epr/matron/audit/export/pack"
 	"github.com/matron-epr/matron/audit/journal"
 	"github.com/matron-epr/matron/audit/merkle"
+	"github.com/matron-epr/matron/audit/retention"
 	"github.com/matron-epr/matron/audit/verify"
 	"github.com/matron-epr/matron/audit/witness"
 	"github.com/matron-epr/matron/cmd/matron/gateway"
@@ -40,6 +41,8 @@ func newAuditVerify() *cobra.Command {
 			"names every record that is missing, altered, moved or not what was signed. It needs no gateway\n" +
 			"and changes nothing. With -c it takes the folders from the configuration, if none are given, and\n" +
 			"compares every row of ClickHouse with the journal too.\n\n" +
+			"Name every folder: records that are missing at the beginning are a finding, unless the log has signed\n" +
+			"that they were disposed of.\n\n" +
 			"The key says who signed: give the one that you have from the hospital, not the one that lies\n" +
 			"beside what you check. The same holds for the keys of witnesses: with them, the checkpoint that they\n" +
 			"have cosigned is demanded, which the gateway alone could not have made. With -c those of the\n" +
@@ -92,6 +95,9 @@ func printPack(out io.Writer, r pack.Report) {
 	_, _ = fmt.Fprintf(out, "Pack of %s, made %s by %s\n", m.Origin, m.MadeAt.UTC().Format("2 January 2006 at 15:04:05 MST"), m.MadeBy)
 	_, _ = fmt.Fprintf(out, "%d records of %d accesses, out of the %d records %d to %d, all of which were read\n",
 		r.Records, m.Accesses, m.Read.Records, m.Read.First, m.Read.Last)
+	for _, d := range m.Disposed {
+		_, _ = fmt.Fprintf(out, "Records %d to %d were disposed of before, %d of them stayed and were read: %s\n", d.First, d.Last, d.Kept, d.Who)
+	}
 	if r.KeyGiven {
 		_, _ = fmt.Fprintf(out, "Key: %s\n", r.Key)
 	} else {
@@ -108,6 +114,7 @@ func printPack(out io.Writer, r pack.Report) {
 // journal verifies folders, and ClickHouse when a configuration is given.
 func (v *verifying) journal(c *cobra.Command, dirs []string) error {
 	o := verify.Options{}
+	var approvers []retention.Approver
 	var policy witness.Policy
 	var cosigned bool
 	if v.config != "" {
@@ -117,6 +124,9 @@ func (v *verifying) journal(c *cobra.Command, dirs []string) error {
 		}
 		if len(dirs) == 0 {
 			dirs = gateway.JournalDirs(cfg)
+		}
+		if approvers, err = gateway.Approvers(cfg); err != nil {
+			return failure{exitConfig, err}
 		}
 		index, closeIndex, err := gateway.IndexToVerify(c.Context(), cfg)
 		if err != nil {
@@ -133,8 +143,9 @@ func (v *verifying) journal(c *cobra.Command, dirs []string) error {
 		return failure{exitFailure, err}
 	}
 	defer proofs.close()
-	o.Tree, o.Key, o.Checkpoints = proofs.tree, proofs.key, proofs.notes
-	if len(v.witnesses) > 0 {
+	o.Tree, o.Key, o.Checkpoints, o.Whole = proofs.tree, proofs.key, proofs.notes, true
+	o.Disposed, o.Found, err = disposedIn(dirs, proofs.key, approvers)
+	if err == nil && len(v.witnesses) > 0 {
 		policy, cosigned, err = v.named()
 	}
 	if err == nil && cosigned {
@@ -221,6 +232,9 @@ func printReport(out io.Writer, r verify.Report) {
 	}
 	if r.Rows > 0 {
 		_, _ = fmt.Fprintf(out, "%d rows of ClickHouse compared\n", r.Rows)
+	}
+	for _, d := range r.Disposed {
+		_, _ = fmt.Fprintf(out, "Records %d to %d were disposed of, %d of them stay: %s\n", d.First, d.Last, d.Kept, d.Who)
 	}
 	for _, n := range r.Notes {
 		_, _ = fmt.Fprintln(out, "Note: "+n)

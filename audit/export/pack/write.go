@@ -25,6 +25,7 @@ type Contents struct {
 	Question Question
 	Entries  []Entry
 	Read     Read
+	Disposed []Disposed
 	MadeAt   time.Time
 	MadeBy   string // the account that ran the export
 	Program  string // name and version
@@ -48,22 +49,32 @@ type Read struct {
 	Records uint64 `json:"records"`
 }
 
+// Disposed is a stretch of the log that was disposed of before the pack was made:
+// only what was kept of it could be looked at.
+type Disposed struct {
+	First uint64 `json:"first"`
+	Last  uint64 `json:"last"`
+	Kept  uint64 `json:"kept"`
+	Who   string `json:"who"` // who planned, approved and applied it, and when
+}
+
 // Manifest is manifest.json: what the pack is and the hash of each other file.
 type Manifest struct {
-	Format   string    `json:"format"`
-	MadeAt   time.Time `json:"made_at"`
-	MadeBy   string    `json:"made_by"`
-	Program  string    `json:"program"`
-	Site     string    `json:"site"`
-	Source   string    `json:"source"`
-	Origin   string    `json:"origin"`
-	Question Question  `json:"question"`
-	Read     Read      `json:"read"`
-	Records  int       `json:"records"`
-	Accesses int       `json:"accesses"`
-	TreeSize uint64    `json:"tree_size"`
-	TreeRoot string    `json:"tree_root"`
-	Files    []File    `json:"files"`
+	Format   string     `json:"format"`
+	MadeAt   time.Time  `json:"made_at"`
+	MadeBy   string     `json:"made_by"`
+	Program  string     `json:"program"`
+	Site     string     `json:"site"`
+	Source   string     `json:"source"`
+	Origin   string     `json:"origin"`
+	Question Question   `json:"question"`
+	Read     Read       `json:"read"`
+	Disposed []Disposed `json:"disposed,omitempty"`
+	Records  int        `json:"records"`
+	Accesses int        `json:"accesses"`
+	TreeSize uint64     `json:"tree_size"`
+	TreeRoot string     `json:"tree_root"`
+	Files    []File     `json:"files"`
 }
 
 // File is one file of a pack.
@@ -196,7 +207,7 @@ func (w *writer) records(c Contents) error {
 func (w *writer) manifest(c Contents, accesses int) error {
 	m := Manifest{
 		Format: format, MadeAt: c.MadeAt.UTC(), MadeBy: c.MadeBy, Program: c.Program, Site: c.Site, Source: c.Source,
-		Origin: c.Checkpoint.Origin, Question: c.Question, Read: c.Read, Records: len(c.Entries), Accesses: accesses,
+		Origin: c.Checkpoint.Origin, Question: c.Question, Read: c.Read, Disposed: c.Disposed, Records: len(c.Entries), Accesses: accesses,
 		TreeSize: c.Checkpoint.Size, TreeRoot: c.Checkpoint.Root.String(), Files: w.files,
 	}
 	text, err := json.MarshalIndent(m, "", "  ")

@@ -87,6 +87,10 @@ func eventOf(r *audit.Record) event {
 		return event{id: auditLogUsed(), action: "R"}
 	case audit.KindCheckpointGap:
 		return alertOf(own("checkpoint-gap", "Checkpoint missing"))
+	case audit.KindHold:
+		return alertOf(own("hold", "Legal hold placed or released"))
+	case audit.KindDisposal:
+		return alertOf(own("disposal", "Old records disposed of"))
 	}
 	return event{id: own("record", "Record of a kind that has no mapping"), action: "E"}
 }

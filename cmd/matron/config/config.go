@@ -39,6 +39,7 @@ type Config struct {
 	Applications []Application `yaml:"applications"`
 	ClickHouse   ClickHouse    `yaml:"clickhouse"`
 	Detection    Detection     `yaml:"detection"`
+	Retention    Retention     `yaml:"retention"`
 	Export       Export        `yaml:"export"`
 	Branding     Branding      `yaml:"branding"`
 	Log          Log           `yaml:"log"`
@@ -374,6 +375,26 @@ type Peers struct {
 	Allow []string `yaml:"allow"`
 	// MaxBytes is how much is kept for each. Default 4GiB.
 	MaxBytes Size `yaml:"max_bytes"`
+}
+
+// Retention says how long the record is kept and who may approve that older
+// records are disposed of. Nothing is ever disposed of by itself.
+type Retention struct {
+	// KeepYears is how old records must be before they may go; at least 1. Default 8.
+	KeepYears int `yaml:"keep_years"`
+	// Approvers are the people of whom two must approve. Default: nobody, so that
+	// nothing can go.
+	Approvers []Approver `yaml:"approvers"`
+}
+
+// Approver is somebody who may approve a disposal.
+type Approver struct {
+	// Name is the person's account, for example jsmith. Who made a plan is not
+	// counted among those who approve it. Required.
+	Name string `yaml:"name"`
+	// KeyFile holds the person's public key, one line, as "matron audit retention
+	// key" prints it. Required.
+	KeyFile string `yaml:"key_file"`
 }
 
 // Size is a number of bytes, written as 1048576 or 1MiB, with KiB, MiB or GiB.

@@ -83,6 +83,10 @@ func TestEveryMistakeHasAPlaceAndARemedy(t *testing.T) {
 		{"half a peer", "source: gw1", "source: gw1\njournal: {second: {peer: {name: gw2}}}", `journal.second.peer.address: is missing`},
 		{"keeps for nobody", "source: gw1", "source: gw1\npeers: {listen: \":9444\", certificate_file: a, key_file: b, ca_file: c}", `peers.allow: is missing`},
 		{"keeps nowhere", "source: gw1", "source: gw1\npeers: {allow: [gw2]}", `peers.listen: is missing`},
+		{"keeps for no year", "source: gw1", "source: gw1\nretention: {keep_years: 0}", `retention.keep_years: 0 must be at least 1`},
+		{"approves alone", "source: gw1", "source: gw1\nretention: {approvers: [{name: ann, key_file: a}]}", `retention.approvers: one person alone`},
+		{"approves twice", "source: gw1", "source: gw1\nretention: {approvers: [{name: ann, key_file: a}, {name: Ann, key_file: b}]}", `retention.approvers[1].name: "Ann" is taken by retention.approvers[0]`},
+		{"approves without a key", "source: gw1", "source: gw1\nretention: {approvers: [{name: ann, key_file: a}, {name: bob}]}", `retention.approvers[1].key_file: is missing`},
 		{"keeps for itself", "source: gw1", "source: gw1\npeers: {listen: \":9444\", certificate_file: a, key_file: b, ca_file: c, allow: [gw1]}", `peers.allow[0]: "gw1" is this gateway itself`},
 		{"idle above absolute", "client_id: matron", "client_id: matron\n  idle: 13h", `sign_in.idle: must not be longer than sign_in.absolute (12h0m0s)`},
 	} {

@@ -54,6 +54,7 @@ func (c Config) Validate() []Problem {
 	c.Witnessing.validate(&ps)
 	c.Journal.validate(&ps, c.Source)
 	c.Peers.validate(&ps, c.Source)
+	c.Retention.validate(&ps)
 	return ps
 }
 
@@ -262,6 +263,26 @@ func (p Peers) validate(ps *problems, source string) {
 	}
 	if p.MaxBytes < 1<<20 {
 		ps.add("peers.max_bytes", "must be at least 1MiB: a segment alone is 128MiB")
+	}
+}
+
+func (r Retention) validate(ps *problems) {
+	if r.KeepYears < 1 {
+		ps.add("retention.keep_years", "%d must be at least 1", r.KeepYears)
+	}
+	seen := map[string]int{}
+	for i, a := range r.Approvers {
+		at := fmt.Sprintf("retention.approvers[%d]", i)
+		ps.matches(at+".name", a.Name, `^[A-Za-z0-9._-]{1,64}$`, "an account, for example jsmith")
+		ps.required(at+".key_file", a.KeyFile)
+		if first, ok := seen[strings.ToLower(a.Name)]; ok && a.Name != "" {
+			ps.add(at+".name", "%q is taken by retention.approvers[%d]", a.Name, first)
+			continue
+		}
+		seen[strings.ToLower(a.Name)] = i
+	}
+	if len(r.Approvers) == 1 {
+		ps.add("retention.approvers", "one person alone cannot dispose of records: name two or more, or nobody")
 	}
 }
 

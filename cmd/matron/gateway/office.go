@@ -162,7 +162,7 @@ func (o *backOffice) ship(ctx context.Context, account clickhouse.Config) error 
 		return err
 	}
 	shipper, err := clickhouse.NewShipper(clickhouse.ShipperConfig{
-		Store: store, Source: o.journal, Ledger: o.ledger, Entries: o.entries, Log: o.log, Now: o.now,
+		Store: store, Source: o.records(), Ledger: o.ledger, Entries: o.entries, Log: o.log, Now: o.now,
 	})
 	if err != nil {
 		return err

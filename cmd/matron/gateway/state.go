@@ -20,6 +20,7 @@ import (
 	"github.com/matron-epr/matron/audit/cases"
 	"github.com/matron-epr/matron/audit/journal"
 	"github.com/matron-epr/matron/audit/merkle"
+	"github.com/matron-epr/matron/audit/retention"
 	"github.com/matron-epr/matron/cmd/matron/config"
 	"github.com/matron-epr/matron/proxy/signin"
 )
@@ -68,6 +69,9 @@ func Init(ctx context.Context, c config.Config) error {
 	}
 	if err := once(p.voucherKey(), func() error { return signin.GenerateKey(p.voucherKey()) }); err != nil {
 		return fmt.Errorf("make signing key: %w", err)
+	}
+	if err := once(p.holds(), func() error { return retention.CreateHolds(p.holds()) }); err != nil {
+		return err
 	}
 	for _, key := range []string{p.linkKey(), p.matchKey()} {
 		if err := once(key, func() error { return writeKey(key) }); err != nil {

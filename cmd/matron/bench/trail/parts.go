@@ -72,6 +72,9 @@ func (m *made) Source() string { return "gw2" }
 
 func (m *made) Committed() uint64 { return m.total - m.first }
 
+// Oldest is part of clickhouse.Source.
+func (*made) Oldest() uint64 { return 1 }
+
 func (m *made) Wait(_ context.Context, after uint64) error {
 	if after < m.Committed() {
 		return nil
