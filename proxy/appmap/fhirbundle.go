@@ -1,6 +1,7 @@
 package appmap
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -59,7 +60,7 @@ func fhirBundle(x *exchange, a *proxy.Access) error {
 		return err
 	}
 	if kind := res.text("type"); res.text("resourceType") != "Bundle" || kind != "batch" && kind != "transaction" {
-		return errUnmapped
+		return unmappedSince("the body is no Bundle of the type batch or transaction")
 	}
 	list, all, err := readEntries(res)
 	if err != nil {
@@ -69,7 +70,7 @@ func fhirBundle(x *exchange, a *proxy.Access) error {
 	for i := range list {
 		part, err := x.classifyEntry(&list[i], all)
 		if err != nil {
-			return err
+			return fmt.Errorf("entry %d: %w", i+1, err)
 		}
 		if sum.add(&part); len(sum.patients) > maxPatients {
 			return malformed("too many patients are named")
@@ -130,7 +131,7 @@ func (x *exchange) classifyEntry(e *entry, all *entries) (proxy.Access, error) {
 	}
 	a, err := x.m.classify(sub)
 	if err == nil && (a.Rule == "" || a.Block) {
-		err = errUnmapped
+		err = unmappedSince("no rule allows %s %s", e.method, u.Path)
 	}
 	return a, err
 }

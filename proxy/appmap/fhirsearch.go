@@ -20,15 +20,15 @@ func checkParams(params url.Values) error {
 		base, modifier, _ := strings.Cut(name, ":")
 		switch {
 		case strings.Contains(name, "."):
-			return errUnmapped
+			return unmappedSince("the chained parameter %s asks about resources that nobody has decided", name)
 		case (base == "_include" || base == "_revinclude") && modifier != "":
-			return errUnmapped // :iterate fetches what nobody has decided
+			return unmappedSince("%s fetches what nobody has decided: name each type in an _include of its own", name)
 		case base == "_format" && !slices.ContainsFunc(values, isJSONFormat):
-			return errUnmapped
+			return unmappedSince("_format asks for another format than JSON")
 		case base == "_format" && slices.ContainsFunc(values, func(v string) bool { return v != values[0] }):
 			return malformed("_format is given more than once")
 		case strings.HasPrefix(name, "_") && !knownParam(base):
-			return errUnmapped
+			return unmappedSince("the map cannot follow the parameter %s", base)
 		}
 	}
 	return nil
@@ -100,7 +100,7 @@ func (x *exchange) searchParams() (url.Values, error) {
 	}
 	posts := x.method == http.MethodPost
 	if posts != (mediaType(x.header) == "application/x-www-form-urlencoded") {
-		return nil, errUnmapped // some applications read a form with any method
+		return nil, unmappedSince("a form belongs to POST _search and nothing else: some applications read it with any method")
 	}
 	if !posts {
 		return query, nil
@@ -160,7 +160,7 @@ func (s *searched) param(sc *scope, kind, base, modifier, value string) error {
 	if isTypeName(modifier) {
 		return nil // a group, a device, a place
 	}
-	return errUnmapped
+	return unmappedSince("the map cannot follow %s:%s", base, modifier)
 }
 
 func (s *searched) addIDs(sc *scope, list string) error {
@@ -254,7 +254,7 @@ func (m *Map) included(parts []proxy.Part, params url.Values) ([]proxy.Part, err
 			}
 			area, known := m.tables["areas"][fetched]
 			if !known {
-				return nil, errUnmapped
+				return nil, unmappedSince("%s=%s fetches what nobody has decided: name one type that the map knows", name, value)
 			}
 			parts = append(parts, proxy.Part{Action: policy.Search, Area: policy.Area(area), Resource: fetched})
 		}

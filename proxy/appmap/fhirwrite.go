@@ -20,7 +20,7 @@ func fhirRead(x *exchange, a *proxy.Access) error {
 	}
 	for name := range params {
 		if strings.HasPrefix(name, "_include") || strings.HasPrefix(name, "_revinclude") {
-			return errUnmapped
+			return unmappedSince("%s belongs to a search", name)
 		}
 	}
 	kind := x.capture("type")
@@ -32,11 +32,16 @@ func fhirRead(x *exchange, a *proxy.Access) error {
 	case kind == "Patient", about:
 		a.Certainty, a.Hold = audit.Unknown, true
 	case a.Action.Writes():
-		return errUnmapped // reference data is not changed through this map
+		return errReferenceData(kind)
 	default:
 		a.Certainty, a.Source = audit.None, audit.SourceNone
 	}
 	return nil
+}
+
+// errReferenceData: what concerns no patient is not changed through this map.
+func errReferenceData(kind string) error {
+	return unmappedSince("%s is reference data, which this map does not let be changed", kind)
 }
 
 // fhirBinary holds every Binary: a scan says whose it is, or nobody knows.
@@ -63,7 +68,7 @@ func fhirEverything(x *exchange, a *proxy.Access) error {
 // read, so that the exchange is unmapped.
 func (x *exchange) resource() (*object, error) {
 	if !isJSONType(mediaType(x.header)) {
-		return nil, errUnmapped
+		return nil, unmappedSince("the body is not JSON by its Content-Type")
 	}
 	params, err := x.params()
 	if err != nil {
@@ -116,7 +121,7 @@ func fhirWrite(x *exchange, a *proxy.Access) error {
 	case n.unclear && hasSubject(x.m, res):
 		return malformed("the subject of the body cannot be told")
 	case !n.about:
-		return errUnmapped // reference data is not changed through this map
+		return errReferenceData(kind)
 	}
 	for _, p := range asked.patients {
 		n.patients = addPatient(n.patients, p)
@@ -163,7 +168,7 @@ func (x *exchange) ifNoneExist(kind string) (named, error) {
 // shall belong to, not whose it is: that takes the response.
 func fhirPatch(x *exchange, a *proxy.Access) error {
 	if mediaType(x.header) != "application/json-patch+json" {
-		return errUnmapped
+		return unmappedSince("the body is no JSON Patch by its Content-Type")
 	}
 	if err := fhirRead(x, a); err != nil {
 		return err
