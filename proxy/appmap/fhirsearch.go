@@ -20,7 +20,7 @@ func checkParams(params url.Values) error {
 		base, modifier, _ := strings.Cut(name, ":")
 		switch {
 		case strings.Contains(name, "."):
-			return unmappedSince("the chained parameter %s asks about resources that nobody has decided", name)
+			return unmappedSince("%s asks about resources that nobody has decided", name)
 		case (base == "_include" || base == "_revinclude") && modifier != "":
 			return unmappedSince("%s fetches what nobody has decided: name each type in an _include of its own", name)
 		case base == "_format" && !slices.ContainsFunc(values, isJSONFormat):
@@ -61,15 +61,13 @@ func fhirSearch(x *exchange, a *proxy.Access) error {
 	if err != nil {
 		return err
 	}
-	if err := checkParams(params); err != nil {
-		return err
-	}
 	kind := x.capture("type")
-	patients, err := x.searchPatients(kind, params)
+	wanted, err := x.ask(kind, params)
 	if err != nil {
 		return err
 	}
-	parts := []proxy.Part{{Action: a.Action, Area: a.Area, Resource: kind}}
+	patients := wanted.patients
+	parts := append([]proxy.Part{{Action: a.Action, Area: a.Area, Resource: kind}}, wanted.parts...)
 	parts, err = x.m.included(parts, params)
 	if err != nil {
 		return err
@@ -116,26 +114,8 @@ func (x *exchange) searchParams() (url.Values, error) {
 	return all, nil
 }
 
-// searchPatients names the patients that a search asks about. Parameters that
-// name different patients are refused: applications differ in which they follow.
-func (x *exchange) searchPatients(kind string, params url.Values) ([]proxy.Patient, error) {
-	var s searched
-	if id := x.capture("patient"); id != "" {
-		s.ids = [][]string{{id}}
-	}
-	sc := scope{m: x.m, host: x.host, bundle: x.entry}
-	for _, name := range keys(params) {
-		base, modifier, _ := strings.Cut(name, ":")
-		for _, value := range params[name] {
-			if err := s.param(&sc, kind, base, modifier, value); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return s.patients()
-}
-
-// searched gathers one set of names per parameter.
+// searched gathers one set of names per parameter. Parameters that name different
+// patients are refused: applications differ in which they follow.
 type searched struct {
 	ids, numbers [][]string
 }
@@ -146,7 +126,7 @@ func (s *searched) param(sc *scope, kind, base, modifier, value string) error {
 		return s.addIDs(sc, value)
 	case kind == "Patient" && base == "identifier" && modifier == "":
 		return s.addNumbers(value)
-	case !slices.Contains(strings.Fields(sc.m.tables["params"][kind]), base):
+	case !hasWord(sc.m.tables["params"][kind], base):
 		return nil
 	}
 	switch modifier {
@@ -247,7 +227,7 @@ func (m *Map) included(parts []proxy.Part, params url.Values) ([]proxy.Part, err
 			switch {
 			case name == "_revinclude":
 				fetched = source
-			case fetched == "" && slices.Contains(strings.Fields(m.tables["params"][source]), param):
+			case fetched == "" && hasWord(m.tables["params"][source], param):
 				fetched = "Patient"
 			case fetched == "" && param != "*" && source != "*":
 				continue

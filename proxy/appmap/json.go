@@ -54,6 +54,11 @@ func (o *object) list(key string) []any {
 	return l
 }
 
+func isList(v any) bool {
+	_, ok := v.([]any)
+	return ok
+}
+
 // child returns an object member, nil when it is absent or no object.
 func (o *object) child(key string) *object {
 	v, _ := o.get(key)
