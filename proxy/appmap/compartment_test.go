@@ -156,15 +156,15 @@ func TestEveryTypeOfTheCompartment(t *testing.T) {
 }
 
 // settled: a read is of unknown patients until the answer names them.
-func (c compartmentType) settled(t *testing.T, m *Map) {
+func (m compartmentType) settled(t *testing.T, by *Map) {
 	t.Helper()
 	for reference, want := range map[string]audit.Certainty{"Patient/p1": audit.Authoritative, "Group/g1": audit.Unknown, "#nobody": audit.Unknown} {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://epr.example/"+c.kind+"/x", nil)
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://epr.example/"+m.kind+"/x", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := Try(m, Exchange{
-			Request: r, ResponseBody: []byte(c.about(reference)),
+		got := Try(by, Exchange{
+			Request: r, ResponseBody: []byte(m.about(reference)),
 			Response: &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {fhirType}}, Request: r},
 		})
 		if got.Access.Certainty != audit.Unknown || !got.Settled || got.Withheld != nil || got.Settlement.Certainty != want {

@@ -266,7 +266,7 @@ func (s *scope) patientsOf(res *object) named {
 	paths, about := s.m.tables["subjects"][kind]
 	if !about {
 		_, known := s.m.tables["areas"][kind]
-		return named{unclear: !known}
+		return named{unclear: !known, open: s.mentions(res)}
 	}
 	inner := *s
 	inner.contained = res.list("contained")
@@ -300,8 +300,24 @@ func (s *scope) patientsOf(res *object) named {
 		}
 	}
 	n.unclear = n.unclear || others == 0
-	n.open = n.open || len(n.patients) == 0 && indirect > 0
+	n.open = n.open || len(n.patients) == 0 && (indirect > 0 || inner.mentions(res))
 	return n
+}
+
+// mentions reports whether a resource refers to a patient anywhere, or contains
+// one: then it is not nobody's, whatever it is about.
+func (s *scope) mentions(res *object) bool {
+	for _, c := range res.list("contained") {
+		if o, ok := c.(*object); ok && o.text("resourceType") == "Patient" {
+			return true
+		}
+	}
+	for _, ref := range references(nil, res) {
+		if _, t := s.referenceObject(ref); t == aPatient {
+			return true
+		}
+	}
+	return false
 }
 
 // aboutSomebody reports whether a reference points to a resource that is itself

@@ -172,6 +172,7 @@ type bundleSum struct {
 	unknown  bool // a change of something whose patient is not named
 	open     bool // the response will name more patients
 	reads    bool
+	bulk     bool // a whole record or more is read, which is no less in a bundle
 }
 
 func (s *bundleSum) add(a *proxy.Access) {
@@ -179,6 +180,7 @@ func (s *bundleSum) add(a *proxy.Access) {
 	if len(own) == 0 {
 		own = []proxy.Part{{Action: a.Action, Area: a.Area, Resource: a.Resource}}
 	}
+	s.bulk = s.bulk || a.Kind == proxy.Bulk && !a.Action.Writes()
 	for _, p := range own {
 		s.reads = s.reads || !p.Action.Writes()
 	}
@@ -206,7 +208,10 @@ func (s *bundleSum) into(a *proxy.Access) {
 	case !s.open && len(s.patients) == 0:
 		a.Certainty, a.Source = audit.None, audit.SourceNone
 	}
-	if !s.reads {
+	switch {
+	case s.bulk:
+		a.Kind = proxy.Bulk
+	case !s.reads:
 		a.Kind = proxy.Interactive
 	}
 }

@@ -130,6 +130,11 @@ func (w *fhirWalk) bundle(res *object, depth int) error {
 		if r := o.child("response"); r != nil && strings.HasPrefix(r.text("status"), "2") {
 			w.created(r.text("location"))
 		}
+		if r := o.child("response"); r != nil && r.child("outcome") != nil {
+			if err := w.resource(r.child("outcome"), "", depth+1); err != nil {
+				return err
+			}
+		}
 		v, given := o.get("resource")
 		inner, ok := v.(*object)
 		if given && !ok {
