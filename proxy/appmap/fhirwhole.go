@@ -38,7 +38,8 @@ func fhirSystem(x *exchange, a *proxy.Access) error {
 		return err
 	}
 	types := params["_type"]
-	if len(types) == 0 && len(x.segments) == 0 {
+	history := len(x.segments) > 0 && x.segments[0] == "_history"
+	if len(types) == 0 && !history {
 		return unmappedSince("a search of every type: name those that are meant with _type")
 	}
 	parts, err := x.m.ofTypes(a.Action, strings.Join(types, ","))
