@@ -1,6 +1,7 @@
 package appmap
 
 import (
+	"bytes"
 	"embed"
 	"errors"
 	"fmt"
@@ -15,6 +16,14 @@ import (
 
 //go:embed maps/*.yaml
 var builtin embed.FS
+
+//go:embed schema.json
+var schema []byte
+
+// Schema returns the JSON Schema (draft 2020-12) of the format, for editors. It
+// knows words and shapes; what refers to something else in the file only Parse
+// checks.
+func Schema() []byte { return bytes.Clone(schema) }
 
 // Map classifies the exchanges of one application.
 type Map struct {
@@ -93,6 +102,15 @@ func Load(nameOrPath string) (*Map, error) {
 // App returns the name of the application that the map describes.
 func (m *Map) App() string { return m.app }
 
+// RuleIDs returns the ids of the rules in the order in which they are tried.
+func (m *Map) RuleIDs() []string {
+	ids := make([]string, len(m.rules))
+	for i, r := range m.rules {
+		ids[i] = r.id
+	}
+	return ids
+}
+
 // WithBase returns a copy of the map for an application that is mounted at
 // base, e.g. "/fhir" or "" for the root. Classify gets the path as the client
 // sent it and cuts base off; a path outside base is unmapped. origins are the
@@ -107,23 +125,38 @@ func (m *Map) WithBase(base string, origins ...string) *Map {
 
 // Classify implements proxy.Map.
 func (m *Map) Classify(r *http.Request, body func() ([]byte, error)) (proxy.Access, error) {
+	a, err := m.classifyRequest(r, body)
+	if errors.Is(err, errUnmapped) {
+		return m.unmapped(), nil
+	}
+	return a, err
+}
+
+// classifyRequest is Classify, except that its error says why a rule that matched
+// gave the exchange up.
+func (m *Map) classifyRequest(r *http.Request, body func() ([]byte, error)) (proxy.Access, error) {
+	x, err := m.open(r, body)
+	if err != nil || x == nil {
+		return m.unmapped(), err
+	}
+	return m.classify(x)
+}
+
+// open prepares a request for the rules; nil means that it is outside the base.
+func (m *Map) open(r *http.Request, body func() ([]byte, error)) (*exchange, error) {
 	if err := checkPath(r.URL); err != nil {
-		return proxy.Access{}, err
+		return nil, err
 	}
 	path, ok := m.below(r.URL.Path)
 	if !ok {
-		return m.unmapped(), nil
+		return nil, nil
 	}
 	x := &exchange{
 		m: m, method: r.Method, rawQuery: r.URL.RawQuery,
 		header: r.Header, host: r.Host, fetch: body,
 	}
 	x.segments = splitPath(path, x.room[:0])
-	a, err := m.classify(x)
-	if errors.Is(err, errUnmapped) {
-		return m.unmapped(), nil
-	}
-	return a, err
+	return x, nil
 }
 
 // unmapped is what no rule describes. Its secrets are secret all the same.

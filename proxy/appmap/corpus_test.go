@@ -1,11 +1,9 @@
 package appmap
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"flag"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,21 +31,20 @@ func TestCorpus(t *testing.T) {
 }
 
 func walkArchive(t *testing.T, name string) {
-	archive, err := txtar.ParseFile(name)
+	src, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	settings := map[string]string{}
-	for line := range strings.Lines(string(archive.Comment)) {
-		if key, value, ok := strings.Cut(line, ":"); ok && !strings.HasPrefix(line, "#") {
-			settings[strings.TrimSpace(key)] = strings.TrimSpace(value)
-		}
-	}
-	m, err := Load(settings["map"])
+	recording, err := ReadExchanges(src)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m = m.WithBase(settings["base"])
+	m, err := Load(recording.Map)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m = m.WithBase(recording.Base)
+	archive := txtar.Parse(src)
 	texts := map[string][]byte{}
 	for _, f := range archive.Files {
 		texts[f.Name] = f.Data
@@ -84,9 +81,14 @@ func walkArchive(t *testing.T, name string) {
 
 func outcome(t *testing.T, m *Map, request, response []byte) string {
 	t.Helper()
-	trial := Try(m, exchangeOf(t, request, response))
+	e, err := readExchange(request, response)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trial := Try(m, e)
 	shown := struct {
 		Access     *proxy.Access     `json:",omitempty"`
+		Unmapped   string            `json:",omitempty"`
 		Refused    string            `json:",omitempty"`
 		Settlement *proxy.Settlement `json:",omitempty"`
 		Withheld   string            `json:",omitempty"`
@@ -94,6 +96,8 @@ func outcome(t *testing.T, m *Map, request, response []byte) string {
 	switch {
 	case trial.Refused != nil:
 		shown.Refused = trial.Refused.Error()
+	case trial.Unmapped != nil:
+		shown.Unmapped = trial.Unmapped.Error()
 	default:
 		shown.Access = &trial.Access
 	}
@@ -143,31 +147,4 @@ func withoutZeros(v any) any {
 		}
 	}
 	return v
-}
-
-func exchangeOf(t *testing.T, request, response []byte) Exchange {
-	t.Helper()
-	head, body := cutMessage(request)
-	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(head)))
-	if err != nil {
-		t.Fatalf("request: %v", err)
-	}
-	e := Exchange{Request: r, RequestBody: body}
-	if response == nil {
-		return e
-	}
-	head, e.ResponseBody = cutMessage(response)
-	res, err := http.ReadResponse(bufio.NewReader(strings.NewReader(head)), r)
-	if err != nil {
-		t.Fatalf("response: %v", err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	e.Response = res
-	return e
-}
-
-// cutMessage parts a message that is written with plain line feeds.
-func cutMessage(text []byte) (head string, body []byte) {
-	h, b, _ := strings.Cut(string(text), "\n\n")
-	return strings.ReplaceAll(strings.TrimSuffix(h, "\n"), "\n", "\r\n") + "\r\n\r\n", []byte(strings.TrimSuffix(b, "\n"))
 }

@@ -1,6 +1,9 @@
 package appmap
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Sentinels that callers branch on.
 var (
@@ -14,6 +17,14 @@ var (
 	// ErrUnknownMap is wrapped by Builtin's error.
 	ErrUnknownMap = errors.New("no such built-in map")
 
+	// ErrRecording is wrapped by ReadExchanges' error.
+	ErrRecording = errors.New("no recorded exchange")
+
 	// errUnmapped makes an exchange unmapped that a rule matched at first sight.
 	errUnmapped = errors.New("unmapped")
 )
+
+// unmappedSince is errUnmapped with its reason, for people who write maps.
+func unmappedSince(format string, args ...any) error {
+	return fmt.Errorf(format+": %w", append(args, errUnmapped)...)
+}

@@ -22,13 +22,14 @@ type exchange struct {
 	host     string
 	fetch    func() ([]byte, error)
 
-	query  url.Values // nil until parsed
-	form   url.Values // nil until parsed
-	raw    []byte
-	have   bool // raw has been fetched
-	doc    any  // of the body
-	hasDoc bool
-	entry  *entries // the Bundle that this exchange is an entry of, nil for none
+	query   url.Values // nil until parsed
+	form    url.Values // nil until parsed
+	raw     []byte
+	have    bool // raw has been fetched
+	doc     any  // of the body
+	hasDoc  bool
+	entry   *entries // the Bundle that this exchange is an entry of, nil for none
+	address string   // its full URL there
 }
 
 func malformed(format string, args ...any) error {

@@ -21,8 +21,12 @@ func extractors() []extractor {
 		{"fhir.binary", fhir, fhirBinary, fhirBinaryResponse},
 		{"fhir.search", fhir, fhirSearch, fhirResponse},
 		{"fhir.everything", fhir, fhirEverything, fhirWholeRecord},
+		{"fhir.system", fhir, fhirSystem, fhirResponse},
+		{"fhir.export", fhir, fhirExport, fhirExportResponse},
+		{"fhir.graphql", fhir, fhirGraphQL, fhirGraphQLResponse},
 		{"fhir.write", fhir, fhirWrite, fhirResponse},
 		{"fhir.patch", fhir, fhirPatch, fhirResponse},
+		{"fhir.conditional", fhir, fhirConditional, fhirResponse},
 		{"fhir.bundle", fhir, fhirBundle, fhirResponse},
 	}
 }

@@ -252,6 +252,7 @@ type named struct {
 	patients []proxy.Patient
 	about    bool // it is about a patient, named or not
 	unclear  bool // a subject cannot be told, or there is none
+	open     bool // it is about something else that is about patients whom nothing here names
 }
 
 // patientsOf names the patients that a resource is about, by the table of
@@ -265,13 +266,14 @@ func (s *scope) patientsOf(res *object) named {
 	paths, about := s.m.tables["subjects"][kind]
 	if !about {
 		_, known := s.m.tables["areas"][kind]
-		return named{unclear: !known}
+		return named{unclear: !known, open: s.mentions(res)}
 	}
 	inner := *s
 	inner.contained = res.list("contained")
 	n := named{about: true}
-	others := 0
+	others, indirect := 0, 0
 	for path := range strings.FieldsSeq(paths) {
+		path, every := strings.CutSuffix(path, "*")
 		for _, node := range follow(nil, res, path) {
 			ref, ok := node.(*object)
 			if !ok {
@@ -288,13 +290,69 @@ func (s *scope) patientsOf(res *object) named {
 				}
 			case notAPatient:
 				others++
+				if inner.aboutSomebody(ref) {
+					indirect++
+					n.open = n.open || every
+				}
 			case unclear:
 				n.unclear = true
 			}
 		}
 	}
 	n.unclear = n.unclear || others == 0
+	n.open = n.open || len(n.patients) == 0 && (indirect > 0 || inner.mentions(res))
 	return n
+}
+
+// mentions reports whether a resource refers to a patient anywhere, or contains
+// one: then it is not nobody's, whatever it is about.
+func (s *scope) mentions(res *object) bool {
+	for _, c := range res.list("contained") {
+		if o, ok := c.(*object); ok && o.text("resourceType") == "Patient" {
+			return true
+		}
+	}
+	for _, ref := range references(nil, res) {
+		if _, t := s.referenceObject(ref); t == aPatient {
+			return true
+		}
+	}
+	return false
+}
+
+// aboutSomebody reports whether a reference points to a resource that is itself
+// about a patient, such as a group or somebody's specimen.
+func (s *scope) aboutSomebody(ref *object) bool {
+	text := ref.text("reference")
+	kind := ref.text("type")
+	if e, ok := s.entry(text); ok {
+		text = e.url
+	}
+	path, _, _ := strings.Cut(text, "?")
+	path, _, _ = strings.Cut(path, "/_history/")
+	parts := strings.Split(strings.TrimPrefix(path, "/"), "/")
+	switch id, within := strings.CutPrefix(text, "#"); {
+	case within:
+		for _, c := range s.contained {
+			if o, ok := c.(*object); ok && o.text("id") == id {
+				kind = o.text("resourceType")
+			}
+		}
+	case len(parts) > 1:
+		kind = parts[len(parts)-2]
+	case isTypeName(parts[0]):
+		kind = parts[0]
+	}
+	_, about := s.m.tables["subjects"][kind]
+	return about
+}
+
+func (s *scope) entry(text string) (*entry, bool) {
+	if s.bundle == nil {
+		return nil, false
+	}
+	e, ok := s.bundle.byURL[text]
+	return e, ok
 }
 
 // follow walks a dotted path through objects and through every element of arrays.

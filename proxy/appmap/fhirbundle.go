@@ -1,6 +1,8 @@
 package appmap
 
 import (
+	"encoding/base64"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -17,10 +19,12 @@ const maxEntries = 1000
 // entries are those of one batch or transaction, by full URL, so that they can
 // refer to each other.
 type entries struct {
-	byURL map[string]*entry
+	byURL    map[string]*entry
+	attached attached
 }
 
 type entry struct {
+	full     string // its full URL
 	resource *object
 	method   string
 	url      string
@@ -59,17 +63,23 @@ func fhirBundle(x *exchange, a *proxy.Access) error {
 		return err
 	}
 	if kind := res.text("type"); res.text("resourceType") != "Bundle" || kind != "batch" && kind != "transaction" {
-		return errUnmapped
+		return unmappedSince("the body is no Bundle of the type batch or transaction")
 	}
 	list, all, err := readEntries(res)
 	if err != nil {
 		return err
 	}
+	s := scope{m: x.m, host: x.host, bundle: all}
+	for i := range list {
+		if list[i].resource != nil {
+			all.attached.note(&s, list[i].resource)
+		}
+	}
 	sum := bundleSum{}
 	for i := range list {
 		part, err := x.classifyEntry(&list[i], all)
 		if err != nil {
-			return err
+			return fmt.Errorf("entry %d: %w", i+1, err)
 		}
 		if sum.add(&part); len(sum.patients) > maxPatients {
 			return malformed("too many patients are named")
@@ -80,12 +90,15 @@ func fhirBundle(x *exchange, a *proxy.Access) error {
 }
 
 func readEntries(bundle *object) ([]entry, *entries, error) {
+	if v, given := bundle.get("entry"); given && !isList(v) {
+		return nil, nil, malformed("the entries of the bundle are no list")
+	}
 	nodes := bundle.list("entry")
 	if len(nodes) > maxEntries {
 		return nil, nil, malformed("a bundle of more than %d entries", maxEntries)
 	}
 	list := make([]entry, len(nodes))
-	all := &entries{byURL: map[string]*entry{}}
+	all := &entries{byURL: map[string]*entry{}, attached: attached{}}
 	for i, node := range nodes {
 		o, ok := node.(*object)
 		if !ok || o.child("request") == nil {
@@ -94,6 +107,7 @@ func readEntries(bundle *object) ([]entry, *entries, error) {
 		r := o.child("request")
 		list[i] = entry{resource: o.child("resource"), method: r.text("method"), url: r.text("url"), unless: r.text("ifNoneExist")}
 		full := o.text("fullUrl")
+		list[i].full = full
 		if full == "" {
 			continue
 		}
@@ -115,7 +129,7 @@ func (x *exchange) classifyEntry(e *entry, all *entries) (proxy.Access, error) {
 		return proxy.Access{}, err
 	}
 	sub := &exchange{
-		m: x.m, method: e.method, rawQuery: u.RawQuery, host: x.host, entry: all,
+		m: x.m, method: e.method, rawQuery: u.RawQuery, host: x.host, entry: all, address: e.full,
 		header: http.Header{"Content-Type": {"application/fhir+json"}},
 	}
 	if e.unless != "" {
@@ -124,15 +138,31 @@ func (x *exchange) classifyEntry(e *entry, all *entries) (proxy.Access, error) {
 	if e.resource != nil {
 		sub.doc, sub.hasDoc = e.resource, true
 	}
+	if e.method == http.MethodPatch && e.resource != nil && e.resource.text("resourceType") == "Binary" {
+		if err := sub.patchIn(e.resource); err != nil {
+			return proxy.Access{}, err
+		}
+	}
 	sub.segments = splitPath(u.Path, sub.room[:0])
 	if len(sub.segments) == 0 {
 		return proxy.Access{}, malformed("a bundle within a bundle")
 	}
 	a, err := x.m.classify(sub)
 	if err == nil && (a.Rule == "" || a.Block) {
-		err = errUnmapped
+		err = unmappedSince("no rule allows %s %s", e.method, u.Path)
 	}
 	return a, err
+}
+
+// patchIn takes the JSON Patch out of the Binary that carries it in an entry.
+func (x *exchange) patchIn(carrier *object) error {
+	raw, err := base64.StdEncoding.DecodeString(carrier.text("data"))
+	if err != nil {
+		return malformed("the patch of an entry is not base64")
+	}
+	x.header.Set("Content-Type", carrier.text("contentType"))
+	x.doc, x.hasDoc, x.raw, x.have = nil, false, raw, true
+	return nil
 }
 
 // bundleSum adds up the accesses of entries.
@@ -142,6 +172,7 @@ type bundleSum struct {
 	unknown  bool // a change of something whose patient is not named
 	open     bool // the response will name more patients
 	reads    bool
+	bulk     bool // a whole record or more is read, which is no less in a bundle
 }
 
 func (s *bundleSum) add(a *proxy.Access) {
@@ -149,6 +180,7 @@ func (s *bundleSum) add(a *proxy.Access) {
 	if len(own) == 0 {
 		own = []proxy.Part{{Action: a.Action, Area: a.Area, Resource: a.Resource}}
 	}
+	s.bulk = s.bulk || a.Kind == proxy.Bulk && !a.Action.Writes()
 	for _, p := range own {
 		s.reads = s.reads || !p.Action.Writes()
 	}
@@ -176,7 +208,10 @@ func (s *bundleSum) into(a *proxy.Access) {
 	case !s.open && len(s.patients) == 0:
 		a.Certainty, a.Source = audit.None, audit.SourceNone
 	}
-	if !s.reads {
+	switch {
+	case s.bulk:
+		a.Kind = proxy.Bulk
+	case !s.reads:
 		a.Kind = proxy.Interactive
 	}
 }

@@ -42,6 +42,7 @@ type fhirWalk struct {
 	*answer
 	found
 	everyArea bool
+	attached  attached // to the documents of the Bundles around
 }
 
 func (w *fhirWalk) read() error {
@@ -60,7 +61,7 @@ func (w *fhirWalk) read() error {
 		return unreadable("the response is no FHIR resource")
 	}
 	w.seen = !w.failed()
-	return w.resource(res, 0)
+	return w.resource(res, "", 0)
 }
 
 // created names the patient at the address of something that the server made.
@@ -77,7 +78,8 @@ func (w *fhirWalk) created(location string) {
 	}
 }
 
-func (w *fhirWalk) resource(res *object, depth int) error {
+// resource reads one resource; address is where the Bundle around says that it is.
+func (w *fhirWalk) resource(res *object, address string, depth int) error {
 	kind := res.text("resourceType")
 	switch kind {
 	case "OperationOutcome":
@@ -85,8 +87,7 @@ func (w *fhirWalk) resource(res *object, depth int) error {
 	case "Bundle":
 		return w.bundle(res, depth)
 	case "Binary":
-		w.binary(res)
-		return nil
+		return w.binary(res, address)
 	}
 	s := scope{m: w.m, host: w.host}
 	n := s.patientsOf(res)
@@ -99,7 +100,7 @@ func (w *fhirWalk) resource(res *object, depth int) error {
 	if len(w.patients) > maxPatients {
 		return unreadable("too many patients are named")
 	}
-	if n.unclear {
+	if n.unclear || n.open {
 		w.nameless++
 	}
 	return nil
@@ -109,7 +110,11 @@ func (w *fhirWalk) bundle(res *object, depth int) error {
 	if depth >= maxBundleDepth {
 		return unreadable("bundles within bundles")
 	}
+	if v, given := res.get("entry"); given && !isList(v) {
+		return unreadable("the entries of the bundle are no list")
+	}
 	counts := res.text("type") == "searchset" || res.text("type") == "history"
+	w.noteAttached(res)
 	for _, node := range res.list("entry") {
 		o, ok := node.(*object)
 		if !ok {
@@ -125,6 +130,11 @@ func (w *fhirWalk) bundle(res *object, depth int) error {
 		if r := o.child("response"); r != nil && strings.HasPrefix(r.text("status"), "2") {
 			w.created(r.text("location"))
 		}
+		if r := o.child("response"); r != nil && r.child("outcome") != nil {
+			if err := w.resource(r.child("outcome"), "", depth+1); err != nil {
+				return err
+			}
+		}
 		v, given := o.get("resource")
 		inner, ok := v.(*object)
 		if given && !ok {
@@ -133,20 +143,25 @@ func (w *fhirWalk) bundle(res *object, depth int) error {
 		if !given {
 			continue
 		}
-		if err := w.resource(inner, depth+1); err != nil {
+		if err := w.resource(inner, o.text("fullUrl"), depth+1); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *fhirWalk) binary(res *object) {
+// noteAttached reads the documents of a Bundle before anything that may be
+// attached to them.
+func (w *fhirWalk) noteAttached(bundle *object) {
 	s := scope{m: w.m, host: w.host}
-	if ref := res.child("securityContext"); ref != nil {
-		if p, t := s.referenceObject(ref); t == aPatient {
-			w.patients = addPatient(w.patients, p)
-			return
+	for _, node := range bundle.list("entry") {
+		o, ok := node.(*object)
+		if !ok || o.child("resource") == nil {
+			continue
 		}
+		if w.attached == nil {
+			w.attached = attached{}
+		}
+		w.attached.note(&s, o.child("resource"))
 	}
-	w.nameless++
 }

@@ -20,15 +20,15 @@ func checkParams(params url.Values) error {
 		base, modifier, _ := strings.Cut(name, ":")
 		switch {
 		case strings.Contains(name, "."):
-			return errUnmapped
+			return unmappedSince("%s asks about resources that nobody has decided", name)
 		case (base == "_include" || base == "_revinclude") && modifier != "":
-			return errUnmapped // :iterate fetches what nobody has decided
+			return unmappedSince("%s fetches what nobody has decided: name each type in an _include of its own", name)
 		case base == "_format" && !slices.ContainsFunc(values, isJSONFormat):
-			return errUnmapped
+			return unmappedSince("_format asks for another format than JSON")
 		case base == "_format" && slices.ContainsFunc(values, func(v string) bool { return v != values[0] }):
 			return malformed("_format is given more than once")
 		case strings.HasPrefix(name, "_") && !knownParam(base):
-			return errUnmapped
+			return unmappedSince("the map cannot follow the parameter %s", base)
 		}
 	}
 	return nil
@@ -61,15 +61,13 @@ func fhirSearch(x *exchange, a *proxy.Access) error {
 	if err != nil {
 		return err
 	}
-	if err := checkParams(params); err != nil {
-		return err
-	}
 	kind := x.capture("type")
-	patients, err := x.searchPatients(kind, params)
+	wanted, err := x.ask(kind, params)
 	if err != nil {
 		return err
 	}
-	parts := []proxy.Part{{Action: a.Action, Area: a.Area, Resource: kind}}
+	patients := wanted.patients
+	parts := append([]proxy.Part{{Action: a.Action, Area: a.Area, Resource: kind}}, wanted.parts...)
 	parts, err = x.m.included(parts, params)
 	if err != nil {
 		return err
@@ -100,7 +98,7 @@ func (x *exchange) searchParams() (url.Values, error) {
 	}
 	posts := x.method == http.MethodPost
 	if posts != (mediaType(x.header) == "application/x-www-form-urlencoded") {
-		return nil, errUnmapped // some applications read a form with any method
+		return nil, unmappedSince("a form belongs to POST _search and nothing else: some applications read it with any method")
 	}
 	if !posts {
 		return query, nil
@@ -116,26 +114,8 @@ func (x *exchange) searchParams() (url.Values, error) {
 	return all, nil
 }
 
-// searchPatients names the patients that a search asks about. Parameters that
-// name different patients are refused: applications differ in which they follow.
-func (x *exchange) searchPatients(kind string, params url.Values) ([]proxy.Patient, error) {
-	var s searched
-	if id := x.capture("patient"); id != "" {
-		s.ids = [][]string{{id}}
-	}
-	sc := scope{m: x.m, host: x.host, bundle: x.entry}
-	for _, name := range keys(params) {
-		base, modifier, _ := strings.Cut(name, ":")
-		for _, value := range params[name] {
-			if err := s.param(&sc, kind, base, modifier, value); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return s.patients()
-}
-
-// searched gathers one set of names per parameter.
+// searched gathers one set of names per parameter. Parameters that name different
+// patients are refused: applications differ in which they follow.
 type searched struct {
 	ids, numbers [][]string
 }
@@ -146,7 +126,7 @@ func (s *searched) param(sc *scope, kind, base, modifier, value string) error {
 		return s.addIDs(sc, value)
 	case kind == "Patient" && base == "identifier" && modifier == "":
 		return s.addNumbers(value)
-	case !slices.Contains(strings.Fields(sc.m.tables["params"][kind]), base):
+	case !hasWord(sc.m.tables["params"][kind], base):
 		return nil
 	}
 	switch modifier {
@@ -160,7 +140,7 @@ func (s *searched) param(sc *scope, kind, base, modifier, value string) error {
 	if isTypeName(modifier) {
 		return nil // a group, a device, a place
 	}
-	return errUnmapped
+	return unmappedSince("the map cannot follow %s:%s", base, modifier)
 }
 
 func (s *searched) addIDs(sc *scope, list string) error {
@@ -247,14 +227,14 @@ func (m *Map) included(parts []proxy.Part, params url.Values) ([]proxy.Part, err
 			switch {
 			case name == "_revinclude":
 				fetched = source
-			case fetched == "" && slices.Contains(strings.Fields(m.tables["params"][source]), param):
+			case fetched == "" && hasWord(m.tables["params"][source], param):
 				fetched = "Patient"
 			case fetched == "" && param != "*" && source != "*":
 				continue
 			}
 			area, known := m.tables["areas"][fetched]
 			if !known {
-				return nil, errUnmapped
+				return nil, unmappedSince("%s=%s fetches what nobody has decided: name one type that the map knows", name, value)
 			}
 			parts = append(parts, proxy.Part{Action: policy.Search, Area: policy.Area(area), Resource: fetched})
 		}

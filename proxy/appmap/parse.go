@@ -45,6 +45,7 @@ func (c *compiler) compile(f *file) *Map {
 		}
 		c.tables[name] = f.Tables[name]
 	}
+	c.options(f)
 	deny := c.choice("deny", f.Deny, string(proxy.DenyAuto), string(proxy.DenyProblem), string(proxy.DenyOperationOutcome))
 	m.redact = c.redactions("redact", f.Redact)
 	for i := range f.Rules {
@@ -87,6 +88,18 @@ func (c *compiler) rule(path string, f *ruleFile) *rule {
 		c.doc.Report(path+".no-patient", "contradicts patient and response: remove the one or the others")
 	}
 	return r
+}
+
+// options checks the table of settings for the FHIR extractors.
+func (c *compiler) options(f *file) {
+	known := fhirOptions()
+	for _, name := range keys(f.Tables["options"]) {
+		if allowed, ok := known[name]; ok {
+			c.choice("tables.options."+name, f.Tables["options"][name], allowed...)
+			continue
+		}
+		c.doc.Report("tables.options."+name, "is no option"+didYouMean(name, keys(known)))
+	}
 }
 
 func actions() []string {

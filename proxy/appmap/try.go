@@ -1,6 +1,7 @@
 package appmap
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/matron-epr/matron/proxy"
@@ -17,6 +18,7 @@ type Exchange struct {
 // Trial is what a map makes of an exchange.
 type Trial struct {
 	Access     proxy.Access
+	Unmapped   error // why a rule that matched gave the exchange up, nil when none did
 	Refused    error // of Classify
 	Settled    bool  // the response was held and read
 	Settlement proxy.Settlement
@@ -27,7 +29,10 @@ type Trial struct {
 // maps and for the corpus of exchanges that keeps a map true.
 func Try(m *Map, e Exchange) Trial {
 	var t Trial
-	t.Access, t.Refused = m.Classify(e.Request, func() ([]byte, error) { return e.RequestBody, nil })
+	t.Access, t.Refused = m.classifyRequest(e.Request, e.body)
+	if errors.Is(t.Refused, errUnmapped) {
+		t.Access, t.Unmapped, t.Refused = m.unmapped(), t.Refused, nil
+	}
 	if t.Refused != nil || !t.Access.Hold || e.Response == nil {
 		return t
 	}
@@ -35,3 +40,5 @@ func Try(m *Map, e Exchange) Trial {
 	t.Settlement, t.Withheld = m.Settle(t.Access, e.Response, e.ResponseBody)
 	return t
 }
+
+func (e *Exchange) body() ([]byte, error) { return e.RequestBody, nil }

@@ -25,6 +25,12 @@ type source struct {
 	pointer pointer // of fromJSON
 }
 
+// String returns the source as it is written in a map.
+func (s *source) String() string {
+	kinds := [...]string{"", "path", "query", "header", "form", "json", "dicom", "content"}
+	return kinds[s.kind] + ":" + s.name
+}
+
 // value is a literal, a source, or a lookup of a source in a table.
 type value struct {
 	text    string // as written
