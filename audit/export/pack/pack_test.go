@@ -175,14 +175,15 @@ func TestNobody(t *testing.T) {
 	}
 }
 
-// TestAnyByte alters every byte of a pack in turn.
+// TestAnyByte alters every byte of a pack in turn, and fewer under the race
+// detector.
 func TestAnyByte(t *testing.T) {
 	l := newLog(t)
 	l.exchange("S1", "P1")
 	path := l.pack(t, pack.Question{Person: "S1"})
 	whole := read(t, path)
 	altered := filepath.Join(t.TempDir(), "altered.zip")
-	for i := range whole {
+	for i := 0; i < len(whole); i += everyNth {
 		bad := bytes.Clone(whole)
 		bad[i] ^= 1
 		if err := os.WriteFile(altered, bad, 0o600); err != nil {
