@@ -59,16 +59,19 @@ lint: assets ## Formatting, linters and vet
 unit: assets deps ## Go tests, fast
 	go test -shuffle=on ./...
 
-race: assets deps ## Go tests with the race detector
-	CGO_ENABLED=1 go test -race -shuffle=on -timeout 20m $$(go list ./... | grep -v '/cmd/matron$$')
+# What starts whole programs: the race detector would slow it and see nothing.
+WHOLE := /cmd/matron$$|/audit/crashtest$$
 
-scripts: build ## Whole programs: the real binary from boot to verify
-	go test -count=1 -timeout 20m ./cmd/matron
+race: assets deps ## Go tests with the race detector
+	CGO_ENABLED=1 go test -race -shuffle=on -timeout 20m $$(go list ./... | grep -vE '$(WHOLE)')
+
+scripts: build ## Whole programs: the real binary from boot to verify, killed and without power
+	go test -count=1 -timeout 20m $$(go list ./... | grep -E '$(WHOLE)')
 
 browser: build ## Pages in a real browser, with and without JavaScript
 	npm run --silent test:browser
 
-FUZZTIME ?= 15s
+FUZZTIME ?= 8s
 fuzz: assets ## Every fuzz target for FUZZTIME; fails when one is missing
 	@./.ci/fuzz $(FUZZTIME)
 

@@ -18,19 +18,19 @@ func TestMigrationsFillForEachSortOfCluster(t *testing.T) {
 	}{
 		"one server": {
 			Cluster{},
-			1,
+			2,
 			[]string{"IF NOT EXISTS trust.records ", "ENGINE = MergeTree\n", "non_replicated_deduplication_window = 10000,"},
 			[]string{"ON CLUSTER", "Distributed"},
 		},
 		"shards": {
 			Cluster{Name: "c1"},
-			2,
+			3,
 			[]string{"IF NOT EXISTS trust.records_local ", "ENGINE = MergeTree\n", "trust.records  AS trust.records_local ENGINE = Distributed('c1', 'trust', 'records_local'"},
 			[]string{"ON CLUSTER"},
 		},
 		"replicas": {
 			Cluster{Name: "c1", Replicated: true},
-			2,
+			3,
 			[]string{
 				"trust.records_local ON CLUSTER 'c1'", "trust.records ON CLUSTER 'c1' AS", "ReplicatedMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')",
 				"replicated_deduplication_window = 1000000", "replicated_deduplication_window_seconds = 1209600",

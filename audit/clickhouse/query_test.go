@@ -365,7 +365,7 @@ func TestGrants(t *testing.T) {
 	}
 	for _, word := range []string{"DELETE", "ALTER", "DROP", "*.*", "{{"} {
 		for _, line := range strings.Split(got, "\n") {
-			if strings.HasPrefix(line, "GRANT") && strings.Contains(line, word) {
+			if strings.HasPrefix(line, "GRANT") && strings.Contains(line, word) && !strings.HasPrefix(line, "GRANT CREATE TEMPORARY TABLE ") {
 				t.Errorf("%s", line)
 			}
 		}

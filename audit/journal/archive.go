@@ -26,6 +26,16 @@ func (j *Journal) Archive(upTo uint64) error {
 	if err != nil {
 		return fmt.Errorf("archive: %w", err)
 	}
+	if err := j.archiveSegments(to, place, upTo); err != nil {
+		return err
+	}
+	if err := j.archiveProofs(); err != nil {
+		return fmt.Errorf("archive hashes and checkpoints: %w", err)
+	}
+	return nil
+}
+
+func (j *Journal) archiveSegments(to folder, place Place, upTo uint64) error {
 	chain := j.shelf.segments()
 	for i, h := range chain {
 		if len(chain)-1-i <= j.cfg.KeepPlain || chain[i+1].id.first-1 > upTo {

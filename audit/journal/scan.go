@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -102,7 +103,7 @@ func nextFrame(f io.ReaderAt, off, last, size int64) (frame, error) {
 // lastByte returns the offset behind the last byte in [from, size) that is not
 // zero, or from.
 func lastByte(f io.ReaderAt, from, size int64) (int64, error) {
-	b := make([]byte, 1<<18)
+	b, zeros := make([]byte, 1<<18), make([]byte, 1<<18)
 	if p, ok := f.(*packed); ok {
 		return p.lastByte(b, from, size)
 	}
@@ -112,10 +113,8 @@ func lastByte(f io.ReaderAt, from, size int64) (int64, error) {
 		if _, err := f.ReadAt(part, at); err != nil && !errors.Is(err, io.EOF) {
 			return 0, err
 		}
-		for i := len(part) - 1; i >= 0; i-- {
-			if part[i] != 0 {
-				return at + int64(i) + 1, nil
-			}
+		if !bytes.Equal(part, zeros[:len(part)]) {
+			return at + int64(len(bytes.TrimRight(part, "\x00"))), nil
 		}
 		end = at
 	}

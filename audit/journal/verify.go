@@ -258,6 +258,9 @@ func (v *verifier) claim(h held, from uint64, n *uint64) error {
 	return err
 }
 
+// maxLooks is how often the end of a segment is looked at that grows meanwhile.
+const maxLooks = 4
+
 // segment reads one segment. Damage is reported and reading goes on behind it.
 func (v *verifier) segment(h held, after *held) (err error) {
 	v.header(h)
@@ -277,15 +280,17 @@ func (v *verifier) segment(h held, after *held) (err error) {
 	last := after == nil
 	tail := Tail{File: h.name()}
 	visit := func(fr frame) error { return v.frame(h, fr, after, &tail) }
-	for from, again := int64(segmentHead), false; ; {
+	for from, looks := int64(segmentHead), 1; ; {
 		t, err := scan(f, h.name(), from, size, visit)
 		var bad *Damage
 		switch {
 		case v.halted != nil:
 			return v.halted
-		case errors.As(err, &bad) && last && (!again || bad.Offset != from):
-			from, again = bad.Offset, true // the gateway may have been writing there: look twice
+		case errors.As(err, &bad) && last && looks < maxLooks && (looks == 1 || bad.Offset != from):
+			from, looks = bad.Offset, looks+1 // the gateway may have been writing there: look twice
 			continue
+		case errors.As(err, &bad) && last && looks == maxLooks && bad.Offset != from:
+			return nil // it grew each time: that is its end, and the gateway is faster than this
 		case errors.As(err, &bad) && !v.superseded(after):
 			v.report.Damage = append(v.report.Damage, *bad)
 		case err != nil && bad == nil:
@@ -298,7 +303,7 @@ func (v *verifier) segment(h held, after *held) (err error) {
 		if err != nil {
 			return nil //nolint:nilerr // nothing readable follows, and the damage is reported
 		}
-		from, again = next.off, false
+		from, looks = next.off, 1
 	}
 }
 

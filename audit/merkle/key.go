@@ -1,7 +1,10 @@
 package merkle
 
 import (
+	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/base64"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -48,6 +51,21 @@ func ParseSigner(text []byte) (note.Signer, error) {
 		return nil, fmt.Errorf("read checkpoint key: %w", err) // names no part of the key
 	}
 	return s, nil
+}
+
+// PublicKey is the text of the public key file that belongs to a secret one.
+func PublicKey(secret []byte) (string, error) {
+	signer, err := ParseSigner(secret)
+	if err != nil {
+		return "", err
+	}
+	parts := strings.SplitN(strings.TrimSpace(string(secret)), "+", 5) // PRIVATE+KEY+name+hash+key, as ParseSigner has checked
+	key, err := base64.StdEncoding.DecodeString(parts[4])
+	if err != nil || len(key) != 1+ed25519.SeedSize {
+		return "", errors.New("read checkpoint key: it is no Ed25519 key")
+	}
+	public := ed25519.NewKeyFromSeed(key[1:]).Public().(ed25519.PublicKey) //nolint:forcetypeassert // documented
+	return note.NewEd25519VerifierKey(signer.Name(), public)
 }
 
 // ParseVerifier reads the text of a public key file.

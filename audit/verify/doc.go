@@ -61,6 +61,7 @@ type Report struct {
 	Journal     journal.Report `json:"journal"`
 	Checkpoints int            `json:"checkpoints"` // that the records agree with
 	Signed      uint64         `json:"signed"`      // records that the largest of them covers
+	Cosigned    uint64         `json:"cosigned"`    // records that the largest of those covers which witnesses have cosigned
 	Rows        uint64         `json:"rows"`        // of ClickHouse, compared
 	Findings    []Finding      `json:"findings"`
 	More        int            `json:"more"`  // findings that are not listed

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 
@@ -21,17 +20,25 @@ const grace = 15 * time.Minute
 // Rows reads what ClickHouse holds, whatever that is: a row that is there twice
 // comes twice.
 type Rows interface {
-	Sources(ctx context.Context) ([]string, error)
-	// Highest is the highest sequence number of a source, 0 when it has no row.
-	Highest(ctx context.Context, source string) (uint64, error)
+	// Sources is what there is of each source that has a row.
+	Sources(ctx context.Context) ([]Stretch, error)
 	// Each visits the rows first..last in the order of their numbers. They lack the
 	// nonce, which only the journal has.
 	Each(ctx context.Context, source string, first, last uint64, visit func(*audit.Record) error) error
 }
 
+// Stretch is the rows of one source: the lowest and the highest number.
+type Stretch struct {
+	Source      string
+	First, Last uint64
+}
+
 // Index is a ClickHouse to compare with a journal.
 type Index struct {
 	Rows Rows
+	// Alone says that no other gateway writes to it: a row of another source was
+	// put there by somebody.
+	Alone bool
 	// Verified is up to which record the gateway has counted every row; what is
 	// missing below was deleted since. HasLedger is false when nobody knows.
 	Verified  uint64
@@ -150,32 +157,68 @@ func (c *comparison) find(k Kind, seq uint64, what string) {
 	c.report.add(Finding{Kind: k, Source: c.source, First: seq, Last: seq, Place: inClickHouse, What: what})
 }
 
-// finish looks at the rows behind the last record that was read.
+// finish looks at the rows behind the last record that was read, and at those of
+// other sources.
 func (c *comparison) finish(last uint64) error {
 	c.surplus(last + 1) // what follows may have been recorded meanwhile
-	highest, err := c.index.Rows.Highest(c.ctx, c.source)
-	if err != nil {
-		return err
-	}
-	committed, err := c.index.Committed()
-	if err != nil {
-		return err
-	}
-	if end := max(committed, last); highest > end {
-		c.report.add(Finding{
-			Kind: Inserted, Source: c.source, First: end + 1, Last: highest, Place: inClickHouse,
-			What: "there are rows behind the end of the journal",
-		})
-	}
-	if c.waiting > 0 {
-		c.report.note("%d records are not in ClickHouse yet.", c.waiting)
-	}
 	sources, err := c.index.Rows.Sources(c.ctx)
 	if err != nil {
 		return err
 	}
-	if others := slices.DeleteFunc(sources, func(s string) bool { return s == c.source }); len(others) > 0 {
+	var others []string
+	for _, s := range sources {
+		switch {
+		case s.Source == c.source:
+			if err := c.beyond(last, s.Last); err != nil {
+				return err
+			}
+		case c.index.Alone:
+			c.report.add(Finding{
+				Kind: Inserted, Source: s.Source, First: s.First, Last: s.Last, Place: inClickHouse,
+				What: "no gateway of this name writes to this ClickHouse",
+			})
+		default:
+			others = append(others, fmt.Sprintf("%s (%d to %d)", s.Source, s.First, s.Last))
+		}
+	}
+	if c.waiting > 0 {
+		c.report.note("%d records are not in ClickHouse yet.", c.waiting)
+	}
+	if len(others) > 0 {
 		c.report.note("ClickHouse holds rows of other sources too, to be compared with their own journals: %s.", strings.Join(others, ", "))
 	}
 	return nil
+}
+
+// beyond files the rows behind the end of the journal, which may have grown since
+// it was read: what it holds by now is not judged.
+func (c *comparison) beyond(last, highest uint64) error {
+	end, err := c.end(last)
+	if err != nil || highest <= end {
+		return err
+	}
+	var found []uint64
+	err = c.index.Rows.Each(c.ctx, c.source, end+1, highest, func(r *audit.Record) error {
+		if len(found) <= maxFindings {
+			found = append(found, r.Seq)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if end, err = c.end(last); err != nil {
+		return err
+	}
+	for _, seq := range found {
+		if seq > end {
+			c.find(Inserted, seq, "the row stands behind the end of the journal")
+		}
+	}
+	return nil
+}
+
+func (c *comparison) end(last uint64) (uint64, error) {
+	committed, err := c.index.Committed()
+	return max(committed, last), err
 }

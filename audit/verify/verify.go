@@ -21,8 +21,9 @@ type Visit func(seq uint64, canonical []byte, r *audit.Record) error
 
 // Note is a signed checkpoint and where it came from.
 type Note struct {
-	Name string
-	Text []byte
+	Name     string
+	Text     []byte
+	Cosigned bool // it is said to carry the signatures of witnesses
 }
 
 // Options is what to verify. Scan is required; what is nil is not compared.
@@ -34,6 +35,8 @@ type Options struct {
 	// Checkpoints are notes that Key has signed.
 	Checkpoints []Note
 	Key         note.Verifier
+	// Witnesses says whether enough of those who are known have cosigned a note.
+	Witnesses func(signed []byte) error
 	// Index compares the rows of ClickHouse as well.
 	Index *Index
 }
@@ -69,6 +72,8 @@ type run struct {
 	// lost says that the edge does not follow from the records any more: some
 	// are missing and no hash of theirs is known.
 	lost bool
+	// forked counts the checkpoints that records and hashes do not lead to.
+	forked int
 	// differ are records whose hash is not the one that the tree has.
 	differ []Finding
 	leaves []merkle.Hash // of the tree, from leavesAt on
@@ -80,7 +85,8 @@ type run struct {
 // signed is a checkpoint whose signature holds.
 type signed struct {
 	merkle.Checkpoint
-	name string
+	name     string
+	cosigned bool // and that was checked
 }
 
 // openCheckpoints reads the notes and puts them in the order of their size.
@@ -94,9 +100,25 @@ func (v *run) openCheckpoints() {
 			v.report.add(Finding{Kind: Unsigned, Source: v.o.Key.Name(), Place: n.Name, What: err.Error()})
 			continue
 		}
-		v.open = append(v.open, signed{c, n.Name})
+		v.open = append(v.open, signed{c, n.Name, v.cosigned(n)})
+	}
+	if v.o.Witnesses != nil && !slices.ContainsFunc(v.o.Checkpoints, func(n Note) bool { return n.Cosigned }) {
+		v.report.add(Finding{Kind: Unsigned, Source: v.o.Key.Name(), Place: inJournal, What: "there is no checkpoint that witnesses have cosigned"})
 	}
 	slices.SortFunc(v.open, func(a, b signed) int { return cmp.Compare(a.Size, b.Size) })
+}
+
+// cosigned reports whether witnesses stand behind a note. One that is said to be
+// cosigned and is not is a finding: whoever has the log's key could make it.
+func (v *run) cosigned(n Note) bool {
+	if v.o.Witnesses == nil || !n.Cosigned {
+		return false
+	}
+	if err := v.o.Witnesses(n.Text); err != nil {
+		v.report.add(Finding{Kind: Unsigned, Source: v.o.Key.Name(), Place: n.Name, What: err.Error()})
+		return false
+	}
+	return true
 }
 
 // visit takes in the next record of the journal.
@@ -200,14 +222,20 @@ func (v *run) judge(c signed) {
 	if v.edge.Root() == c.Root {
 		v.report.Checkpoints++
 		v.report.Signed = max(v.report.Signed, c.Size)
+		if c.cosigned {
+			v.report.Cosigned = max(v.report.Cosigned, c.Size)
+		}
 		return
 	}
 	if v.o.Tree != nil && c.Size <= v.o.Tree.Size() {
-		if root, err := v.o.Tree.RootAt(c.Size); err == nil && root == c.Root && len(v.differ) > 0 {
+		if root, err := v.o.Tree.RootAt(c.Size); err == nil && root == c.Root {
 			v.report.Signed = max(v.report.Signed, c.Size)
 			v.convict(c.Size)
 			return
 		}
+	}
+	if v.forked++; v.forked > 1 { // it must: what is altered before is altered here
+		return
 	}
 	v.report.add(Finding{
 		Kind: Forked, Source: v.source, First: v.report.Signed + 1, Last: c.Size, Place: inJournal,
@@ -234,20 +262,24 @@ func (v *run) finishTree(scanned journal.Report) {
 		v.source = scanned.Source
 	}
 	last := max(v.edge.Size(), scanned.Last)
-	for _, c := range v.open {
-		if c.Size <= last {
-			continue
-		}
+	if n := len(v.open); n > 0 && v.open[n-1].Size > last {
+		c := v.open[n-1]
 		v.report.add(Finding{
 			Kind: Truncated, Source: v.source, First: last + 1, Last: c.Size, Place: inJournal,
 			What: "it ends before the records that " + c.name + " covers",
 		})
+	}
+	if v.forked > 1 {
+		v.report.note("%d later checkpoints disagree as well, as they must.", v.forked-1)
 	}
 	switch {
 	case len(v.differ) > 0 && v.report.Checkpoints > 0:
 		v.report.note("The hash tree differs from the records at %d places although the records agree with what was signed: the gateway mends it at its next start.", len(v.differ))
 	case len(v.differ) > 0:
 		v.convict(last) // nothing signed tells otherwise
+	}
+	if at := v.report.Cosigned; at > 0 && at < last {
+		v.report.note("Records %d to %d came after the last checkpoint that witnesses have cosigned.", at+1, last)
 	}
 	switch {
 	case v.o.Key == nil:
@@ -267,6 +299,12 @@ func (v *run) journalFindings(r journal.Report) {
 	for i := range r.Damage {
 		d := &r.Damage[i]
 		v.report.add(Finding{Kind: Damaged, Source: r.Source, Place: fmt.Sprintf("%s at offset %d", d.File, d.Offset), What: d.What})
+	}
+	for _, f := range r.Forks {
+		v.report.add(Finding{
+			Kind: Forked, Source: r.Source, First: f.Seq, Last: f.Seq, Place: fmt.Sprintf("%s at offset %d", f.File, f.Offset),
+			What: "this number belongs to another record too",
+		})
 	}
 	if r.Torn > 0 {
 		v.report.note("An unfinished write of %d bytes at the end, never acknowledged.", r.Torn)

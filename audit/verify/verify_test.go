@@ -2,6 +2,7 @@ package verify_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -117,7 +118,7 @@ func (l *log) verify(t *testing.T, rows *table) verify.Report {
 	o := verify.Options{Scan: l.scan, Tree: l.tree, Checkpoints: l.checkpoints, Key: l.key}
 	if rows != nil {
 		o.Index = &verify.Index{
-			Rows: rows, Verified: rows.verified, HasLedger: true, Now: func() time.Time { return noon },
+			Rows: rows, Alone: rows.alone, Verified: rows.verified, HasLedger: true, Now: func() time.Time { return noon },
 			Committed: func() (uint64, error) { return uint64(len(l.records)), nil },
 		}
 	}
@@ -133,7 +134,7 @@ func want(t *testing.T, r verify.Report, findings ...string) {
 	t.Helper()
 	var got []string
 	for _, f := range r.Findings {
-		if f.Source != "gw1" && f.Source != "matron/RBA/gw1" || f.Place == "" || f.What == "" {
+		if !slices.Contains([]string{"gw1", "gw9", "matron/RBA/gw1"}, f.Source) || f.Place == "" || f.What == "" {
 			t.Errorf("a finding that does not say where or what: %+v", f)
 		}
 		got = append(got, fmt.Sprintf("%s %d-%d", f.Kind, f.First, f.Last))
@@ -235,10 +236,68 @@ func TestBeginning(t *testing.T) {
 	want(t, l.verify(t, nil), "altered 301-301")
 }
 
+// TestLaterCheckpoints: what one checkpoint proves is not said again of each that
+// follows.
+func TestLaterCheckpoints(t *testing.T) {
+	l := newLog(t, 60)
+	for _, size := range []uint64{20, 40, 60, 60} {
+		l.sign(t, size)
+	}
+	l.records[29].Person = "S2"
+	want(t, l.verify(t, nil), "altered 30-30")
+	l.grow(t)
+	want(t, l.verify(t, nil), "forked 21-40")
+	l.records = l.records[:10]
+	want(t, l.verify(t, nil), "truncated 11-60")
+}
+
+// TestWitnesses: where witnesses are known, a checkpoint without them is not taken
+// for one of theirs.
+func TestWitnesses(t *testing.T) {
+	l := newLog(t, 60)
+	l.sign(t, 40)
+	missing := errors.New("too few witnesses have cosigned")
+	cosigned := func(is bool, err error) verify.Report {
+		l.checkpoints[0].Cosigned = is
+		r, err := verify.Run(t.Context(), verify.Options{
+			Scan: l.scan, Tree: l.tree, Checkpoints: l.checkpoints, Key: l.key, Witnesses: func([]byte) error { return err },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	r := cosigned(true, nil)
+	want(t, r)
+	if r.Cosigned != 40 || !strings.HasPrefix(r.Notes[0], "Records 41 to 60 came after") {
+		t.Errorf("%d records cosigned, %q", r.Cosigned, r.Notes)
+	}
+	if r = cosigned(true, missing); r.Cosigned != 0 || r.Findings[0].What != missing.Error() {
+		t.Errorf("%d records cosigned, %v", r.Cosigned, r.Findings)
+	}
+	want(t, r, "unsigned 0-0")
+	want(t, cosigned(false, nil), "unsigned 0-0")
+}
+
+// TestNumberUsedTwice: what the journal finds of its segments is found here too.
+func TestNumberUsedTwice(t *testing.T) {
+	l := newLog(t, 3)
+	r, err := verify.Run(t.Context(), verify.Options{Scan: func(v verify.Visit) (journal.Report, error) {
+		found, err := l.scan(v)
+		found.Forks = []journal.Fork{{Seq: 2, File: "x.seg", Offset: 128}}
+		return found, err
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, r, "forked 2-2")
+}
+
 // table stands for ClickHouse: rows in any state.
 type table struct {
 	rows     []audit.Record
-	sources  []string
+	others   []verify.Stretch
+	alone    bool
 	verified uint64
 }
 
@@ -247,17 +306,15 @@ func (l *log) table() *table {
 	for i := range rows {
 		rows[i].Nonce = [16]byte{}
 	}
-	return &table{rows: rows, sources: []string{"gw1"}, verified: uint64(len(rows))}
+	return &table{rows: rows, verified: uint64(len(rows))}
 }
 
-func (x *table) Sources(context.Context) ([]string, error) { return x.sources, nil }
-
-func (x *table) Highest(context.Context, string) (uint64, error) {
-	var highest uint64
-	for _, r := range x.rows {
-		highest = max(highest, r.Seq)
+func (x *table) Sources(context.Context) ([]verify.Stretch, error) {
+	list := slices.Clone(x.others)
+	if n := len(x.rows); n > 0 {
+		list = append(list, verify.Stretch{Source: "gw1", First: x.rows[0].Seq, Last: x.rows[n-1].Seq})
 	}
-	return highest, nil
+	return list, nil
 }
 
 func (x *table) Each(_ context.Context, source string, first, last uint64, visit func(*audit.Record) error) error {
@@ -302,7 +359,16 @@ func TestRows(t *testing.T) {
 
 	x = l.table()
 	x.rows = append(x.rows, audit.Record{Source: "gw1", Seq: 900})
-	want(t, l.verify(t, x), "inserted 601-900")
+	want(t, l.verify(t, x), "inserted 900-900")
+
+	x = l.table()
+	x.others = []verify.Stretch{{Source: "gw9", First: 7, Last: 8}}
+	if r = l.verify(t, x); len(r.Notes) == 0 || !strings.Contains(r.Notes[len(r.Notes)-1], "gw9 (7 to 8)") {
+		t.Errorf("another source: %q", r.Notes)
+	}
+	want(t, r)
+	x.alone = true
+	want(t, l.verify(t, x), "inserted 7-8")
 
 	x = l.table()
 	x.rows, x.verified = x.rows[:500], 400

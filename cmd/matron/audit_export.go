@@ -42,6 +42,8 @@ type exporting struct {
 	by    string // who runs it
 	shown *bar
 	n     int // records written
+	// others are gateways that hold more of the answer.
+	others []string
 }
 
 func newAuditExport() *cobra.Command {
@@ -108,6 +110,9 @@ func (e *exporting) run(c *cobra.Command) error {
 		return failure{exitFailure, fmt.Errorf("export after %d records: %w", e.n, err)}
 	}
 	c.PrintErrf("%d records%s\n", e.n, inFile(e.out))
+	if len(e.others) > 0 {
+		c.PrintErrf("The case rests on records of %s too: make a pack there as well.\n", strings.Join(e.others, ", "))
+	}
 	if e.format == formatFHIR && e.query.NHSNumber != "" && e.query.Patient == "" {
 		c.PrintErrln("Only what was recorded with the NHS number is in it: give --patient as well.")
 	}
@@ -217,7 +222,7 @@ func intoFile(path string, otherwise io.Writer, write func(io.Writer) error) (er
 		return fmt.Errorf("%s is there already: choose another name", path)
 	}
 	partial := path + ".partial"
-	f, err := os.OpenFile(partial, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator names the file
+	f, err := os.OpenFile(partial, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator names the file; a pack is read again to be signed
 	if errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("%s is there already, from an export that was cut off or still runs: remove it first", partial)
 	}

@@ -29,8 +29,11 @@ func (e *exporting) pack(ctx context.Context, out io.Writer) error {
 	}
 	if e.caseID != "" {
 		var err error
-		if q.Seqs, err = gateway.CaseRecords(ctx, e.cfg, e.caseID); err != nil {
+		if q.Seqs, e.others, err = gateway.CaseRecords(ctx, e.cfg, e.caseID); err != nil {
 			return err
+		}
+		if len(q.Seqs) == 0 && len(e.others) > 0 {
+			return fmt.Errorf("the case rests on records of %s alone: make the pack there", strings.Join(e.others, ", "))
 		}
 	}
 	signer, err := gateway.CheckpointSigner(e.cfg)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/sumdb/note"
@@ -19,14 +20,16 @@ import (
 	"github.com/matron-epr/matron/audit/journal"
 	"github.com/matron-epr/matron/audit/merkle"
 	"github.com/matron-epr/matron/audit/verify"
+	"github.com/matron-epr/matron/audit/witness"
 	"github.com/matron-epr/matron/cmd/matron/gateway"
 )
 
 // verifying is one run of "matron audit verify".
 type verifying struct {
-	key    string // file
-	config string
-	asJSON bool
+	key       string   // file
+	witnesses []string // files
+	config    string
+	asJSON    bool
 }
 
 func newAuditVerify() *cobra.Command {
@@ -38,12 +41,16 @@ func newAuditVerify() *cobra.Command {
 			"and changes nothing. With -c it takes the folders from the configuration, if none are given, and\n" +
 			"compares every row of ClickHouse with the journal too.\n\n" +
 			"The key says who signed: give the one that you have from the hospital, not the one that lies\n" +
-			"beside what you check. Exit code 5 when something is wrong with the record.",
+			"beside what you check. The same holds for the keys of witnesses: with them, the checkpoint that they\n" +
+			"have cosigned is demanded, which the gateway alone could not have made. With -c those of the\n" +
+			"configuration are used. Exit code 5 when something is wrong with the record.",
 		Example: "  matron audit verify /var/lib/matron/journal /var/lib/matron/archive --key checkpoint.pub\n" +
+			"  matron audit verify /mnt/copy --key checkpoint.pub --witness w1.pub\n" +
 			"  matron audit verify -c matron.yaml\n" +
 			"  matron audit verify pack.zip --key checkpoint.pub --json",
 	}
 	c.Flags().StringVar(&v.key, "key", "", "public key of the log; default: checkpoint.pub beside the journal or in the pack")
+	c.Flags().StringArrayVar(&v.witnesses, "witness", nil, "public key of a witness who must have cosigned; once for each")
 	c.Flags().StringVarP(&v.config, "config", "c", "", "configuration file: compare with its ClickHouse as well")
 	c.Flags().BoolVar(&v.asJSON, "json", false, "print as JSON")
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -101,6 +108,8 @@ func printPack(out io.Writer, r pack.Report) {
 // journal verifies folders, and ClickHouse when a configuration is given.
 func (v *verifying) journal(c *cobra.Command, dirs []string) error {
 	o := verify.Options{}
+	var policy witness.Policy
+	var cosigned bool
 	if v.config != "" {
 		cfg, _, err := load(v.config)
 		if err != nil {
@@ -115,6 +124,9 @@ func (v *verifying) journal(c *cobra.Command, dirs []string) error {
 		}
 		defer closeIndex()
 		o.Index = index
+		if policy, cosigned, err = gateway.WitnessPolicy(cfg); err != nil {
+			return failure{exitConfig, err}
+		}
 	}
 	proofs, err := openProofs(dirs, v.key)
 	if err != nil {
@@ -122,6 +134,15 @@ func (v *verifying) journal(c *cobra.Command, dirs []string) error {
 	}
 	defer proofs.close()
 	o.Tree, o.Key, o.Checkpoints = proofs.tree, proofs.key, proofs.notes
+	if len(v.witnesses) > 0 {
+		policy, cosigned, err = v.named()
+	}
+	if err == nil && cosigned {
+		o.Witnesses, err = demand(policy, proofs.keyText)
+	}
+	if err != nil {
+		return failure{exitFailure, err}
+	}
 	shown := newBar(c.ErrOrStderr(), "verify")
 	o.Scan = func(visit verify.Visit) (journal.Report, error) {
 		return journal.Verify(journal.VerifyOptions{Dirs: dirs, Visit: visit, Progress: shown.set})
@@ -144,6 +165,37 @@ func (v *verifying) journal(c *cobra.Command, dirs []string) error {
 	return verdict(err, r.Err())
 }
 
+// named reads the keys of the witnesses on the command line, all of whom must have
+// cosigned.
+func (v *verifying) named() (witness.Policy, bool, error) {
+	var keys []witness.Verifier
+	for _, file := range v.witnesses {
+		key, err := witness.ReadVerifier(file, witness.WitnessKey)
+		if err != nil {
+			return witness.Policy{}, false, err
+		}
+		keys = append(keys, key)
+	}
+	policy, err := witness.Quorum(nil, keys, len(keys))
+	return policy, true, err
+}
+
+// demand is the check that the log has signed a note and enough witnesses have.
+func demand(policy witness.Policy, logKey string) (func([]byte) error, error) {
+	if logKey == "" {
+		return nil, errors.New("there is no checkpoint.pub beside the journal: give --key")
+	}
+	key, err := witness.NewVerifier(logKey, witness.LogKey)
+	if err != nil {
+		return nil, err
+	}
+	policy.Logs = append(policy.Logs, witness.PolicyLog{Key: key})
+	return func(signed []byte) error {
+		_, _, err := policy.Verify(signed)
+		return err
+	}, nil
+}
+
 // verdict is the exit code of what was printed.
 func verdict(printing, found error) error {
 	switch {
@@ -164,6 +216,9 @@ func printReport(out io.Writer, r verify.Report) {
 	if r.Checkpoints > 0 {
 		_, _ = fmt.Fprintf(out, "%d signed checkpoints agree, the last of them over %d records\n", r.Checkpoints, r.Signed)
 	}
+	if r.Cosigned > 0 {
+		_, _ = fmt.Fprintf(out, "Witnesses have cosigned a checkpoint over %d records\n", r.Cosigned)
+	}
 	if r.Rows > 0 {
 		_, _ = fmt.Fprintf(out, "%d rows of ClickHouse compared\n", r.Rows)
 	}
@@ -183,9 +238,10 @@ func printReport(out io.Writer, r verify.Report) {
 
 // proofs is what lies beside a journal to check it with.
 type proofs struct {
-	tree  *merkle.Tree
-	key   note.Verifier
-	notes []verify.Note
+	tree    *merkle.Tree
+	key     note.Verifier
+	keyText string
+	notes   []verify.Note
 }
 
 func (p proofs) close() {
@@ -218,26 +274,28 @@ func openProofs(dirs []string, keyFile string) (proofs, error) {
 	if keyFile == "" {
 		return p, nil
 	}
-	text, err := os.ReadFile(keyFile)
+	text, err := os.ReadFile(keyFile) //nolint:gosec // the operator names the file
 	if err != nil {
 		return p, err
 	}
 	if p.key, err = merkle.ParseVerifier(text); err != nil {
 		return p, fmt.Errorf("%s: %w", keyFile, err)
 	}
+	p.keyText = strings.TrimSpace(string(text))
 	return p, nil
 }
 
 func (p *proofs) readNotes(dir string) error {
-	for _, file := range []string{journal.CheckpointFile(dir), gateway.CosignedFile(dir)} {
-		text, err := os.ReadFile(file)
+	cosigned := gateway.CosignedFile(dir)
+	for _, file := range []string{journal.CheckpointFile(dir), cosigned} {
+		text, err := os.ReadFile(file) //nolint:gosec // the operator names the folder
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		p.notes = append(p.notes, verify.Note{Name: filepath.Base(file), Text: text})
+		p.notes = append(p.notes, verify.Note{Name: filepath.Base(file), Text: text, Cosigned: file == cosigned})
 	}
 	file := journal.HistoryFile(dir)
 	if !exists(file) {

@@ -74,6 +74,12 @@ func (l *lines) with(texts ...string) []string {
 // newSite writes the configuration and runs "matron init". applications is YAML.
 func newSite(t *testing.T, applications string) *site {
 	t.Helper()
+	return newSiteOf(t, "gw1", applications)
+}
+
+// newSiteOf is newSite for a gateway with this source.
+func newSiteOf(t *testing.T, source, applications string) *site {
+	t.Helper()
 	s := &site{t: t, dir: t.TempDir(), hospital: hospital.New(999, time.Now()), log: &lines{}}
 	s.config = filepath.Join(s.dir, "matron.yaml")
 	port := freePort(t)
@@ -81,7 +87,7 @@ func newSite(t *testing.T, applications string) *site {
 	issuer := s.signInService()
 	s.write("client.secret", s.provider.ClientSecret())
 	s.write("matron.yaml", fmt.Sprintf(`site: RZZ
-source: gw1
+source: %s
 data_dir: data
 external_url: %s
 listen: {address: "127.0.0.1:%d", drain_timeout: 10s}
@@ -95,7 +101,7 @@ sign_in:
   claims: {person: person, assurance: assurance}
   bearer: {audiences: [matron]}
 applications:
-%s`, s.url, port, issuer, applications))
+%s`, source, s.url, port, issuer, applications))
 	s.run("init", "-c", s.config)
 	return s
 }

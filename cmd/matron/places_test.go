@@ -31,6 +31,7 @@ func ownDevice(t *testing.T, dir string) (dies, comesBack func()) {
 	run("mount", "-o", "loop", image, dir)
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 	run("cp", "-a", dir+".was/.", dir)
+	run("sync", "-f", dir) // as old files are
 	dies = func() {
 		t.Helper()
 		const fsIocShutdown, noLogFlush = 0x8004587d, 2

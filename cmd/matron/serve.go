@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/matron-epr/matron/audit/engine"
+	"github.com/matron-epr/matron/audit/journal"
 	"github.com/matron-epr/matron/cmd/matron/config"
 	"github.com/matron-epr/matron/cmd/matron/gateway"
 	"github.com/matron-epr/matron/proxy/strictyaml"
@@ -49,7 +50,7 @@ func newServe() *cobra.Command {
 			Config: cfg, ConfigPath: path, ConfigHash: hash, Version: version, Log: log, EngineArgs: []string{engineChildName},
 		})
 		if err != nil {
-			return failure{exitFailure, err}
+			return notStarted(err)
 		}
 		if err := g.Run(c.Context(), reload); err != nil {
 			return failure{exitFailure, err}
@@ -57,6 +58,16 @@ func newServe() *cobra.Command {
 		return nil
 	}
 	return c
+}
+
+// notStarted says what an operator can do about a record that is not what was
+// written: going on would bury the evidence.
+func notStarted(err error) error {
+	if !errors.Is(err, journal.ErrCorrupt) && !errors.Is(err, journal.ErrSource) {
+		return failure{exitFailure, err}
+	}
+	return failure{exitIntegrity, fmt.Errorf("%w\nChange nothing. Copy the data folder, run \"matron audit verify\" to learn what is missing or altered, "+
+		"and bring the missing files back from the second place, the archive or a backup: docs/proving-the-record.md", err)}
 }
 
 // tuneMemory trades memory for time unless the operator has said otherwise: the

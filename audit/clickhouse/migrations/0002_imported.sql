@@ -5,7 +5,7 @@
 -- row_key is a number made of site, source, id and patient: looking up whether
 -- a row is there reads eight bytes of it, not the id. by_id keeps neighbouring
 -- ids together, so that a look-up for ids that count up reads next to nothing.
-CREATE TABLE IF NOT EXISTS {{database}}.imported
+CREATE TABLE IF NOT EXISTS {{database}}.imported {{on_cluster}}
 (
     site        LowCardinality(String) CODEC(ZSTD(1)),
     source      LowCardinality(String) CODEC(ZSTD(1)),
@@ -44,11 +44,11 @@ CREATE TABLE IF NOT EXISTS {{database}}.imported
     PROJECTION by_person (SELECT _part_offset ORDER BY person, time),
     PROJECTION by_id (SELECT site, source, id, patient, row_key, content ORDER BY site, source, id)
 )
-ENGINE = MergeTree
+ENGINE = {{engine}}
 PARTITION BY toYYYYMM(time)
 ORDER BY (patient, time, source, id)
 SETTINGS
-    non_replicated_deduplication_window = 10000,
+    {{deduplication}},
     fsync_after_insert = 1,
     fsync_part_directory = 1,
     min_rows_to_fsync_after_merge = 1;

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"html/template"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -48,7 +49,7 @@ func renderReport(c Contents, list []audit.Access) ([]byte, error) {
 	}
 	t, err := template.New("report").Funcs(template.FuncMap{
 		"when": func(t time.Time) string { return when(t, c.Location) },
-		"nhs":  spaced,
+		"nhs":  spaced, "count": count,
 	}).Parse(reportText)
 	if err != nil {
 		return nil, err
@@ -76,6 +77,14 @@ func when(t time.Time, l *time.Location) string {
 		return ""
 	}
 	return t.In(l).Format("2 January 2006 at 15:04:05 MST")
+}
+
+// count writes a number and what there are of it.
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + many
 }
 
 // spaced writes an NHS number as 999 123 4567.

@@ -9,6 +9,7 @@ import { AxeBuilder } from '@axe-core/playwright'
 import { chromium } from 'playwright-core'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..')
+const program = join(root, 'bin', 'matron')
 const shots = process.env.MATRON_SCREENSHOTS
 
 const TAGS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']
@@ -17,7 +18,7 @@ const TAGS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-prac
 // it has printed where it is and whom to sign in as.
 export async function start () {
   const dir = await mkdtemp(join(tmpdir(), 'matron-browser-'))
-  const child = spawn(join(root, 'bin', 'matron'), ['demo', '--dir', dir, '--port', '0'], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(program, ['demo', '--dir', dir, '--port', '0'], { stdio: ['ignore', 'pipe', 'pipe'] })
   let said = ''
   await new Promise((resolve, reject) => {
     const hear = (data) => {
@@ -38,6 +39,8 @@ export async function start () {
   if (shots) await mkdir(shots, { recursive: true })
   const record = new URL(said.match(/https:\S+\/ui\/\S*/)[0])
   return {
+    program,
+    dir,
     said,
     people,
     child,

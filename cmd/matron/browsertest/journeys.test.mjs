@@ -2,7 +2,10 @@
 // sign-in service and ClickHouse, a real browser, simulated staff at work.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { inflateRawSync } from 'node:zlib'
 import { check, eventually, signIn, start, visit } from './hospital.mjs'
 
 const LIMIT = { timeout: 90_000 }
@@ -241,6 +244,24 @@ describe('information governance', () => {
     assert.match(said, /[A-Z][a-z]+ [A-Z][a-z]+\s+(Nurse|Doctor|Medical secretary|Allied health professional)/)
     await check(page, 'alerts')
   })
+})
+
+// member is one file of a zip file, found by its name in the list at the end.
+function member (zip, name) {
+  const at = zip.lastIndexOf(name)
+  const header = zip.readUInt32LE(at - 4)
+  const begin = header + 30 + zip.readUInt16LE(header + 26) + zip.readUInt16LE(header + 28)
+  return inflateRawSync(zip.subarray(begin, begin + zip.readUInt32LE(at - 26))).toString()
+}
+
+test('the report in an evidence pack', LIMIT, async () => {
+  const file = join(hospital.dir, 'evidence.zip')
+  execFileSync(hospital.program, ['audit', 'export', '-c', join(hospital.dir, 'matron.yaml'), '--patient', PATIENT.hospital, '--out', file], { stdio: 'ignore' })
+  const { context, page } = await visit(hospital)
+  await page.setContent(member(await readFile(file), 'report.html'))
+  assert.match(await page.locator('.facts').innerText(), /Patient\s+H100014/)
+  await check(page, 'evidence pack')
+  await context.close()
 })
 
 describe('security', () => {

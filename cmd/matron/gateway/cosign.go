@@ -63,7 +63,7 @@ func (w *cosigning) resume(c config.Config) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	_, key, err := checkpointKeys(c)
+	_, key, _, err := checkpointKeys(c)
 	if err != nil {
 		return 0, err
 	}

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/matron-epr/matron/audit"
@@ -132,7 +133,11 @@ func (g *Gateway) openStores(ctx context.Context) error {
 		return err
 	}
 	jc.Log = g.log
-	if jc.Signer, jc.Verifier, err = checkpointKeys(g.cfg); err != nil {
+	var public string
+	if jc.Signer, jc.Verifier, public, err = checkpointKeys(g.cfg); err != nil {
+		return err
+	}
+	if err := publishKey(g.cfg, public); err != nil && !errors.Is(err, syscall.EROFS) && !errors.Is(err, syscall.EIO) { // the journal may go on elsewhere
 		return err
 	}
 	if g.journal, err = journal.Open(jc); err != nil {

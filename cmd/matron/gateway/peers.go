@@ -141,10 +141,28 @@ func (g *Gateway) archive(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if err := g.journal.Archive(g.office.status().Verified); err != nil {
+		err := g.journal.Archive(g.office.status().Verified)
+		if err == nil {
+			err = g.publishArchiveKey()
+		}
+		if err != nil {
 			g.log.LogAttrs(ctx, slog.LevelError, "segments are not archived", slog.String("error", err.Error()))
 		}
 	}
+}
+
+// publishArchiveKey puts the public key beside the archive, which can then be
+// verified by itself.
+func (g *Gateway) publishArchiveKey() error {
+	text, err := os.ReadFile(PublicKeyFile(g.cfg))
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(ArchiveDir(g.cfg), PublicKeyName)
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	return replaceFile(path, text)
 }
 
 // recordNote says on /readyz where records are written when that is not as it

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -111,30 +112,49 @@ func readKey(path string) ([]byte, error) {
 	return key, err
 }
 
-// checkpointKeys reads the key that signs the record and the one that checks it.
-func checkpointKeys(c config.Config) (note.Signer, note.Verifier, error) {
-	p := paths{c.DataDir}
-	secret, err := readKey(p.checkpointKey())
+// checkpointKeys reads the key that signs the record and makes the one that checks
+// it.
+func checkpointKeys(c config.Config) (note.Signer, note.Verifier, string, error) {
+	path := paths{c.DataDir}.checkpointKey()
+	secret, err := readKey(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, "", err
+	}
+	public, err := merkle.PublicKey(secret)
+	if err != nil {
+		return nil, nil, "", fmt.Errorf("%s: %w", path, err)
 	}
 	signer, err := merkle.ParseSigner(secret)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", p.checkpointKey(), err)
+		return nil, nil, "", fmt.Errorf("%s: %w", path, err)
 	}
-	public, err := os.ReadFile(p.checkpointPub())
+	verifier, err := merkle.ParseVerifier([]byte(public))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, "", fmt.Errorf("%s: %w", path, err)
 	}
-	verifier, err := merkle.ParseVerifier(public)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", p.checkpointPub(), err)
+	if want := merkle.Origin(c.Site, c.Source); signer.Name() != want {
+		return nil, nil, "", fmt.Errorf("%s is the key of %s, not of %s: put the right file back, it cannot be made again", path, signer.Name(), want)
 	}
-	if want := merkle.Origin(c.Site, c.Source); signer.Name() != want || verifier.Name() != want || signer.KeyHash() != verifier.KeyHash() {
-		return nil, nil, fmt.Errorf("%s is not the key of %s that %s belongs to: put the right files back, neither can be made again",
-			p.checkpointKey(), want, p.checkpointPub())
+	return signer, verifier, public, nil
+}
+
+// publishKey sees to it that the public key stands beside the journal. One that
+// went missing is made again; another key there means that the two do not belong
+// together.
+func publishKey(c config.Config, public string) error {
+	path := paths{c.DataDir}.checkpointPub()
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return signer, verifier, nil
+	if _, err := merkle.ParseVerifier(text); err != nil {
+		return replaceFile(path, []byte(public+"\n"))
+	}
+	if strings.TrimSpace(string(text)) != public {
+		return fmt.Errorf("%s is not the key that %s signs with: put the right files back, neither can be made again",
+			path, paths{c.DataDir}.checkpointKey())
+	}
+	return nil
 }
 
 // readPrivate reads a file that nobody else may read.

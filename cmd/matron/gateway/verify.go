@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -49,7 +50,7 @@ func IndexToVerify(ctx context.Context, c config.Config) (*verify.Index, func(),
 		return fail(err)
 	}
 	index := &verify.Index{
-		Rows: rows{store}, Verified: verified, HasLedger: true, Now: time.Now,
+		Rows: rows{store}, Alone: c.ClickHouse.Embedded, Verified: verified, HasLedger: true, Now: time.Now,
 		Committed: func() (uint64, error) {
 			err := reader.Refresh()
 			return reader.Last(), err
@@ -62,19 +63,13 @@ func IndexToVerify(ctx context.Context, c config.Config) (*verify.Index, func(),
 type rows struct{ *clickhouse.Store }
 
 // Sources implements verify.Rows.
-func (r rows) Sources(ctx context.Context) ([]string, error) {
+func (r rows) Sources(ctx context.Context) ([]verify.Stretch, error) {
 	found, err := r.Store.Sources(ctx)
-	names := make([]string, len(found))
-	for i := range found {
-		names[i] = found[i].Source
+	list := make([]verify.Stretch, len(found))
+	for i, b := range found {
+		list[i] = verify.Stretch{Source: b.Source, First: b.First, Last: b.Last}
 	}
-	return names, err
-}
-
-// Highest implements verify.Rows.
-func (r rows) Highest(ctx context.Context, source string) (uint64, error) {
-	bounds, err := r.Bounds(ctx, source)
-	return bounds.Last, err
+	return list, err
 }
 
 // PublicKeyFile holds the key that checks the checkpoints of c's gateway.
@@ -82,26 +77,28 @@ func PublicKeyFile(c config.Config) string { return paths{c.DataDir}.checkpointP
 
 // CheckpointSigner reads the key that signs for c's gateway.
 func CheckpointSigner(c config.Config) (note.Signer, error) {
-	signer, _, err := checkpointKeys(c)
+	signer, _, _, err := checkpointKeys(c)
 	return signer, err
 }
 
-// CaseRecords are the numbers of the records that an alert rests on.
-func CaseRecords(ctx context.Context, c config.Config, id string) ([]uint64, error) {
+// CaseRecords are the numbers of the records of c's gateway that an alert rests on,
+// and the other gateways whose records it rests on as well.
+func CaseRecords(ctx context.Context, c config.Config, id string) (seqs []uint64, others []string, err error) {
 	db, err := openDatabase(ctx, paths{c.DataDir}.database(), false)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { _ = db.Close() }()
 	a, err := cases.New(db).Get(ctx, id)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var seqs []uint64
 	for _, ref := range a.Evidence {
 		if ref.Source == c.Source {
 			seqs = append(seqs, ref.Seq)
+		} else if !slices.Contains(others, ref.Source) {
+			others = append(others, ref.Source)
 		}
 	}
-	return seqs, nil
+	return seqs, others, nil
 }

@@ -18,33 +18,44 @@ const witnessPath = "/.matron/witness"
 // openWitnesses reads who cosigns the checkpoints of the log; nil means that
 // nobody is asked.
 func openWitnesses(w config.Witness, now func() time.Time) (*witness.Set, error) {
+	policy, roots, err := witnessPolicy(w)
+	if err != nil || len(roots) == 0 {
+		return nil, err
+	}
+	return newWitnessSet(policy, roots, w.Timeout, now)
+}
+
+// witnessPolicy reads who cosigns, and the root of each one's certificate.
+func witnessPolicy(w config.Witness) (policy witness.Policy, roots []string, err error) {
 	if w.PolicyFile != "" {
 		policy, err := witness.ReadPolicy(w.PolicyFile)
-		if err != nil {
-			return nil, err
-		}
-		return newWitnessSet(policy, make([]string, len(policy.Witnesses)), w.Timeout, now)
+		return policy, make([]string, len(policy.Witnesses)), err
 	}
 	if len(w.Witnesses) == 0 {
-		return nil, nil
+		return policy, nil, nil
 	}
 	var keys []witness.Verifier
-	var roots []string
 	for _, p := range w.Witnesses {
 		key, err := witness.ReadVerifier(p.KeyFile, witness.WitnessKey)
 		if err != nil {
-			return nil, fmt.Errorf("witness %s: %w", p.URL, err)
+			return policy, nil, fmt.Errorf("witness %s: %w", p.URL, err)
 		}
 		keys, roots = append(keys, key), append(roots, p.CAFile)
 	}
-	policy, err := witness.Quorum(nil, keys, w.Quorum)
-	if err != nil {
-		return nil, err
+	if policy, err = witness.Quorum(nil, keys, w.Quorum); err != nil {
+		return policy, nil, err
 	}
 	for i, p := range w.Witnesses {
 		policy.Witnesses[i].URL = p.URL
 	}
-	return newWitnessSet(policy, roots, w.Timeout, now)
+	return policy, roots, nil
+}
+
+// WitnessPolicy says whose cosignatures the checkpoints of c's gateway have; ok is
+// false when nobody is asked for any.
+func WitnessPolicy(c config.Config) (policy witness.Policy, ok bool, err error) {
+	policy, roots, err := witnessPolicy(c.Witness)
+	return policy, len(roots) > 0, err
 }
 
 func newWitnessSet(policy witness.Policy, roots []string, timeout time.Duration, now func() time.Time) (*witness.Set, error) {
