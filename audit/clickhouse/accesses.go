@@ -19,9 +19,13 @@ type filter struct {
 	settings   string
 }
 
-// nearby are the settings of a question whose rows stand in a few granules:
-// handing those from thread to thread takes longer than reading them.
-const nearby = " SETTINGS max_threads = 1, local_filesystem_read_method = 'pread'"
+// Settings of a question whose answer is a few rows: handing them from thread
+// to thread takes longer than reading them, and so does looking into indexes
+// when the primary key says where they stand.
+const (
+	fewRows    = " SETTINGS max_threads = 1, local_filesystem_read_method = 'pread'"
+	neighbours = fewRows + ", use_skip_indexes = 0, query_plan_optimize_lazy_materialization = 0"
+)
 
 func (f *filter) add(condition string, args ...any) {
 	f.conditions = append(f.conditions, condition)
@@ -194,8 +198,11 @@ func (s *Store) rows(ctx context.Context, list []column, kinds string, q audit.Q
 		f.add("time <= fromUnixTimestamp64Micro(?, 'UTC')", at)
 		f.add("(time, source, seq) < (fromUnixTimestamp64Micro(?, 'UTC'), ?, ?)", at, q.Before.Source, q.Before.Seq)
 	}
-	if q.Patient != "" || q.Person != "" {
-		f.settings = nearby
+	switch {
+	case q.Patient != "" && q.NHSNumber == "":
+		f.settings = neighbours
+	case q.Patient != "" || q.Person != "" || q.NHSNumber != "":
+		f.settings = fewRows
 	}
 	return s.collect(ctx, list, "SELECT "+names(list)+" FROM "+s.table("records")+f.where()+
 		" ORDER BY time DESC, source DESC, seq DESC LIMIT ?"+f.settings, append(f.args, limit)...)
@@ -286,7 +293,7 @@ func besideDecision(list []*audit.Access) *filter {
 		return nil
 	}
 	slices.Sort(patients)
-	f := &filter{settings: nearby}
+	f := &filter{settings: neighbours}
 	f.add("patient IN (?)", slices.Compact(patients))
 	return f
 }

@@ -89,7 +89,7 @@ func TestListAgreesWithWholeRecords(t *testing.T) {
 		for _, limit := range []int{7, 100} {
 			t.Run(fmt.Sprint(name, limit), func(t *testing.T) {
 				q.Limit = limit
-				seen := 0
+				shown := make(map[uint64]bool)
 				for q.Before = (audit.Place{}); ; {
 					page, err := s.Accesses(t.Context(), q)
 					if err != nil {
@@ -112,13 +112,19 @@ func TestListAgreesWithWholeRecords(t *testing.T) {
 							t.Fatalf("access %d: %s", want.Seq, diff)
 						}
 					}
-					if seen += len(page); len(page) < limit || seen > 20 {
+					for i := range page {
+						if shown[page[i].Seq] {
+							t.Fatalf("access %d is listed twice", page[i].Seq)
+						}
+						shown[page[i].Seq] = true
+					}
+					if len(page) < limit || len(shown) > 20 {
 						break
 					}
 					last := page[len(page)-1]
 					q.Before = audit.Place{Time: last.Time, Source: last.Source, Seq: last.Seq}
 				}
-				if seen == 0 {
+				if len(shown) == 0 {
 					t.Error("nothing was compared")
 				}
 			})
