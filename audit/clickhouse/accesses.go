@@ -89,7 +89,7 @@ func kindFilter(kinds string, q audit.Query) *filter {
 
 // Accesses lists decision and patient records, newest first, with what became
 // of each exchange as far as known. A row that is in ClickHouse twice is listed
-// once. Only the fields that listed names are filled, the others are empty:
+// once. Only the fields that "listed" names are filled, the others are empty:
 // Events and Records give whole records.
 func (s *Store) Accesses(ctx context.Context, q audit.Query) ([]audit.Access, error) {
 	ctx, cancel := s.bounded(ctx)

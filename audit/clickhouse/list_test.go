@@ -31,7 +31,7 @@ func onlyListed(r audit.Record) audit.Record {
 // exchanges are decisions with every field set and their outcomes, which come
 // late, twice, with the clock put back, or never, between those of other patients.
 func exchanges(n int) []audit.Record {
-	rnd := rand.New(rand.NewPCG(7, 7)) //nolint:gosec // a test needs no secrets
+	rnd := rand.New(rand.NewPCG(7, 7))
 	var records, due []audit.Record
 	for i := range n {
 		d := fullRecord()
