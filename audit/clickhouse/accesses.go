@@ -19,12 +19,14 @@ type filter struct {
 	settings   string
 }
 
-// Settings of a question whose answer is a few rows: handing them from thread
-// to thread takes longer than reading them, and so does looking into indexes
-// when the primary key says where they stand.
+// Settings of lists. The columns of a row are read once it is known to be on
+// the list. When that is a few rows, handing them from thread to thread takes
+// longer than reading them. When the primary key says where they stand, so does
+// finding them first, and looking into other indexes.
 const (
-	fewRows    = " SETTINGS max_threads = 1, local_filesystem_read_method = 'pread'"
-	neighbours = fewRows + ", use_skip_indexes = 0, query_plan_optimize_lazy_materialization = 0"
+	longList   = " SETTINGS query_plan_max_limit_for_lazy_materialization = 10000"
+	fewRows    = longList + ", max_threads = 1, local_filesystem_read_method = 'pread'"
+	neighbours = " SETTINGS query_plan_optimize_lazy_materialization = 0, use_skip_indexes = 0, max_threads = 1, local_filesystem_read_method = 'pread'"
 )
 
 func (f *filter) add(condition string, args ...any) {
@@ -203,6 +205,8 @@ func (s *Store) rows(ctx context.Context, list []column, kinds string, q audit.Q
 		f.settings = neighbours
 	case q.Patient != "" || q.Person != "" || q.NHSNumber != "":
 		f.settings = fewRows
+	default:
+		f.settings = longList
 	}
 	return s.collect(ctx, list, "SELECT "+names(list)+" FROM "+s.table("records")+f.where()+
 		" ORDER BY time DESC, source DESC, seq DESC LIMIT ?"+f.settings, append(f.args, limit)...)
