@@ -16,7 +16,18 @@ const defaultLimit = 100
 type filter struct {
 	conditions []string
 	args       []any
+	settings   string
 }
+
+// Settings of lists. The columns of a row are read once it is known to be on
+// the list. When that is a few rows, handing them from thread to thread takes
+// longer than reading them. When the primary key says where they stand, so does
+// finding them first, and looking into other indexes.
+const (
+	longList   = " SETTINGS query_plan_max_limit_for_lazy_materialization = 10000"
+	fewRows    = longList + ", max_threads = 1, local_filesystem_read_method = 'pread'"
+	neighbours = " SETTINGS query_plan_optimize_lazy_materialization = 0, use_skip_indexes = 0, max_threads = 1, local_filesystem_read_method = 'pread'"
+)
 
 func (f *filter) add(condition string, args ...any) {
 	f.conditions = append(f.conditions, condition)
@@ -27,6 +38,20 @@ func (f *filter) where() string { return " WHERE " + strings.Join(f.conditions, 
 
 // accessKinds are the kinds of record that are accesses.
 const accessKinds = "kind IN ('decision', 'patient')"
+
+// selection says which records a list holds and which of their columns it reads.
+type selection struct {
+	kinds        string
+	withOutcomes string // the same kinds and the outcomes
+	columns      []column
+}
+
+func accessList() selection {
+	return selection{accessKinds, "kind IN ('decision', 'patient', 'outcome')", listed()}
+}
+
+// found is part of a list and the outcomes that stood between its records.
+type found struct{ records, outcomes []audit.Record }
 
 // accessFilter narrows to the accesses that q asks for, Before aside.
 func accessFilter(q audit.Query) *filter { return kindFilter(accessKinds, q) }
@@ -66,36 +91,39 @@ func kindFilter(kinds string, q audit.Query) *filter {
 
 // Accesses lists decision and patient records, newest first, with what became
 // of each exchange as far as known. A row that is in ClickHouse twice is listed
-// once.
+// once. Only the fields that "listed" names are filled, the others are empty:
+// Events and Records give whole records.
 func (s *Store) Accesses(ctx context.Context, q audit.Query) ([]audit.Access, error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	accesses, err := s.newestOf(ctx, accessKinds, q)
+	sel := accessList()
+	accesses, outcomes, err := s.newestOf(ctx, sel, q)
 	if err != nil {
 		return nil, err
 	}
-	return accesses, s.join(ctx, accesses)
+	return accesses, s.join(ctx, outcomesOf(sel.columns), accesses, outcomes)
 }
 
-// newestOf lists records of some kinds, not yet joined with anything.
-func (s *Store) newestOf(ctx context.Context, kinds string, q audit.Query) ([]audit.Access, error) {
+// newestOf lists records, not yet joined with anything, and the outcomes that
+// were read beside them.
+func (s *Store) newestOf(ctx context.Context, sel selection, q audit.Query) ([]audit.Access, []audit.Record, error) {
 	if q.Limit <= 0 {
 		q.Limit = defaultLimit
 	}
-	records, err := s.recordsOf(ctx, kinds, q)
+	list, err := s.recordsOf(ctx, sel, q)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	accesses := make([]audit.Access, len(records))
-	for i := range records {
-		accesses[i].Record = records[i]
+	accesses := make([]audit.Access, len(list.records))
+	for i := range list.records {
+		accesses[i].Record = list.records[i]
 	}
-	return accesses, nil
+	return accesses, list.outcomes, nil
 }
 
 // recordsOf looks back ever further when only time narrows the list, so that
 // the newest rows are found without reading all of them.
-func (s *Store) recordsOf(ctx context.Context, kinds string, q audit.Query) ([]audit.Record, error) {
+func (s *Store) recordsOf(ctx context.Context, sel selection, q audit.Query) (found, error) {
 	if q.Patient == "" && q.NHSNumber == "" && q.Person == "" {
 		for _, back := range []time.Duration{time.Hour, 24 * time.Hour, 31 * 24 * time.Hour} {
 			from := s.newest(q).Add(-back)
@@ -104,13 +132,13 @@ func (s *Store) recordsOf(ctx context.Context, kinds string, q audit.Query) ([]a
 			}
 			near := q
 			near.From = from
-			records, err := s.page(ctx, kinds, near)
-			if err != nil || len(records) >= q.Limit {
-				return records, err
+			list, err := s.page(ctx, sel, near)
+			if err != nil || len(list.records) >= q.Limit {
+				return list, err
 			}
 		}
 	}
-	return s.page(ctx, kinds, q)
+	return s.page(ctx, sel, q)
 }
 
 // newest is the latest time that a row of q may have.
@@ -126,57 +154,98 @@ func (s *Store) newest(q audit.Query) time.Time {
 
 // page drops rows that came twice itself: LIMIT BY would make the server
 // read every column of every row that matches, and not only of those it returns.
-func (s *Store) page(ctx context.Context, kinds string, q audit.Query) ([]audit.Record, error) {
-	var page []audit.Record
+func (s *Store) page(ctx context.Context, sel selection, q audit.Query) (found, error) {
+	var list found
+	kinds, limit := sel.kinds, q.Limit
+	if outcomesBeside(q) {
+		kinds, limit = sel.withOutcomes, 2*q.Limit
+	}
+	var last *audit.Record
 	for {
-		rows, err := s.rows(ctx, kinds, q)
+		rows, err := s.rows(ctx, sel.columns, kinds, q, limit)
 		if err != nil {
-			return nil, err
+			return found{}, err
 		}
 		for i := range rows {
-			if n := len(page); n == 0 || page[n-1].Source != rows[i].Source || page[n-1].Seq != rows[i].Seq {
-				page = append(page, rows[i])
+			r := &rows[i]
+			switch {
+			case last != nil && last.Source == r.Source && last.Seq == r.Seq:
+			case r.Kind == audit.KindOutcome:
+				list.outcomes = append(list.outcomes, *r)
+			default:
+				list.records = append(list.records, *r)
 			}
+			last = r
 		}
-		if len(page) >= q.Limit || len(rows) < q.Limit {
-			return page[:min(len(page), q.Limit)], nil
+		if len(list.records) >= q.Limit || len(rows) < limit {
+			list.records = list.records[:min(len(list.records), q.Limit)]
+			return list, nil
 		}
-		last := &page[len(page)-1]
 		q.Before = audit.Place{Time: last.Time, Source: last.Source, Seq: last.Seq}
 	}
 }
 
-func (s *Store) rows(ctx context.Context, kinds string, q audit.Query) ([]audit.Record, error) {
+// outcomesBeside reports whether the outcomes are read together with the list,
+// since they stand between its rows: a question of its own costs the server as
+// much again. It does not when something narrows the list that outcomes do not
+// say: most of what is read would be outcomes of others.
+func outcomesBeside(q audit.Query) bool {
+	return q.Patient != "" && q.Person == "" && q.Effect == "" && !q.Identified
+}
+
+func (s *Store) rows(ctx context.Context, list []column, kinds string, q audit.Query, limit int) ([]audit.Record, error) {
 	f := kindFilter(kinds, q)
 	if !q.Before.Time.IsZero() {
 		at := q.Before.Time.UnixMicro()
 		f.add("time <= fromUnixTimestamp64Micro(?, 'UTC')", at)
 		f.add("(time, source, seq) < (fromUnixTimestamp64Micro(?, 'UTC'), ?, ?)", at, q.Before.Source, q.Before.Seq)
 	}
-	list := columns()
+	switch {
+	case q.Patient != "" && q.NHSNumber == "":
+		f.settings = neighbours
+	case q.Patient != "" || q.Person != "" || q.NHSNumber != "":
+		f.settings = fewRows
+	default:
+		f.settings = longList
+	}
 	return s.collect(ctx, list, "SELECT "+names(list)+" FROM "+s.table("records")+f.where()+
-		" ORDER BY time DESC, source DESC, seq DESC LIMIT ? SETTINGS query_plan_max_limit_for_lazy_materialization = 10000", append(f.args, q.Limit)...)
+		" ORDER BY time DESC, source DESC, seq DESC LIMIT ?"+f.settings, append(f.args, limit)...)
 }
 
-// join adds to each access what its exchange's outcome record says.
-func (s *Store) join(ctx context.Context, accesses []audit.Access) error {
-	waiting := make(map[audit.Place][]*audit.Access) // by decision
+// join adds to each access what its exchange's outcome record says, which may
+// be among those that are known already. Of the others, columns are read.
+func (s *Store) join(ctx context.Context, columns []column, accesses []audit.Access, known []audit.Record) error {
+	waiting := make(waiting)
 	for i := range accesses {
 		a := &accesses[i]
 		at := audit.Place{Source: a.Source, Seq: decisionOf(&a.Record)}
 		waiting[at] = append(waiting[at], a)
 	}
+	waiting.settle(known)
 	for _, where := range []func([]*audit.Access) *filter{besideDecision, amongUnnamed, anywhere} {
-		if err := s.joinWhere(ctx, waiting, where); err != nil {
+		if err := s.joinWhere(ctx, columns, waiting, where); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// waiting are accesses whose outcome is not known yet, by decision.
+type waiting map[audit.Place][]*audit.Access
+
+func (w waiting) settle(outcomes []audit.Record) {
+	for i := range outcomes {
+		at := audit.Place{Source: outcomes[i].Source, Seq: outcomes[i].Decision}
+		for _, a := range w[at] {
+			*a = audit.Join(a.Record, &outcomes[i])
+		}
+		delete(w, at)
+	}
+}
+
 // joinWhere looks for the outcomes of the accesses that are still waiting and
 // that where knows a place for.
-func (s *Store) joinWhere(ctx context.Context, waiting map[audit.Place][]*audit.Access, where func([]*audit.Access) *filter) error {
+func (s *Store) joinWhere(ctx context.Context, columns []column, waiting waiting, where func([]*audit.Access) *filter) error {
 	bySource := make(map[string][]*audit.Access)
 	for at, list := range waiting {
 		bySource[at.Source] = append(bySource[at.Source], list...)
@@ -198,17 +267,11 @@ func (s *Store) joinWhere(ctx context.Context, waiting map[audit.Place][]*audit.
 		// decision by no more than the exchange takes.
 		f.add("kind = 'outcome' AND source = ? AND decision IN (?) AND time >= fromUnixTimestamp64Micro(?, 'UTC')",
 			source, decisions, first.Add(-clockStep).UnixMicro())
-		found, err := s.outcomes(ctx, f)
+		outcomes, err := s.collect(ctx, columns, "SELECT "+names(columns)+" FROM "+s.table("records")+f.where()+f.settings, f.args...)
 		if err != nil {
 			return err
 		}
-		for i := range found {
-			at := audit.Place{Source: source, Seq: found[i].Decision}
-			for _, a := range waiting[at] {
-				*a = audit.Join(a.Record, &found[i])
-			}
-			delete(waiting, at)
-		}
+		waiting.settle(outcomes)
 	}
 	return nil
 }
@@ -234,7 +297,7 @@ func besideDecision(list []*audit.Access) *filter {
 		return nil
 	}
 	slices.Sort(patients)
-	f := new(filter)
+	f := &filter{settings: neighbours}
 	f.add("patient IN (?)", slices.Compact(patients))
 	return f
 }
@@ -275,11 +338,6 @@ func decisionOf(r *audit.Record) uint64 {
 		return r.Seq
 	}
 	return r.Decision
-}
-
-func (s *Store) outcomes(ctx context.Context, f *filter) ([]audit.Record, error) {
-	list := append(outcomeColumns(), field("decision", func(r *audit.Record) *uint64 { return &r.Decision }))
-	return s.collect(ctx, list, "SELECT "+names(list)+" FROM "+s.table("records")+f.where()+" LIMIT 1 BY decision", f.args...)
 }
 
 // People groups the accesses that q asks for by person, most accesses first:

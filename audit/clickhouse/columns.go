@@ -1,7 +1,9 @@
 package clickhouse
 
 import (
+	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,14 +12,19 @@ import (
 	"github.com/matron-epr/matron/audit"
 )
 
-// row is a record on its way out of ClickHouse, with room for the field whose
-// column has another type.
+// row is a record on its way out of ClickHouse, with room for the fields that
+// are stored in another form.
 type row struct {
 	audit.Record
-	authTime int64
+	authTime   int64
+	gap        uint64
+	requestID  string
+	requestLag int64
 }
 
 func (r *row) record() audit.Record {
+	r.Decision = decisionAt(r.Seq, r.gap)
+	r.Request = r.request()
 	r.Time = r.Time.UTC()
 	r.AuthTime = time.UnixMicro(r.authTime).UTC()
 	for _, list := range []*[]string{&r.Roles, &r.Activities, &r.AMR, &r.Reasons, &r.Rules, &r.Detail} {
@@ -28,7 +35,29 @@ func (r *row) record() audit.Record {
 	return r.Record
 }
 
-// column is one field of a record and where it is read to.
+// decisionAt is the inverse of gapOf, as the column decision has it.
+func decisionAt(seq, gap uint64) uint64 {
+	switch gap {
+	case 0:
+		return 0
+	case seq:
+		return seq
+	}
+	return seq - gap
+}
+
+// request puts the request id together as the column request does, which costs
+// the server more than reading the row when a list has a hundred of them.
+func (r *row) request() string {
+	if r.requestID == "" || r.requestID == string(make([]byte, randomBytes)) {
+		return r.Request
+	}
+	ms := uint64(r.Time.UnixMicro()/1000-r.requestLag) & (1<<(8*timeBytes) - 1) //nolint:gosec // only these bits count
+	digits := fmt.Sprintf("%012x", ms) + hex.EncodeToString([]byte(r.requestID))
+	return digits[:8] + "-" + digits[8:12] + "-" + digits[12:16] + "-" + digits[16:20] + "-" + digits[20:]
+}
+
+// column is one column of the table and where it is read to.
 type column struct {
 	name string
 	dest func(r *row) any
@@ -44,6 +73,25 @@ func columns() []column {
 	return append(list, answerColumns()...)
 }
 
+// listed are the columns that a list of accesses shows, searches or is judged
+// by. Each column costs a look-up a granule, and a list touches many granules.
+func listed() []column {
+	shown := strings.Fields(`site source seq time kind request_id request_lag request_text gap app action area screen resource
+		deliberate patient nhs_number patient_source certainty person user_name roles purpose basis client_ip device
+		effect reasons would_deny outcome status`)
+	return slices.DeleteFunc(columns(), func(c column) bool { return !slices.Contains(shown, c.name) })
+}
+
+// outcomesOf are the columns of list that say what became of an exchange, and
+// those that name it.
+func outcomesOf(list []column) []column {
+	wanted := []string{"source", "seq", "gap"}
+	for _, c := range outcomeColumns() {
+		wanted = append(wanted, c.name)
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(c column) bool { return !slices.Contains(wanted, c.name) })
+}
+
 func exchangeColumns() []column {
 	return []column{
 		field("site", func(r *audit.Record) *string { return &r.Site }),
@@ -51,8 +99,10 @@ func exchangeColumns() []column {
 		field("seq", func(r *audit.Record) *uint64 { return &r.Seq }),
 		field("time", func(r *audit.Record) *time.Time { return &r.Time }),
 		field("kind", func(r *audit.Record) *string { return (*string)(&r.Kind) }),
-		field("request", func(r *audit.Record) *string { return &r.Request }),
-		field("decision", func(r *audit.Record) *uint64 { return &r.Decision }),
+		{"request_id", func(r *row) any { return &r.requestID }},
+		{"request_lag", func(r *row) any { return &r.requestLag }},
+		field("request_text", func(r *audit.Record) *string { return &r.Request }),
+		{"gap", func(r *row) any { return &r.gap }},
 		field("app", func(r *audit.Record) *string { return &r.App }),
 		field("method", func(r *audit.Record) *string { return &r.Method }),
 		field("target", func(r *audit.Record) *string { return &r.Target }),
@@ -140,7 +190,7 @@ func names(list []column) string {
 
 // scan reads one row whose columns are those of list.
 func scan(rows driver.Rows, list []column) (audit.Record, error) {
-	var r row
+	r := row{authTime: time.Time{}.UnixMicro()} // what was not asked for stays unknown
 	dest := make([]any, len(list))
 	for i, c := range list {
 		dest[i] = c.dest(&r)

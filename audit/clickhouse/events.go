@@ -15,17 +15,19 @@ var ErrNoRecord = errors.New("no such record in ClickHouse")
 // belongs to its decision, and a heartbeat only says that nothing was missed.
 const eventKinds = "kind NOT IN ('outcome', 'heartbeat')"
 
+func eventList() selection { return selection{eventKinds, "kind != 'heartbeat'", columns()} }
+
 // Events lists what happened, newest first: accesses like Accesses, and with
 // them sign-ins, break-glass, changes and every look at the record itself.
 // Patient records have the query of their decision.
 func (s *Store) Events(ctx context.Context, q audit.Query) ([]audit.Access, error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	events, err := s.newestOf(ctx, eventKinds, q)
+	events, outcomes, err := s.newestOf(ctx, eventList(), q)
 	if err != nil {
 		return nil, err
 	}
-	return events, s.complete(ctx, events)
+	return events, s.complete(ctx, events, outcomes)
 }
 
 // Event returns one record of those that Events lists, or ErrNoRecord.
@@ -42,7 +44,7 @@ func (s *Store) Event(ctx context.Context, source string, seq uint64) (audit.Acc
 		return audit.Access{}, fmt.Errorf("%w: %s/%d", ErrNoRecord, source, seq)
 	}
 	event := []audit.Access{{Record: records[0]}}
-	if err := s.complete(ctx, event); err != nil {
+	if err := s.complete(ctx, event, nil); err != nil {
 		return audit.Access{}, err
 	}
 	return event[0], nil
@@ -50,7 +52,7 @@ func (s *Store) Event(ctx context.Context, source string, seq uint64) (audit.Acc
 
 // complete joins what other records say of these: the outcome, and to a patient
 // the query, which stands in the decision once.
-func (s *Store) complete(ctx context.Context, events []audit.Access) error {
+func (s *Store) complete(ctx context.Context, events []audit.Access, outcomes []audit.Record) error {
 	accesses := make([]audit.Access, 0, len(events))
 	var places []int
 	for i := range events {
@@ -61,7 +63,7 @@ func (s *Store) complete(ctx context.Context, events []audit.Access) error {
 	if len(accesses) == 0 {
 		return nil
 	}
-	if err := s.join(ctx, accesses); err != nil {
+	if err := s.join(ctx, outcomesOf(columns()), accesses, outcomes); err != nil {
 		return err
 	}
 	for i, place := range places {
