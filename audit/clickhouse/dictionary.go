@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"encoding/binary"
 	"math"
+	"strings"
 
 	"github.com/ClickHouse/ch-go/proto"
 )
@@ -32,8 +33,8 @@ func (d *dictionary) add(v string) {
 	if len(d.keys) == 0 || v != d.last {
 		key, ok := d.index[v]
 		if !ok {
-			key = uint32(len(d.index)) //nolint:gosec // a block is smaller
-			d.index[v] = key
+			key = uint32(len(d.index))      //nolint:gosec // a block is smaller
+			d.index[strings.Clone(v)] = key // without the rest of its record
 			d.words.Append(v)
 		}
 		d.last, d.key = v, key

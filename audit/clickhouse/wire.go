@@ -3,7 +3,6 @@ package clickhouse
 import (
 	"encoding/binary"
 	"encoding/hex"
-	"slices"
 	"time"
 
 	"github.com/ClickHouse/ch-go/proto"
@@ -218,6 +217,7 @@ type encoder struct {
 	list  []stored
 	input proto.Input
 	body  proto.Buffer // of an insert over HTTP
+	lent  bool         // an insert that failed may still be sending it
 }
 
 func newEncoder() *encoder {
@@ -228,14 +228,11 @@ func newEncoder() *encoder {
 	return e
 }
 
-// encode replaces what the columns held.
-func (e *encoder) encode(records []audit.Record) {
-	e.input.Reset()
-	for few := range slices.Chunk(records, 128) { // as many as the processor keeps at hand
-		for _, c := range e.list {
-			for i := range few {
-				c.add(&few[i])
-			}
-		}
+// add appends a row.
+func (e *encoder) add(r *audit.Record) {
+	for _, c := range e.list {
+		c.add(r)
 	}
 }
+
+func (e *encoder) rows() int { return e.input[0].Data.Rows() }

@@ -113,5 +113,30 @@ func (r *Reader) read(from uint64, limit int) ([]audit.Record, error) {
 	return s.read(from, limit, last)
 }
 
+// Walk is Journal.Walk.
+func (r *Reader) Walk(from uint64, limit int, visit func(r *audit.Record, canonical []byte) (more bool)) error {
+	from = max(from, 1)
+	next := from
+	count := func(record *audit.Record, canonical []byte) bool {
+		next++
+		return visit(record, canonical)
+	}
+	err := r.walk(from, limit, count)
+	if errors.Is(err, fs.ErrNotExist) { // a segment has moved
+		if err := r.Refresh(); err != nil {
+			return err
+		}
+		return r.walk(next, limit-int(next-from), count) //nolint:gosec // limit at most
+	}
+	return err
+}
+
+func (r *Reader) walk(from uint64, limit int, visit func(*audit.Record, []byte) bool) error {
+	r.mu.Lock()
+	s, last := r.shelf, r.last
+	r.mu.Unlock()
+	return s.visit(from, limit, last, visit)
+}
+
 // Close gives the folders up.
 func (r *Reader) Close() error { return r.close() }
