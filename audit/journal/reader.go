@@ -96,21 +96,15 @@ func (r *Reader) First() uint64 {
 
 // Read is Journal.Read.
 func (r *Reader) Read(from uint64, limit int) ([]audit.Record, error) {
-	records, err := r.read(from, limit)
-	if errors.Is(err, fs.ErrNotExist) { // a segment has moved
-		if err := r.Refresh(); err != nil {
-			return nil, err
-		}
-		return r.read(from, limit)
+	records := make([]audit.Record, 0, min(uint64(max(limit, 0)), r.Last())) //nolint:gosec // not negative
+	err := r.Walk(from, limit, func(r *audit.Record, _ []byte) bool {
+		records = append(records, *r)
+		return true
+	})
+	if err != nil && len(records) == 0 {
+		return nil, err
 	}
-	return records, err
-}
-
-func (r *Reader) read(from uint64, limit int) ([]audit.Record, error) {
-	r.mu.Lock()
-	s, last := r.shelf, r.last
-	r.mu.Unlock()
-	return s.read(from, limit, last)
+	return records, nil
 }
 
 // Walk is Journal.Walk.
