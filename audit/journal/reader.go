@@ -96,7 +96,7 @@ func (r *Reader) First() uint64 {
 
 // Read is Journal.Read.
 func (r *Reader) Read(from uint64, limit int) ([]audit.Record, error) {
-	records := make([]audit.Record, 0, min(uint64(max(limit, 0)), r.Last())) //nolint:gosec // not negative
+	records := make([]audit.Record, 0, min(uint64(max(limit, 0)), r.Last()))
 	err := r.Walk(from, limit, func(r *audit.Record, _ []byte) bool {
 		records = append(records, *r)
 		return true

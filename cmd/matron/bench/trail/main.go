@@ -214,7 +214,7 @@ func (b *bench) merge(ctx context.Context) error {
 	}
 	n := 0
 	for _, rows := range have {
-		n += int(rows) //nolint:gosec // millions
+		n += int(rows)
 	}
 	return b.watch("  merged into one part", n, func() error { return b.exec(ctx, "OPTIMIZE TABLE matron.records FINAL") })
 }

@@ -178,7 +178,7 @@ reasons, rules, policy_rev, mode, would_deny, outcome, status, bytes_in, bytes_o
 func bareRow(r *audit.Record) []any {
 	var id [18]byte // one of 16 bytes and room behind it
 	n, _ := hex.Decode(id[:], []byte(strings.ReplaceAll(r.Request, "-", "")))
-	lag := r.Time.UnixMilli() - int64(binary.BigEndian.Uint64(id[:8])>>16) //nolint:gosec // 48 bits
+	lag := r.Time.UnixMilli() - int64(binary.BigEndian.Uint64(id[:8])>>16)
 	gap := uint64(0)
 	if r.Decision > 0 {
 		gap = r.Seq - r.Decision
