@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"time"
 
 	"github.com/matron-epr/matron/audit"
 )
@@ -26,31 +27,65 @@ func (b block) token(source string) string {
 	return fmt.Sprintf("%s/%d-%d/%s", source, b.first, b.last, b.hash)
 }
 
-// cutBlock makes a block of the records at the head that share a partition.
-func cutBlock(records []audit.Record) block {
-	b := block{first: records[0].Seq, month: month(&records[0])}
-	n := 1
-	for n < len(records) && month(&records[n]) == b.month {
-		n++
+// packed is a block with its rows as columns, ready to be sent.
+type packed struct {
+	block
+	at      time.Time // of its first record
+	columns *encoder
+}
+
+// walk hands records with their canonical bytes to visit, as Source.Walk does.
+type walk func(from uint64, limit int, visit func(r *audit.Record, canonical []byte) (more bool)) error
+
+// pack cuts a block of at most limit records from number from on, all in one
+// partition. Each record is decoded once, and what is hashed are the bytes that
+// the journal holds. It returns nil when there is none; damage behind the first
+// record ends the block and is met by the next. The caller gives it back to free.
+func (s *Store) pack(records walk, from uint64, limit int) (*packed, error) {
+	p := &packed{columns: s.encoder(), block: block{first: from, last: from - 1}}
+	h := sha256.New()
+	var length [8]byte
+	err := records(from, limit, func(r *audit.Record, canonical []byte) bool {
+		in := month(r)
+		if p.rows() == 0 {
+			p.first, p.month, p.at = r.Seq, in, r.Time
+		} else if in != p.month {
+			return false
+		}
+		binary.BigEndian.PutUint64(length[:], uint64(len(canonical)))
+		h.Write(length[:])
+		h.Write(canonical)
+		p.columns.add(r)
+		p.last = r.Seq
+		return true
+	})
+	if p.rows() == 0 {
+		s.free(p)
+		return nil, err
 	}
-	b.last, b.hash = records[n-1].Seq, contentHash(records[:n])
-	return b
+	p.hash = hex.EncodeToString(h.Sum(nil))
+	return p, nil
+}
+
+// encoder takes an empty one from those that are free.
+func (s *Store) encoder() *encoder {
+	e, _ := s.encoders.Get().(*encoder)
+	if e == nil {
+		return newEncoder()
+	}
+	e.input.Reset()
+	return e
+}
+
+// free gives the memory of a block back.
+func (s *Store) free(p *packed) {
+	if p != nil && !p.columns.lent {
+		s.encoders.Put(p.columns)
+	}
 }
 
 // month is the partition of a record, as toYYYYMM has it.
 func month(r *audit.Record) int {
 	t := r.Time.UTC()
 	return t.Year()*100 + int(t.Month())
-}
-
-// contentHash is SHA-256 over each record's canonical bytes behind their length.
-func contentHash(records []audit.Record) string {
-	h := sha256.New()
-	var buf []byte
-	for i := range records {
-		buf = records[i].AppendCanonical(buf[:0])
-		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(buf))))
-		h.Write(buf)
-	}
-	return hex.EncodeToString(h.Sum(nil))
 }

@@ -116,8 +116,8 @@ func (n *named) Source() string { return n.name }
 
 func (n *named) Wait(ctx context.Context, after uint64) error { return n.source.Wait(ctx, after) }
 
-func (n *named) Read(from uint64, limit int) ([]audit.Record, error) {
-	return n.source.Read(from, limit)
+func (n *named) Walk(from uint64, limit int, visit func(*audit.Record, []byte) bool) error {
+	return n.source.Walk(from, limit, visit)
 }
 
 func (n *named) Committed() uint64 { return n.source.Committed() }

@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"encoding/binary"
 	"math"
+	"strings"
 
 	"github.com/ClickHouse/ch-go/proto"
 )
@@ -26,19 +27,32 @@ type dictionary struct {
 	keys  []uint32
 	last  string // the value before, which is often the next one too
 	key   uint32
+	empty uint32 // 1 more than the key of the empty value, which a record in two has; 0: none
 }
 
 func (d *dictionary) add(v string) {
-	if len(d.keys) == 0 || v != d.last {
-		key, ok := d.index[v]
-		if !ok {
-			key = uint32(len(d.index)) //nolint:gosec // a block is smaller
-			d.index[v] = key
-			d.words.Append(v)
+	switch {
+	case v == "":
+		if d.empty == 0 {
+			d.empty = d.look(v) + 1
 		}
-		d.last, d.key = v, key
+		d.keys = append(d.keys, d.empty-1)
+		return
+	case v != d.last:
+		d.last, d.key = v, d.look(v)
 	}
 	d.keys = append(d.keys, d.key)
+}
+
+// look returns the key of a value, a new one where there is none.
+func (d *dictionary) look(v string) uint32 {
+	key, ok := d.index[v]
+	if !ok {
+		key = uint32(len(d.index))      //nolint:gosec // a block is smaller
+		d.index[strings.Clone(v)] = key // without the rest of its record
+		d.words.Append(v)
+	}
+	return key
 }
 
 // Type is part of proto.ColInput.
@@ -53,7 +67,7 @@ func (d *dictionary) Rows() int { return len(d.keys) }
 func (d *dictionary) Reset() {
 	clear(d.index)
 	d.words.Reset()
-	d.keys, d.last = d.keys[:0], ""
+	d.keys, d.last, d.empty = d.keys[:0], "", 0
 }
 
 // EncodeState is part of proto.StateEncoder.

@@ -265,12 +265,13 @@ func (s *source) Committed() uint64 { return uint64(len(s.records)) }
 
 func (*source) Oldest() uint64 { return 1 }
 
-func (s *source) Read(from uint64, limit int) ([]audit.Record, error) {
-	if from > s.Committed() {
-		return nil, nil
+func (s *source) Walk(from uint64, limit int, visit func(*audit.Record, []byte) bool) error {
+	for i := from - 1; i < min(from-1+uint64(limit), s.Committed()); i++ {
+		if !visit(&s.records[i], s.records[i].MarshalCanonical()) {
+			break
+		}
 	}
-	rest := s.records[from-1:]
-	return rest[:min(limit, len(rest))], nil
+	return nil
 }
 
 func (s *source) Wait(ctx context.Context, after uint64) error {

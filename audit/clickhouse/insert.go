@@ -17,27 +17,20 @@ import (
 	"github.com/ClickHouse/ch-go"
 	"github.com/ClickHouse/ch-go/proto"
 	driver "github.com/ClickHouse/clickhouse-go/v2"
-
-	"github.com/matron-epr/matron/audit"
 )
 
-// insert sends records in one synchronous insert under a deduplication token.
-// Whether they were stored is unknown when it fails. It makes the columns and
-// their dictionaries itself: clickhouse-go takes five times as long.
-func (s *Store) insert(ctx context.Context, table, token string, records []audit.Record) error {
-	e, _ := s.encoders.Get().(*encoder)
-	if e == nil {
-		e = newEncoder()
-	}
-	defer s.encoders.Put(e)
+// insert sends columns in one synchronous insert under a deduplication token.
+// Whether they were stored is unknown when it fails. Columns and dictionaries
+// are made here: clickhouse-go takes five times as long.
+func (s *Store) insert(ctx context.Context, table, token string, e *encoder) error {
 	send := s.insertHTTP
 	if s.cfg.Protocol == "native" {
 		send = s.insertNative
 	}
 	statement := "INSERT INTO " + s.table(table) + " " + e.input.Columns()
-	e.encode(records)
 	if err := send(ctx, statement, token, e); err != nil {
-		return fmt.Errorf("insert %d rows: %w", len(records), err)
+		e.lent = true
+		return fmt.Errorf("insert %d rows: %w", e.rows(), err)
 	}
 	return nil
 }
@@ -134,7 +127,7 @@ func (c Config) httpClient() *http.Client {
 // insertHTTP posts the rows as one block of the format Native.
 func (s *Store) insertHTTP(ctx context.Context, statement, token string, e *encoder) error {
 	e.body.Reset()
-	if err := (proto.Block{Columns: len(e.input), Rows: e.input[0].Data.Rows()}).EncodeRawBlock(&e.body, 0, e.input); err != nil {
+	if err := (proto.Block{Columns: len(e.input), Rows: e.rows()}).EncodeRawBlock(&e.body, 0, e.input); err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
 	values := url.Values{"query": {statement + " FORMAT Native"}, "wait_end_of_query": {"1"}}

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/matron-epr/matron/audit"
 )
@@ -36,8 +39,8 @@ type RebuildSource interface {
 	// Durable is the number of the last record that is certainly on stable
 	// storage; it grows while a gateway writes.
 	Durable() (uint64, error)
-	// Read returns limit records from number from on, in order.
-	Read(from uint64, limit int) ([]audit.Record, error)
+	// Walk is Source.Walk.
+	Walk(from uint64, limit int, visit func(r *audit.Record, canonical []byte) (more bool)) error
 }
 
 // Rebuilt is what Rebuild did.
@@ -54,7 +57,7 @@ type Rebuilt struct {
 type RebuildConfig struct {
 	Source   RebuildSource
 	Progress func(done, total uint64) // nil: nobody watches
-	// BlockRows is how many records are inserted at a time; default 50,000. A
+	// BlockRows is how many records are inserted at a time; default 200,000. A
 	// run that continues another must have the same: blocks end at its
 	// multiples, so that one that is sent again is the same under the same token.
 	BlockRows int
@@ -71,7 +74,7 @@ func (s *Store) Rebuild(ctx context.Context, cfg RebuildConfig) (Rebuilt, error)
 	if s.cfg.Cluster.Replicated {
 		return Rebuilt{}, fmt.Errorf("%w: replicas restore each other; docs/clickhouse.md says how", ErrRebuild)
 	}
-	block := uint64(orDefault(cfg.BlockRows, 50_000)) //nolint:gosec // never negative
+	block := uint64(orDefault(cfg.BlockRows, 200_000)) //nolint:gosec // never negative
 	r := &rebuild{store: s, cfg: cfg, block: block, done: Rebuilt{Source: cfg.Source.Source(), First: cfg.Source.First()}}
 	if err := r.run(ctx); err != nil {
 		return r.done, fmt.Errorf("rebuild %s: %w", s.table(s.local()), err)
@@ -102,6 +105,26 @@ func (r *rebuild) run(ctx context.Context) error {
 	if err := r.stage(ctx); err != nil {
 		return err
 	}
+	if err := r.fillAll(ctx); err != nil {
+		return err
+	}
+	if err := r.takeOver(ctx); err != nil {
+		return err
+	}
+	if err := r.merges(ctx, true); err != nil { // before it is in use, where nobody would set it right
+		return err
+	}
+	if err := r.confirm(ctx, rebuildTable); err != nil {
+		return err
+	}
+	if err := s.conn.Exec(ctx, "EXCHANGE TABLES "+s.table(s.local())+" AND "+s.table(rebuildTable)); err != nil {
+		return fmt.Errorf("exchange tables: %w", err)
+	}
+	return r.finish(ctx)
+}
+
+// fillAll fills the new table until it is level with a journal that grows.
+func (r *rebuild) fillAll(ctx context.Context) error {
 	for {
 		last, err := r.cfg.Source.Durable()
 		if err != nil {
@@ -112,23 +135,34 @@ func (r *rebuild) run(ctx context.Context) error {
 		}
 		behind := last - min(last, r.done.Last)
 		r.done.Last = last
+		if err := r.merges(ctx, (last-r.done.First)/r.block >= maxHeld); err != nil {
+			return err
+		}
 		if err := r.fill(ctx); err != nil {
 			return err
 		}
 		if behind < 1000 {
-			break
+			return nil
 		}
 	}
-	if err := r.takeOver(ctx); err != nil {
-		return err
+}
+
+// maxHeld is how many blocks may stay parts of their own, half of what makes
+// the server slow inserts down.
+const maxHeld = 500
+
+// merges says whether the server may merge the parts of the new table. While it
+// is filled they would take the processor from it and be merged again later. It
+// is a setting of the table, so that a restart of the server does not undo it.
+func (r *rebuild) merges(ctx context.Context, on bool) error {
+	change := "MODIFY SETTING max_bytes_to_merge_at_max_space_in_pool = 1, max_bytes_to_merge_at_min_space_in_pool = 1"
+	if on {
+		change = "RESET SETTING max_bytes_to_merge_at_max_space_in_pool, max_bytes_to_merge_at_min_space_in_pool"
 	}
-	if err := r.confirm(ctx, rebuildTable); err != nil {
-		return err
+	if err := r.store.conn.Exec(ctx, "ALTER TABLE "+r.store.table(rebuildTable)+" "+change); err != nil {
+		return fmt.Errorf("hold merges of the new table: %w", err)
 	}
-	if err := s.conn.Exec(ctx, "EXCHANGE TABLES "+s.table(s.local())+" AND "+s.table(rebuildTable)); err != nil {
-		return fmt.Errorf("exchange tables: %w", err)
-	}
-	return r.finish(ctx)
+	return nil
 }
 
 // finish counts the new table where it is in use now, and only then drops the
@@ -207,8 +241,12 @@ func (s *Store) comment(ctx context.Context, name string) (comment string, there
 	return comment, n > 0, nil
 }
 
+// inserters is how many blocks of a rebuild are on their way at a time, so that
+// one is merged into columns while another waits for the disk.
+const inserters = 2
+
 // fill puts in the records of the journal that are not there yet. While the
-// server takes one block, the next is read.
+// server takes blocks, the next is packed.
 func (r *rebuild) fill(ctx context.Context) error {
 	missing, err := r.missing(ctx)
 	if err != nil {
@@ -222,28 +260,31 @@ func (r *rebuild) fill(ctx context.Context) error {
 	if r.done.Inserted == 0 {
 		r.done.Found = total - due
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	blocks := make(chan rebuildRead)
-	go r.read(ctx, missing, blocks)
-	defer func() {
-		cancel()
-		for range blocks {
-			continue // until the reader has ended
-		}
-	}()
 	filled := total - due
 	r.progress(filled, total)
-	for b := range blocks {
-		if b.err != nil {
-			return b.err
-		}
-		if err := r.insert(ctx, b.records); err != nil {
-			return err
-		}
-		filled += uint64(len(b.records))
-		r.progress(filled, total)
+	group, ctx := errgroup.WithContext(ctx)
+	blocks := make(chan *packed)
+	group.Go(func() error {
+		defer close(blocks)
+		return r.pack(ctx, missing, blocks)
+	})
+	var mu sync.Mutex // guards r.done and filled
+	for range inserters {
+		group.Go(func() error {
+			for p := range blocks {
+				if err := r.insert(ctx, p); err != nil {
+					return err
+				}
+				mu.Lock()
+				r.done.Inserted += p.rows()
+				filled += p.rows()
+				r.progress(filled, total)
+				mu.Unlock()
+			}
+			return nil
+		})
 	}
-	return ctx.Err()
+	return group.Wait()
 }
 
 func (r *rebuild) progress(done, total uint64) {
@@ -252,49 +293,33 @@ func (r *rebuild) progress(done, total uint64) {
 	}
 }
 
-// rebuildRead is one stretch of the journal, or why there is none.
-type rebuildRead struct {
-	records []audit.Record
-	err     error
-}
-
-// read hands on the records of the missing stretches, cut at the multiples of a
-// block, and closes blocks at the end.
-func (r *rebuild) read(ctx context.Context, missing []run, blocks chan<- rebuildRead) {
-	defer close(blocks)
+// pack hands on the records of the missing stretches, cut at the multiples of a
+// block and where a partition ends.
+func (r *rebuild) pack(ctx context.Context, missing []run, blocks chan<- *packed) error {
 	for _, m := range missing {
 		for from := m.first; from <= m.last; {
 			to := min(m.last, (from-1)/r.block*r.block+r.block)
-			var b rebuildRead
-			b.records, b.err = r.cfg.Source.Read(from, int(to-from+1)) //nolint:gosec // a block at most
-			if b.err == nil && uint64(len(b.records)) != to-from+1 {
-				b.err = fmt.Errorf("%w: it holds %d of the records %d-%d", ErrContent, len(b.records), from, to)
+			p, err := r.store.pack(r.cfg.Source.Walk, from, int(to-from+1)) //nolint:gosec // a block at most
+			if err == nil && (p == nil || p.first != from) {
+				err = fmt.Errorf("%w: it lacks the record %d", ErrContent, from)
+			}
+			if err != nil {
+				return err
 			}
 			select {
-			case blocks <- b:
+			case blocks <- p:
 			case <-ctx.Done():
-				return
+				return ctx.Err()
 			}
-			if b.err != nil {
-				return
-			}
-			from = to + 1
+			from = p.last + 1
 		}
-	}
-}
-
-// insert puts in one stretch, partition by partition.
-func (r *rebuild) insert(ctx context.Context, records []audit.Record) error {
-	for len(records) > 0 {
-		b := cutBlock(records)
-		err := r.store.insert(ctx, rebuildTable, "rebuild/"+b.token(r.done.Source), records[:b.rows()])
-		if err != nil {
-			return err
-		}
-		r.done.Inserted += b.rows()
-		records = records[b.rows():]
 	}
 	return nil
+}
+
+func (r *rebuild) insert(ctx context.Context, p *packed) error {
+	defer r.store.free(p)
+	return r.store.insert(ctx, rebuildTable, "rebuild/"+p.token(r.done.Source), p.columns)
 }
 
 // missing says which records of the journal the new table lacks.

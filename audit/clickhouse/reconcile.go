@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-
-	"github.com/matron-epr/matron/audit"
 )
 
 // bucket is how many sequence numbers are counted together.
@@ -171,41 +169,26 @@ func (s *Shipper) secure(ctx context.Context, b block) error {
 		return err
 	}
 	if t.count == 0 {
-		records, err := s.content(b)
-		if err != nil {
-			return err
-		}
-		if err := s.send(ctx, b.token(s.book.source), records); err != nil {
+		if err := s.sendAgain(ctx, b); err != nil {
 			return err
 		}
 	}
 	return s.repairRange(ctx, b.first, b.last)
 }
 
-// content reads a block's records again and makes sure that they are still what
-// the ledger says. On mismatch: nothing is inserted and shipping stops, for the
-// journal was altered.
-func (s *Shipper) content(b block) ([]audit.Record, error) {
-	records, err := s.read(b.first, b.last)
+// sendAgain reads a block's records again and makes sure that they are still
+// what the ledger says. On mismatch: nothing is inserted and shipping stops, for
+// the journal was altered.
+func (s *Shipper) sendAgain(ctx context.Context, b block) error {
+	p, err := s.pack(b.first, int(b.rows())) //nolint:gosec // a block at most
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if contentHash(records) != b.hash {
-		return nil, fmt.Errorf("%w: block %d-%d", ErrContent, b.first, b.last)
+	defer s.cfg.Store.free(p)
+	if p == nil || p.block != b {
+		return fmt.Errorf("%w: block %d-%d", ErrContent, b.first, b.last)
 	}
-	return records, nil
-}
-
-func (s *Shipper) read(first, last uint64) ([]audit.Record, error) {
-	want := last - first + 1
-	records, err := s.cfg.Source.Read(first, int(want)) //nolint:gosec // a block at most
-	if err != nil {
-		return nil, fmt.Errorf("read journal: %w", err)
-	}
-	if uint64(len(records)) != want {
-		return nil, fmt.Errorf("%w: it holds %d of the records %d-%d", ErrContent, len(records), first, last)
-	}
-	return records, nil
+	return s.send(ctx, b.token(s.book.source), p)
 }
 
 // verifyRange counts first..last bucket by bucket and repairs what is not whole.
@@ -284,34 +267,37 @@ func (s *Shipper) census(ctx context.Context, first, last uint64) ([]uint64, uin
 // down first; one that was cut off is repeated under its number, in case it is
 // still on its way.
 func (s *Shipper) refill(ctx context.Context, first, last uint64) error {
-	records, err := s.read(first, last)
-	if err != nil {
-		return err
-	}
-	for len(records) > 0 {
-		b := cutBlock(records)
-		if err := s.repair(ctx, b, records[:b.rows()]); err != nil {
+	for first <= last {
+		p, err := s.pack(first, int(last-first+1)) //nolint:gosec // a block at most
+		if err == nil && (p == nil || p.first != first) {
+			err = fmt.Errorf("%w: it lacks the record %d", ErrContent, first)
+		}
+		if err != nil {
 			return err
 		}
-		records = records[b.rows():]
+		first = p.last + 1
+		if err := s.repair(ctx, p); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (s *Shipper) repair(ctx context.Context, b block, records []audit.Record) error {
-	e := s.book.open
+func (s *Shipper) repair(ctx context.Context, p *packed) error {
+	defer s.cfg.Store.free(p)
+	b, e := p.block, s.book.open
 	if e.First != b.first || e.Last != b.last || e.Hash != b.hash {
 		e = entry{Kind: entryRepair, First: b.first, Last: b.last, Hash: b.hash, Number: s.book.repairs + 1}
 		if err := s.note(e); err != nil {
 			return err
 		}
 	}
-	if err := s.send(ctx, fmt.Sprintf("%s/repair-%d", b.token(s.book.source), e.Number), records); err != nil {
+	if err := s.send(ctx, fmt.Sprintf("%s/repair-%d", b.token(s.book.source), e.Number), p); err != nil {
 		return err
 	}
 	s.book.open = entry{} // acknowledged: what is missing after this is another loss
 	s.mu.Lock()
-	s.status.Missing += uint64(len(records))
+	s.status.Missing += b.rows()
 	s.mu.Unlock()
 	return nil
 }

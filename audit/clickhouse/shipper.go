@@ -19,8 +19,10 @@ type Source interface {
 	Source() string
 	// Committed is the seq of the last durable record, 0 when there is none.
 	Committed() uint64
-	// Read returns up to limit durable records from seq from on, in order.
-	Read(from uint64, limit int) ([]audit.Record, error)
+	// Walk hands up to limit durable records from seq from on to visit, in order
+	// and each with its canonical bytes, until visit wants no more. Both are
+	// visit's only until it returns. It fails where a record is damaged.
+	Walk(from uint64, limit int, visit func(r *audit.Record, canonical []byte) (more bool)) error
 	// Wait returns nil once Committed exceeds after, and fails when nothing
 	// more will come.
 	Wait(ctx context.Context, after uint64) error
@@ -39,7 +41,7 @@ type ShipperConfig struct {
 	Log     *slog.Logger
 	Now     func() time.Time // default: the store's clock
 
-	BlockRows     int           // at most this many rows a block; default 50,000
+	BlockRows     int           // at most this many rows a block; default 100,000
 	MaxDelay      time.Duration // from a record to its insert; default 1 s
 	VerifyEvery   time.Duration // count what was inserted since; default 30 s
 	ReconcileEach time.Duration // count everything; default 6 h
@@ -54,7 +56,7 @@ func (c ShipperConfig) withDefaults() (ShipperConfig, error) {
 	if c.Now == nil {
 		c.Now = c.Store.cfg.Now
 	}
-	c.BlockRows = orDefault(c.BlockRows, 50_000)
+	c.BlockRows = orDefault(c.BlockRows, 100_000)
 	c.MaxDelay = orDefault(c.MaxDelay, time.Second)
 	c.VerifyEvery = orDefault(c.VerifyEvery, 30*time.Second)
 	c.ReconcileEach = orDefault(c.ReconcileEach, 6*time.Hour)
@@ -90,6 +92,7 @@ type Shipper struct {
 	doubt    uint64 // rows up to here may be in ClickHouse although no ledger says so
 	verifyAt time.Time
 	fullAt   time.Time
+	ahead    <-chan *packed // the block after the last, under way; only Run's
 
 	mu     sync.Mutex // guards status and oldest
 	status Status
@@ -132,6 +135,7 @@ func (s *Shipper) Status() Status {
 // (the source's error). While ClickHouse is down it tries again, ever less
 // often; nothing else waits for it.
 func (s *Shipper) Run(ctx context.Context) error {
+	defer s.takeAhead(0) // nothing reads the source after the end
 	pause := s.cfg.BackOff
 	for {
 		err := s.step(ctx)
@@ -162,13 +166,19 @@ func (s *Shipper) failed(ctx context.Context, err error, pause time.Duration) {
 	s.status.LastError = code
 	shipped := s.status.Shipped
 	s.mu.Unlock()
-	if records, err := s.cfg.Source.Read(shipped+1, 1); err == nil && len(records) > 0 {
-		s.mu.Lock()
-		s.oldest = records[0].Time
-		s.mu.Unlock()
-	}
+	_ = s.cfg.Source.Walk(shipped+1, 1, func(r *audit.Record, _ []byte) bool { // what cannot be read is told by the next block
+		s.since(r.Time)
+		return false
+	})
 	// The error's text may quote a row, so that only its code is logged.
 	s.cfg.Log.WarnContext(ctx, "shipping to ClickHouse failed", slog.String("code", code), slog.Duration("again_in", pause))
+}
+
+// since notes how old the first record is that is not shipped.
+func (s *Shipper) since(t time.Time) {
+	s.mu.Lock()
+	s.oldest = t
+	s.mu.Unlock()
 }
 
 // sleep waits and reports whether ctx is still alive.
@@ -194,16 +204,16 @@ func (s *Shipper) step(ctx context.Context) error {
 	if err := s.settle(ctx); err != nil {
 		return err
 	}
-	records, err := s.next(ctx)
-	if err != nil || len(records) == 0 {
+	p, err := s.next(ctx)
+	if err != nil || p == nil {
 		return err
 	}
-	return s.ship(ctx, records)
+	return s.ship(ctx, p)
 }
 
-// next waits for records, gives them MaxDelay to become a full block, and reads
-// them. It returns none when it is time to count what was sent.
-func (s *Shipper) next(ctx context.Context) ([]audit.Record, error) {
+// next waits for records, gives them MaxDelay to become a full block, and packs
+// them. It returns nil when it is time to count what was sent.
+func (s *Shipper) next(ctx context.Context) (*packed, error) {
 	cut := s.book.cut // only this goroutine moves it
 	wait, cancel := context.WithTimeout(ctx, s.cfg.VerifyEvery)
 	defer cancel()
@@ -216,16 +226,54 @@ func (s *Shipper) next(ctx context.Context) ([]audit.Record, error) {
 	if s.cfg.Source.Committed()-cut < uint64(s.cfg.BlockRows) { //nolint:gosec // not negative
 		sleep(ctx, s.cfg.MaxDelay)
 	}
-	records, err := s.cfg.Source.Read(cut+1, s.cfg.BlockRows)
+	p := s.takeAhead(cut + 1)
+	if p == nil {
+		var err error
+		if p, err = s.pack(cut+1, s.cfg.BlockRows); err != nil {
+			return nil, err
+		}
+	}
+	if p != nil {
+		s.since(p.at)
+	}
+	return p, nil
+}
+
+func (s *Shipper) pack(from uint64, limit int) (*packed, error) {
+	p, err := s.cfg.Store.pack(s.cfg.Source.Walk, from, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read journal: %w", err)
 	}
-	if len(records) > 0 {
-		s.mu.Lock()
-		s.oldest = records[0].Time
-		s.mu.Unlock()
+	return p, nil
+}
+
+// packAhead begins to pack the block that follows while the server is busy with
+// the one before, where there are records enough for it.
+func (s *Shipper) packAhead(from uint64) {
+	if s.cfg.Source.Committed() < from+uint64(s.cfg.BlockRows)-1 { //nolint:gosec // not negative
+		return
 	}
-	return records, nil
+	ahead := make(chan *packed, 1)
+	s.ahead = ahead
+	go func() {
+		p, _ := s.pack(from, s.cfg.BlockRows) // whoever finds none meets the same damage
+		ahead <- p
+	}()
+}
+
+// takeAhead returns the block that was packed ahead when it begins at from, nil
+// otherwise, and waits for it.
+func (s *Shipper) takeAhead(from uint64) *packed {
+	if s.ahead == nil {
+		return nil
+	}
+	p := <-s.ahead
+	s.ahead = nil
+	if p == nil || p.first == from {
+		return p
+	}
+	s.cfg.Store.free(p)
+	return nil
 }
 
 // finish counts what was sent once more and ends the run.
@@ -238,11 +286,12 @@ func (s *Shipper) finish(ctx context.Context, cause error) error {
 	return &sourceEnded{cause}
 }
 
-// ship cuts one block of the records, writes it down and sends it.
-func (s *Shipper) ship(ctx context.Context, records []audit.Record) error {
+// ship writes a block down and sends it.
+func (s *Shipper) ship(ctx context.Context, p *packed) error {
+	defer s.cfg.Store.free(p)
 	s.work.Lock()
 	defer s.work.Unlock()
-	b := cutBlock(records)
+	b := p.block
 	if err := s.note(entry{Kind: entryBlock, First: b.first, Last: b.last, Month: b.month, Hash: b.hash}); err != nil {
 		return err
 	}
@@ -251,7 +300,8 @@ func (s *Shipper) ship(ctx context.Context, records []audit.Record) error {
 		return nil
 	}
 	s.sure = false
-	if err := s.send(ctx, b.token(s.book.source), records[:b.rows()]); err != nil {
+	s.packAhead(b.last + 1)
+	if err := s.send(ctx, b.token(s.book.source), p); err != nil {
 		return err
 	}
 	s.sure = true
@@ -259,14 +309,14 @@ func (s *Shipper) ship(ctx context.Context, records []audit.Record) error {
 	return nil
 }
 
-func (s *Shipper) send(ctx context.Context, token string, records []audit.Record) error {
+func (s *Shipper) send(ctx context.Context, token string, p *packed) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	if err := s.cfg.Store.insert(ctx, s.cfg.Store.local(), token, records); err != nil {
+	if err := s.cfg.Store.insert(ctx, s.cfg.Store.local(), token, p.columns); err != nil {
 		return err
 	}
 	s.mu.Lock()
-	s.status.Inserted += uint64(len(records))
+	s.status.Inserted += p.rows()
 	s.mu.Unlock()
 	return nil
 }

@@ -3,7 +3,6 @@ package clickhouse
 import (
 	"encoding/binary"
 	"encoding/hex"
-	"slices"
 	"time"
 
 	"github.com/ClickHouse/ch-go/proto"
@@ -27,15 +26,16 @@ func wire() []stored {
 }
 
 func wireExchange() []stored {
+	ids := new(requestIDs)
 	return []stored{
 		wireWord("site", func(r *audit.Record) string { return r.Site }),
 		wireWord("source", func(r *audit.Record) string { return r.Source }),
 		wireNumber("seq", func(r *audit.Record) uint64 { return r.Seq }),
 		wireTime("time", func(r *audit.Record) time.Time { return r.Time }),
 		wireWord("kind", func(r *audit.Record) string { return string(r.Kind) }),
-		wireRequestID(),
-		wireRequestLag(),
-		wireText("request_text", func(r *audit.Record) string { return requestText(r.Request) }),
+		wireRequestID(ids),
+		wireRequestLag(ids),
+		wireText("request_text", func(r *audit.Record) string { return ids.text(r.Request) }),
 		wireNumber("gap", gapOf),
 		wireWord("app", func(r *audit.Record) string { return r.App }),
 		wireWord("method", func(r *audit.Record) string { return r.Method }),
@@ -143,19 +143,19 @@ func wireAuthTime() stored {
 	return stored{"auth_time", c, func(r *audit.Record) { c.Append(r.AuthTime.UnixMicro()) }}
 }
 
-func wireRequestID() stored {
+func wireRequestID(ids *requestIDs) stored {
 	c := &proto.ColFixedStr{Size: randomBytes}
 	return stored{"request_id", c, func(r *audit.Record) {
-		id, _ := parseUUID(r.Request)
+		id, _ := ids.parse(r.Request)
 		c.Buf = append(c.Buf, id[timeBytes:]...) // Append would move id to the heap
 	}}
 }
 
-func wireRequestLag() stored {
+func wireRequestLag(ids *requestIDs) stored {
 	c := new(proto.ColInt64)
 	return stored{"request_lag", c, func(r *audit.Record) {
 		var lag int64
-		if id, ok := parseUUID(r.Request); ok {
+		if id, ok := ids.parse(r.Request); ok {
 			ms := binary.BigEndian.Uint64(append([]byte{0, 0}, id[:timeBytes]...))
 			lag = r.Time.UnixMicro()/1000 - int64(ms) //nolint:gosec // 48 bits
 		}
@@ -163,9 +163,24 @@ func wireRequestLag() stored {
 	}}
 }
 
-// requestText is what the columns request_id and request_lag cannot hold.
-func requestText(request string) string {
-	if _, ok := parseUUID(request); ok {
+// requestIDs reads the id of an exchange once for three columns.
+type requestIDs struct {
+	last string
+	id   [timeBytes + randomBytes]byte
+	ok   bool
+}
+
+func (u *requestIDs) parse(request string) (id [timeBytes + randomBytes]byte, ok bool) {
+	if request != u.last {
+		u.last = request
+		u.id, u.ok = parseUUID(request)
+	}
+	return u.id, u.ok
+}
+
+// text is what the columns request_id and request_lag cannot hold.
+func (u *requestIDs) text(request string) string {
+	if _, ok := u.parse(request); ok {
 		return ""
 	}
 	return request
@@ -218,6 +233,7 @@ type encoder struct {
 	list  []stored
 	input proto.Input
 	body  proto.Buffer // of an insert over HTTP
+	lent  bool         // an insert that failed may still be sending it
 }
 
 func newEncoder() *encoder {
@@ -228,14 +244,11 @@ func newEncoder() *encoder {
 	return e
 }
 
-// encode replaces what the columns held.
-func (e *encoder) encode(records []audit.Record) {
-	e.input.Reset()
-	for few := range slices.Chunk(records, 128) { // as many as the processor keeps at hand
-		for _, c := range e.list {
-			for i := range few {
-				c.add(&few[i])
-			}
-		}
+// add appends a row.
+func (e *encoder) add(r *audit.Record) {
+	for _, c := range e.list {
+		c.add(r)
 	}
 }
+
+func (e *encoder) rows() int { return e.input[0].Data.Rows() }

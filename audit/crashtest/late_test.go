@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -57,12 +58,22 @@ func (c *postConn) Write(b []byte) (int, error) {
 	}
 	if c.held {
 		c.post.held.Write(b)
-		if bytes.HasSuffix(c.post.held.Bytes(), []byte("\r\n0\r\n\r\n")) { // the last chunk
+		if c.post.whole() {
 			close(c.post.taken)
 		}
 		return len(b), nil
 	}
 	return c.Conn.Write(b)
+}
+
+// whole reports whether all of the request is held back.
+func (p *post) whole() bool {
+	req, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(p.held.Bytes())))
+	if err != nil {
+		return false
+	}
+	n, err := io.Copy(io.Discard, req.Body)
+	return err == nil && n == req.ContentLength
 }
 
 // deliver sends what was held back, and says what the server answered.

@@ -40,23 +40,47 @@ func (s *shelf) read(from uint64, limit int, durable position) ([]audit.Record, 
 	if limit <= 0 || from > durable.seq {
 		return nil, nil
 	}
-	whole := min(uint64(limit), durable.seq-from+1)
-	records := make([]audit.Record, 0, whole) // at once: records are large
+	records := make([]audit.Record, 0, min(uint64(limit), durable.seq-from+1)) // at once: records are large
+	err := s.visit(from, limit, durable, func(r *audit.Record, _ []byte) bool {
+		records = append(records, *r)
+		return true
+	})
+	if err != nil && len(records) == 0 {
+		return nil, err
+	}
+	return records, nil
+}
+
+// Walk hands up to limit durable records from sequence number from on to visit,
+// in order and each with its canonical bytes, until visit wants no more. Both
+// are visit's only until it returns. Where a record is damaged it fails after
+// those before.
+func (j *Journal) Walk(from uint64, limit int, visit func(r *audit.Record, canonical []byte) (more bool)) error {
+	return j.shelf.visit(from, limit, j.position(), visit)
+}
+
+func (s *shelf) visit(from uint64, limit int, durable position, visit func(*audit.Record, []byte) bool) error {
+	from = max(from, 1)
+	if limit <= 0 || from > durable.seq {
+		return nil
+	}
+	var r audit.Record // one for all: records are large
+	next, last := from, from+min(uint64(limit), durable.seq-from+1)-1
 	err := s.walk(from, durable, func(seq uint64, f frame) error {
-		r, err := decode(f, seq)
-		if err != nil {
+		var err error
+		if r, err = decode(f, seq); err != nil {
 			return err
 		}
-		records = append(records, r)
-		if uint64(len(records)) == whole {
+		next = seq + 1
+		if !visit(&r, f.payload) || seq == last {
 			return errEnough
 		}
 		return nil
 	})
-	if err != nil && len(records) == 0 {
-		return nil, fmt.Errorf("read record %d: %w", from, err)
+	if err != nil {
+		return fmt.Errorf("read record %d: %w", next, err)
 	}
-	return records, nil
+	return nil
 }
 
 // decode reads the record in a frame, which must be number seq.

@@ -96,21 +96,40 @@ func (r *Reader) First() uint64 {
 
 // Read is Journal.Read.
 func (r *Reader) Read(from uint64, limit int) ([]audit.Record, error) {
-	records, err := r.read(from, limit)
-	if errors.Is(err, fs.ErrNotExist) { // a segment has moved
-		if err := r.Refresh(); err != nil {
-			return nil, err
-		}
-		return r.read(from, limit)
+	records := make([]audit.Record, 0, min(uint64(max(limit, 0)), r.Last()))
+	err := r.Walk(from, limit, func(r *audit.Record, _ []byte) bool {
+		records = append(records, *r)
+		return true
+	})
+	if err != nil && len(records) == 0 {
+		return nil, err
 	}
-	return records, err
+	return records, nil
 }
 
-func (r *Reader) read(from uint64, limit int) ([]audit.Record, error) {
+// Walk is Journal.Walk.
+func (r *Reader) Walk(from uint64, limit int, visit func(r *audit.Record, canonical []byte) (more bool)) error {
+	from = max(from, 1)
+	next := from
+	count := func(record *audit.Record, canonical []byte) bool {
+		next++
+		return visit(record, canonical)
+	}
+	err := r.walk(from, limit, count)
+	if errors.Is(err, fs.ErrNotExist) { // a segment has moved
+		if err := r.Refresh(); err != nil {
+			return err
+		}
+		return r.walk(next, limit-int(next-from), count) //nolint:gosec // limit at most
+	}
+	return err
+}
+
+func (r *Reader) walk(from uint64, limit int, visit func(*audit.Record, []byte) bool) error {
 	r.mu.Lock()
 	s, last := r.shelf, r.last
 	r.mu.Unlock()
-	return s.read(from, limit, last)
+	return s.visit(from, limit, last, visit)
 }
 
 // Close gives the folders up.

@@ -121,3 +121,68 @@ func TestReaderOfSeveralFolders(t *testing.T) {
 		t.Errorf("a flipped bit: %v", err)
 	}
 }
+
+// Walk gives the bytes that were hashed, over the ends of segments and past one
+// that is moved meanwhile; it stops when told, at its limit, and at damage only
+// after what stands before.
+func TestWalk(t *testing.T) {
+	cfg := config(t)
+	cfg.SegmentBytes = 4096
+	mustCreate(t, cfg)
+	j := mustOpen(t, cfg)
+	for range 40 {
+		mustAppend(t, j, sample("9000001"))
+	}
+	mustClose(t, j)
+	away := t.TempDir()
+	r, err := OpenReader(cfg.Dir, away)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close() //nolint:errcheck // it was only read
+	names, err := filepath.Glob(filepath.Join(cfg.Dir, "*.seg"))
+	if err != nil || len(names) < 4 {
+		t.Fatal(names, err)
+	}
+	var seen uint64
+	visit := func(stop uint64) func(*audit.Record, []byte) bool {
+		return func(record *audit.Record, canonical []byte) bool {
+			if seen++; record.Seq != seen || string(canonical) != string(record.MarshalCanonical()) {
+				t.Fatalf("record %d as number %d: %x", record.Seq, seen, canonical)
+			}
+			if seen == 2 {
+				if err := os.Rename(names[1], filepath.Join(away, filepath.Base(names[1]))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return seen != stop
+		}
+	}
+	for _, step := range []struct {
+		from, stop uint64
+		limit      int
+		want       uint64
+	}{{0, 0, 30, 30}, {31, 35, 30, 35}, {36, 0, 30, 40}, {41, 0, 30, 40}, {1, 0, 0, 40}} {
+		if err := r.Walk(step.from, step.limit, visit(step.stop)); err != nil || seen != step.want {
+			t.Fatalf("%+v: up to %d, %v", step, seen, err)
+		}
+	}
+	last := names[len(names)-1]
+	b, err := os.ReadFile(last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[segmentHead+frameHead+20] ^= 1
+	if err := os.WriteFile(last, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	id, _, _, err := parseName(filepath.Base(last))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen = 4
+	var damage *Damage
+	if err := r.Walk(5, 100, visit(0)); !errors.As(err, &damage) || seen != id.first-1 {
+		t.Errorf("damage of %d: up to %d, %v", id.first, seen, err)
+	}
+}

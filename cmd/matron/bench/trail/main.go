@@ -85,7 +85,7 @@ func run(ctx context.Context) error {
 	if b.store, err = b.open(ctx); err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) error{b.store.Migrate, b.fillJournal, b.bare, b.ship, b.rebuild, b.grow, b.size, b.ask} {
+	for _, step := range []func(context.Context) error{b.store.Migrate, b.fillJournal, b.bare, b.ship, b.merge, b.rebuild, b.merge, b.grow, b.merge, b.size, b.ask} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -190,21 +190,33 @@ func (b *bench) rebuild(ctx context.Context) error {
 	})
 }
 
-// grow adds records until the table has its size, and lets the server merge.
+// grow adds records until the table has its size.
 func (b *bench) grow(ctx context.Context) error {
 	have, err := b.store.Bounds(ctx, source)
 	if err != nil {
 		return err
 	}
-	if more := b.rows - int(have.Count); more > 0 {
-		err = b.watch("added for the questions", more, func() error {
-			return b.shipAll(ctx, clickhouse.ShipperConfig{Source: &made{from: b.records, first: have.Last, total: uint64(b.rows)}, Ledger: forgetful{}})
-		})
+	more := b.rows - int(have.Count)
+	if more <= 0 {
+		return nil
 	}
+	return b.watch("added for the questions", more, func() error {
+		return b.shipAll(ctx, clickhouse.ShipperConfig{Source: &made{from: b.records, first: have.Last, total: uint64(b.rows)}, Ledger: forgetful{}})
+	})
+}
+
+// merge merges all parts into one, so that what comes next has the processor
+// for itself, and shows what that costs.
+func (b *bench) merge(ctx context.Context) error {
+	have, err := b.store.Counts(ctx)
 	if err != nil {
 		return err
 	}
-	return b.watch("merged into one part", b.rows, func() error { return b.exec(ctx, "OPTIMIZE TABLE matron.records FINAL") })
+	n := 0
+	for _, rows := range have {
+		n += int(rows)
+	}
+	return b.watch("  merged into one part", n, func() error { return b.exec(ctx, "OPTIMIZE TABLE matron.records FINAL") })
 }
 
 func (b *bench) size(ctx context.Context) error {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -66,6 +68,8 @@ type made struct {
 	total uint64
 	at    uint64
 	block []audit.Record
+
+	canonical []byte // of the record that is visited
 }
 
 func (m *made) Source() string { return "gw2" }
@@ -82,7 +86,7 @@ func (m *made) Wait(_ context.Context, after uint64) error {
 	return errEnded
 }
 
-func (m *made) Read(from uint64, limit int) ([]audit.Record, error) {
+func (m *made) Walk(from uint64, limit int, visit func(*audit.Record, []byte) bool) error {
 	if from != m.at || m.block == nil {
 		m.at, m.block = from, make([]audit.Record, min(uint64(limit), m.Committed()-from+1))
 		m.from.Fill(m.block)
@@ -94,7 +98,13 @@ func (m *made) Read(from uint64, limit int) ([]audit.Record, error) {
 			r.Source, r.Seq = m.Source(), from+uint64(i)
 		}
 	}
-	return m.block, nil
+	for i := range m.block {
+		m.canonical = m.block[i].AppendCanonical(m.canonical[:0])
+		if !visit(&m.block[i], m.canonical) {
+			break
+		}
+	}
+	return nil
 }
 
 // forgetful is a ledger that nobody reads.
@@ -123,8 +133,12 @@ func (b *bench) exec(ctx context.Context, statements ...string) error {
 	return nil
 }
 
-// bare inserts part of the same rows as clickhouse-go does it, into a table of
-// its own without the shipper, to compare with.
+// bareBlock is how many rows bare inserts at a time, as many as the shipper.
+const bareBlock = 100_000
+
+// bare inserts the same rows with the same columns as clickhouse-go does it,
+// into a table of its own without the shipper, to compare with. Merges that
+// happen meanwhile count, as they do for the shipper.
 func (b *bench) bare(ctx context.Context) error {
 	if err := b.exec(ctx, "CREATE TABLE matron.bare AS matron.records"); err != nil {
 		return err
@@ -134,11 +148,9 @@ func (b *bench) bare(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close() //nolint:errcheck // nothing is lost with it
-	const block = 20_000
-	n := max(b.backlog/6/block, 1) * block
-	return errors.Join(b.watch("a sixth of it inserted by bare clickhouse-go", n, func() error {
-		for from := 0; from < n; from += block {
-			records, err := b.journal.Read(uint64(from)+1, block)
+	return errors.Join(b.watch("inserted by bare clickhouse-go, all columns", b.backlog, func() error {
+		for from := 0; from < b.backlog; from += bareBlock {
+			records, err := b.journal.Read(uint64(from)+1, bareBlock)
 			if err != nil {
 				return err
 			}
@@ -159,18 +171,26 @@ func (b *bench) bare(ctx context.Context) error {
 	}), b.exec(ctx, "DROP TABLE matron.bare SYNC"))
 }
 
-// bareColumns are those that the records of a workload fill.
-const bareColumns = `site, source, seq, time, kind, request_text, gap, app, method, target, query, route, action, area, resource, resource_id,
-patient, nhs_number, patient_source, certainty, user_issuer, user_sub, person, user_name, roles, activities, org, role_id, acr, amr, assurance,
-auth_time, session, client_ip, user_agent, effect, reasons, rules, policy_rev, mode, outcome, status, bytes_in, bytes_out, duration, overhead,
-results, error, upstream_to`
+// bareColumns are those that a shipper sends.
+const bareColumns = `site, source, seq, time, kind, request_id, request_lag, request_text, gap, app, method, target, query, route, action, area,
+screen, resource, resource_id, resource_version, deliberate, patient, nhs_number, patient_source, certainty, user_issuer, user_sub, person, user_name,
+roles, activities, org, role_id, acr, amr, assurance, auth_time, session, token, purpose, basis, client_ip, device, user_agent, client_cn, effect,
+reasons, rules, policy_rev, mode, would_deny, outcome, status, bytes_in, bytes_out, duration, overhead, results, error, upstream_to, detail`
 
+// bareRow is one row. Every request of a workload is a UUID of version 7.
 func bareRow(r *audit.Record) []any {
+	var id [18]byte // one of 16 bytes and room behind it
+	n, _ := hex.Decode(id[:], []byte(strings.ReplaceAll(r.Request, "-", "")))
+	lag := r.Time.UnixMilli() - int64(binary.BigEndian.Uint64(id[:8])>>16)
+	gap := uint64(0)
+	if r.Decision > 0 {
+		gap = r.Seq - r.Decision
+	}
 	return []any{
-		r.Site, r.Source, r.Seq, r.Time, string(r.Kind), r.Request, r.Seq - r.Decision, r.App, r.Method, r.Target, r.Query, r.Route, r.Action, r.Area,
-		r.Resource, r.ResourceID, r.Patient, r.NHSNumber, string(r.PatientSource), string(r.Certainty), r.UserIssuer, r.UserSub, r.Person, r.UserName,
-		r.Roles, r.Activities, r.Org, r.RoleID, r.ACR, r.AMR, r.Assurance, r.AuthTime.UnixMicro(), r.Session, r.ClientIP, r.UserAgent, r.Effect,
-		r.Reasons, r.Rules, r.PolicyRev, r.Mode, string(r.Outcome), r.Status, r.BytesIn, r.BytesOut, r.Duration, r.Duration - r.Upstream, r.Results,
-		r.Error, r.UpstreamTo,
+		r.Site, r.Source, r.Seq, r.Time, string(r.Kind), string(id[n-10 : n]), lag, "", gap, r.App, r.Method, r.Target, r.Query, r.Route, r.Action, r.Area,
+		r.Screen, r.Resource, r.ResourceID, r.ResourceVersion, r.Deliberate, r.Patient, r.NHSNumber, string(r.PatientSource), string(r.Certainty),
+		r.UserIssuer, r.UserSub, r.Person, r.UserName, r.Roles, r.Activities, r.Org, r.RoleID, r.ACR, r.AMR, r.Assurance, r.AuthTime.UnixMicro(),
+		r.Session, r.Token, r.Purpose, r.Basis, r.ClientIP, r.Device, r.UserAgent, r.ClientCN, r.Effect, r.Reasons, r.Rules, r.PolicyRev, r.Mode,
+		r.WouldDeny, string(r.Outcome), r.Status, r.BytesIn, r.BytesOut, r.Duration, r.Duration - r.Upstream, r.Results, r.Error, r.UpstreamTo, r.Detail,
 	}
 }
