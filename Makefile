@@ -59,8 +59,8 @@ lint: assets ## Formatting, linters and vet
 unit: assets deps ## Go tests, fast
 	go test -shuffle=on ./...
 
-# What starts whole programs: the race detector would slow it and see nothing.
-WHOLE := /cmd/matron$$|/audit/crashtest$$
+# What starts whole programs or engines over and over: the race detector would slow it and see little.
+WHOLE := /cmd/matron$$|/audit/(crashtest|history|retention)$$
 
 race: assets deps ## Go tests with the race detector
 	CGO_ENABLED=1 go test -race -shuffle=on -timeout 20m $$(go list ./... | grep -vE '$(WHOLE)')
@@ -71,7 +71,7 @@ scripts: build ## Whole programs: the real binary from boot to verify, killed an
 browser: build ## Pages in a real browser, with and without JavaScript
 	npm run --silent test:browser
 
-FUZZTIME ?= 8s
+FUZZTIME ?= 5s
 fuzz: assets ## Every fuzz target for FUZZTIME; fails when one is missing
 	@./.ci/fuzz $(FUZZTIME)
 
