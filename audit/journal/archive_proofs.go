@@ -84,6 +84,7 @@ func (j *Journal) copyCheckpoints(last uint64) (err error) {
 		if err := to.Append(note); err != nil {
 			return err
 		}
+		covered = c.Size
 	}
 	return nil
 }

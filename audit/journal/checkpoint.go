@@ -53,6 +53,7 @@ type signing struct {
 
 	history *Ledger   // of the goroutine; nil where it could not be opened
 	kept    time.Time // when the last one was kept
+	covered uint64    // records that it covers
 }
 
 // openTree opens the hash tree and brings it up to the last record, after
@@ -132,15 +133,13 @@ func (j *Journal) rebuildTree(c merkle.Checkpoint, signed []byte) error {
 // growTree adds the records that the tree lacks.
 func (j *Journal) growTree() error {
 	const block = 4096
-	var buf []byte
 	for j.tree.Size() < j.durable.seq {
-		records, err := j.Read(j.tree.Size()+1, block)
+		err := j.Walk(j.tree.Size()+1, block, func(_ *audit.Record, canonical []byte) bool {
+			j.tree.Add(audit.Leaf(canonical))
+			return true
+		})
 		if err != nil {
 			return fmt.Errorf("make hash tree: %w", err)
-		}
-		for i := range records {
-			buf = records[i].AppendCanonical(buf[:0])
-			j.tree.Add(audit.Leaf(buf))
 		}
 	}
 	return nil
@@ -197,10 +196,10 @@ func (j *Journal) sign() {
 // younger than keepEvery. A zero time keeps it in any case.
 func (j *Journal) retain(now time.Time) {
 	s := &j.signs
-	if s.history == nil || s.note == nil || !now.IsZero() && now.Sub(s.kept) < keepEvery {
+	if s.history == nil || s.note == nil || s.last.Size == s.covered || !now.IsZero() && now.Sub(s.kept) < keepEvery {
 		return
 	}
-	s.kept = now
+	s.kept, s.covered = now, s.last.Size
 	if err := s.history.Append(s.note); err != nil {
 		s.history = nil
 		j.cfg.Log.LogAttrs(context.Background(), slog.LevelError, "journal: checkpoints are not kept", slog.String("error", err.Error()))

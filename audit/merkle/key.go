@@ -64,7 +64,7 @@ func PublicKey(secret []byte) (string, error) {
 	if err != nil || len(key) != 1+ed25519.SeedSize {
 		return "", errors.New("read checkpoint key: it is no Ed25519 key")
 	}
-	public := ed25519.NewKeyFromSeed(key[1:]).Public().(ed25519.PublicKey) //nolint:forcetypeassert // documented
+	public := ed25519.NewKeyFromSeed(key[1:]).Public().(ed25519.PublicKey) // as documented
 	return note.NewEd25519VerifierKey(signer.Name(), public)
 }
 

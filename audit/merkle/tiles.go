@@ -80,7 +80,7 @@ var errBundled = errors.New("every entry is there")
 
 // bundler makes bundles of entries, each behind its length.
 type bundler struct {
-	ctx  context.Context //nolint:containedctx // an export is one call
+	ctx  context.Context // an export is one call
 	root *os.Root
 	size uint64
 	next uint64

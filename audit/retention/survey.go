@@ -30,7 +30,7 @@ type total struct {
 // survey reads segments from the oldest on, compares every record with its hash,
 // and finds how many segments are old enough as a whole.
 type survey struct {
-	ctx      context.Context //nolint:containedctx // a survey is one call
+	ctx      context.Context // a survey is one call
 	log      Log
 	holds    []Hold
 	before   time.Time

@@ -53,7 +53,7 @@ const inClickHouse = "ClickHouse"
 
 // comparison walks the rows of one source beside its journal.
 type comparison struct {
-	ctx    context.Context //nolint:containedctx // a comparison is one call
+	ctx    context.Context // a comparison is one call
 	index  *Index
 	source string
 	report *Report

@@ -76,7 +76,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 }
 
 type run struct {
-	ctx    context.Context //nolint:containedctx // a run is one call
+	ctx    context.Context // a run is one call
 	o      Options
 	report Report
 	source string

@@ -92,7 +92,7 @@ type peerService struct {
 func openPeers(ctx context.Context, c config.Config, log *slog.Logger) (_ *peerService, err error) {
 	p := c.Peers
 	if p.Listen == "" {
-		return nil, nil //nolint:nilnil // no service is no error
+		return nil, nil // no service is no error
 	}
 	t, err := peer.Files{Certificate: p.CertificateFile, Key: p.KeyFile, CA: p.CAFile}.TLS()
 	if err != nil {
