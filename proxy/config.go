@@ -23,12 +23,20 @@ const (
 	Enforce Mode = iota
 	// Observe forwards what the rules refuse and marks it in the record.
 	Observe
+	// Bypass forwards and records only, for an emergency in which the decisions
+	// of the gateway hinder care. Nobody can set it: Config.Bypassed says for
+	// which applications it holds, and for how long.
+	Bypass
 )
 
 // String returns the word that records carry.
 func (m Mode) String() string {
-	if m == Observe {
+	switch m {
+	case Observe:
 		return "observe"
+	case Bypass:
+		return "bypass"
+	case Enforce:
 	}
 	return "enforce"
 }
@@ -119,6 +127,9 @@ type Config struct {
 	// Space says how far the disk of the record has filled up. It is asked once
 	// for every exchange and must answer from memory; nil means no shortage.
 	Space func() Shortage
+	// Bypassed reports whether the application is bypassed now. It is asked once
+	// for every exchange and must answer from memory; nil means never.
+	Bypassed func(app string) bool
 	// Observe is told of every exchange when it has ended; nil for nobody. It
 	// must return quickly.
 	Observe func(Event)
@@ -197,7 +208,7 @@ func (a *App) validate() error {
 	case (a.Upstream == nil) == (a.Handler == nil):
 		return fmt.Errorf("proxy: application %s wants either an upstream or a handler", a.Name)
 	case a.Mode > Observe:
-		return fmt.Errorf("proxy: application %s: unknown mode %d", a.Name, a.Mode)
+		return fmt.Errorf("proxy: application %s: mode %d cannot be set", a.Name, a.Mode)
 	case a.Upstream != nil && (a.Upstream.Host == "" || a.Upstream.Scheme != "http" && a.Upstream.Scheme != "https"):
 		return fmt.Errorf("proxy: application %s: upstream is not an http or https address", a.Name)
 	}

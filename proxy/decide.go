@@ -8,7 +8,7 @@ import (
 )
 
 // limit counts the action. Interactive care is slowed and never refused (GW-03);
-// in observe mode nothing is refused.
+// in observe mode nothing is refused, and in bypass mode nothing is slowed either.
 func (x *exchange) limit() error {
 	kind := x.access.Kind
 	if kind == "" {
@@ -16,12 +16,12 @@ func (x *exchange) limit() error {
 	}
 	wait, ok := x.g.cfg.Limiter.Take(x.subject, kind)
 	switch {
-	case !ok && x.mode == Observe:
+	case !ok && x.mode != Enforce:
 		x.would, x.overLimit = true, true
 		return nil
 	case !ok:
 		return limitedError{wait}
-	case wait > 0:
+	case wait > 0 && x.mode != Bypass:
 		return x.slow(wait)
 	}
 	return nil
@@ -47,13 +47,13 @@ func (x *exchange) slow(wait time.Duration) error {
 }
 
 // decide asks the rules. An unmapped request is denied without asking, whatever
-// the rules would say of it. In observe mode what is refused goes on, marked.
+// the rules would say of it. What is refused goes on, marked, where waives says so.
 func (x *exchange) decide() error {
 	x.answer = x.ask()
 	if x.answer.Allowed() {
 		return nil
 	}
-	if x.mode == Observe {
+	if x.waives() {
 		x.would = true
 		return nil
 	}
@@ -61,6 +61,13 @@ func (x *exchange) decide() error {
 		return errChallenged
 	}
 	return errDenied
+}
+
+// waives reports whether a refusal is recorded and not enforced. A bypass opens
+// nothing that the map closes to everybody: those are weak spots of the
+// application, which no care needs (GW-19).
+func (x *exchange) waives() bool {
+	return x.mode == Observe || x.mode == Bypass && !x.access.Block
 }
 
 // ask returns the decision about the exchange.

@@ -29,8 +29,8 @@ type exchange struct {
 	access    Access
 	answer    policy.Decision
 	mode      Mode
-	would     bool   // observe mode: the rules said no
-	overLimit bool   // observe mode: the limiter said no
+	would     bool   // a refusal was recorded and not enforced
+	overLimit bool   // the limiter's was
 	token     string // identity token for the application
 	slowed    time.Duration
 	deciding  time.Duration

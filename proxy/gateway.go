@@ -138,6 +138,15 @@ func (g *Gateway) find(path string) *route {
 	return nil
 }
 
+// modeOf is the mode that holds for r now. Matron's own pages are never
+// bypassed, whatever anybody says: they show the record itself (GW-19).
+func (g *Gateway) modeOf(r *route) Mode {
+	if g.cfg.Bypassed != nil && r.Handler == nil && g.cfg.Bypassed(r.Name) {
+		return Bypass
+	}
+	return r.Mode
+}
+
 // public reports whether path is answered to anybody.
 func (g *Gateway) public(path string) bool {
 	for _, p := range g.cfg.PublicPaths {

@@ -89,7 +89,7 @@ func TestSecretsOfUnmappedRequestsStayOutOfTheRecord(t *testing.T) {
 }
 
 // TestDataOfNobodyIsNotReleased: a response of which nobody can tell the patient
-// goes on in observe mode alone.
+// goes on only where decisions are not enforced.
 func TestDataOfNobodyIsNotReleased(t *testing.T) {
 	for _, row := range []struct {
 		name      string
@@ -101,6 +101,7 @@ func TestDataOfNobodyIsNotReleased(t *testing.T) {
 		{"zero", proxy.Enforce, "", 403},
 		{"none", proxy.Enforce, audit.None, 200},
 		{"unknown, observed", proxy.Observe, audit.Unknown, 200},
+		{"unknown, bypassed", proxy.Bypass, audit.Unknown, 200},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			w := build(t, say(secret), func(c *proxy.Config) {
@@ -109,6 +110,9 @@ func TestDataOfNobodyIsNotReleased(t *testing.T) {
 					return proxy.Settlement{Certainty: row.certainty}, nil
 				}
 				c.Apps[0].Map, c.Apps[0].Mode = m, row.mode
+				if row.mode == proxy.Bypass {
+					c.Apps[0].Mode, c.Bypassed = proxy.Enforce, func(string) bool { return true }
+				}
 			})
 			a := w.do("GET", "/search", "")
 			if released := strings.Contains(a.body, "4711"); a.status != row.status || released != (row.status == 200) {

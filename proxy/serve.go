@@ -180,7 +180,7 @@ func (x *exchange) locate() error {
 	if x.route == nil {
 		return errNoApplication
 	}
-	x.mode = x.route.Mode
+	x.mode = x.g.modeOf(x.route)
 	if x.route.StripPrefix { // map and application see the application's own path
 		u := *x.r.URL
 		u.Path, u.RawPath = x.route.strip(u.Path), ""

@@ -75,7 +75,7 @@ func (x *exchange) asked(r *http.Request) *http.Request {
 
 // anonymous reports whether a response may hold data of a patient whom nobody
 // can name. On doubt it is not released: a record that names nobody is none
-// (GW-08). In observe mode it goes on, recorded as unknown.
+// (GW-08). In observe and bypass mode it goes on, recorded as unknown.
 func (x *exchange) anonymous(res *http.Response, s Settlement) bool {
 	if x.mode != Enforce || res.StatusCode >= 300 || len(x.access.Patients) > 0 || s.Certainty == audit.None {
 		return false
