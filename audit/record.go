@@ -35,6 +35,7 @@ const (
 	KindImport          Kind = "import"
 	KindHold            Kind = "hold"     // a legal hold was placed or released
 	KindDisposal        Kind = "disposal" // old records were disposed of
+	KindBypass          Kind = "bypass"   // decisions were put aside for a time, or enforced again
 )
 
 // Certainty says how sure the gateway is which patient an exchange concerns.
