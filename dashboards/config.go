@@ -75,6 +75,7 @@ const (
 type Health struct {
 	Mode       string // observe, enforce, bypass; "" unknown
 	ModeSince  time.Time
+	Modes      []AppMode // of each application, as they are configured
 	PolicyRev  string
 	Journal    State
 	JournalSeq uint64    // newest durable record
@@ -99,6 +100,17 @@ type Health struct {
 	// since the start, and ClockBy by how much.
 	ClockAt time.Time
 	ClockBy time.Duration
+}
+
+// AppMode is what the gateway does with what the rules refuse in one application.
+type AppMode struct {
+	App  string
+	Mode string // observe, enforce, bypass
+	// The rest is of a bypass: since and until when, why, and who asked for it
+	// and approved it.
+	Since, Until            time.Time
+	Reason                  string
+	RequestedBy, ApprovedBy string
 }
 
 // Disk is how full the disk of the record is. The zero Disk is unknown.

@@ -43,7 +43,7 @@ func notSetUp() tag  { return tag{Text: "Not set up", Colour: "white"} }
 func (s *Site) health(r *http.Request) (answer, error) {
 	h := s.cfg.Health(r.Context())
 	parts := []report{
-		s.recordPart(h), s.diskPart(h), s.indexPart(h), copyPart("Witness", "checkpoints", h.Witness),
+		s.recordPart(h), s.modesPart(h), s.diskPart(h), s.indexPart(h), copyPart("Witness", "checkpoints", h.Witness),
 		copyPart("Log server", "records", h.LogServer), s.clockPart(h), s.detectionPart(h), s.configurationPart(h),
 	}
 	page := healthPage{
@@ -238,7 +238,6 @@ func (s *Site) detectionPart(h Health) report {
 
 func (s *Site) configurationPart(h Health) report {
 	p := report{name: "Configuration", tag: working(), text: "Policy " + short(h.PolicyRev) + " is in force."}
-	line := s.stateLine(Health{Mode: h.Mode})
 	switch {
 	case h.PolicyRev == "":
 		p.tag, p.text = unknown(), "Which policy is in force is not known."
@@ -246,8 +245,6 @@ func (s *Site) configurationPart(h Health) report {
 		p.tag = attention()
 		p.text = "The change of " + s.formatClock(h.ReloadAt) + " was refused; what was in force before stays so. " + p.text
 		p.todo = "the log of the gateway says what is wrong and in which line. Mend it and reload."
-	case h.Mode != "enforce":
-		p.tag, p.text = attention(), line.Text+". "+p.text
 	}
 	return p
 }

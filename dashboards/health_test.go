@@ -92,7 +92,14 @@ func TestHealthPageNamesWhatDoesNotWork(t *testing.T) {
 		{"detection late", "Needs attention: Detection", "Detection", "is late", func(h *dashboards.Health) { h.DetectedAt = fake.Now().Add(-10 * time.Minute) }},
 		{"detection never", "Needs attention: Detection", "Detection", "has not looked", func(h *dashboards.Health) { h.DetectedAt = time.Time{} }},
 		{"reload", "Needs attention: Configuration", "Configuration", "was refused; what was in force before stays so", func(h *dashboards.Health) { h.ReloadBad = true }},
-		{"observing", "Needs attention: Configuration", "Configuration", "Observing only", func(h *dashboards.Health) { h.Mode = "observe" }},
+		{"observing", "Needs attention: Decisions", "Decisions", "Observing only", func(h *dashboards.Health) { h.Mode = "observe" }},
+		{"one observed", "Needs attention: Decisions", "Decisions", "Needs attention ui is only observed: what the rules refuse is recorded and goes on.", func(h *dashboards.Health) {
+			h.Mode, h.Modes = "observe", []dashboards.AppMode{{App: "fhir", Mode: "enforce"}, {App: "ui", Mode: "observe"}}
+		}},
+		{"bypassed", "Needs attention: Decisions", "Decisions", "asked for by ann, approved by bob: charts do not open. What the rules refuse is recorded and goes on.", func(h *dashboards.Health) {
+			h.Mode, h.Modes = "bypass", []dashboards.AppMode{fake.Bypassed()}
+		}},
+		{"mode unknown", "Needs attention: Decisions", "Decisions", "It is not known whether decisions are enforced.", func(h *dashboards.Health) { h.Mode = "" }},
 		{"several", "Not working: Record", "Disk", "care is refused", func(h *dashboards.Health) {
 			h.Journal, h.Disk.Level = dashboards.StateFailed, 3
 		}},
@@ -103,8 +110,8 @@ func TestHealthPageNamesWhatDoesNotWork(t *testing.T) {
 		if state != tt.state || !strings.Contains(rows[tt.part], tt.says) {
 			t.Errorf("%s: %q, %s is %q; want %q and %q", tt.name, state, tt.part, rows[tt.part], tt.state, tt.says)
 		}
-		if len(rows) != 8 {
-			t.Errorf("%s: %d parts, want 8", tt.name, len(rows))
+		if len(rows) != 9 {
+			t.Errorf("%s: %d parts, want 9", tt.name, len(rows))
 		}
 	}
 }
@@ -114,7 +121,7 @@ func TestHealthThatIsUnknownIsSaidToBe(t *testing.T) {
 	b := newBench()
 	b.health = dashboards.Health{}
 	state, rows := healthRows(t, b.get(t, "/.matron/health").Body.String())
-	if want := "Needs attention: Record, Disk, Search index, Detection, Configuration"; state != want {
+	if want := "Needs attention: Record, Decisions, Disk, Search index, Detection, Configuration"; state != want {
 		t.Errorf("%q, want %q", state, want)
 	}
 	for _, name := range []string{"Record", "Disk", "Search index", "Detection", "Configuration"} {

@@ -418,7 +418,11 @@ func TestDegradedGatewayIsSaid(t *testing.T) {
 		{"index", "does not answer", func(h *dashboards.Health) { h.Index = dashboards.StateFailed }},
 		{"unknown", "not known whether lists are complete", func(h *dashboards.Health) { h.Index = dashboards.StateUnknown }},
 		{"behind", "Lists are behind", func(h *dashboards.Health) { h.IndexedTo = fake.Now().Add(-time.Hour) }},
-		{"bypass", "The gateway is bypassed", func(h *dashboards.Health) { h.Mode = "bypass" }},
+		{"bypass", "The gateway is bypassed: requests", func(h *dashboards.Health) { h.Mode = "bypass" }},
+		{"bypass of one", "The gateway is bypassed for fhir until ", func(h *dashboards.Health) { h.Mode, h.Modes = "bypass", []dashboards.AppMode{fake.Bypassed()} }},
+		{"observing one", "observes only for ui: ", func(h *dashboards.Health) {
+			h.Mode, h.Modes = "observe", []dashboards.AppMode{{App: "fhir", Mode: "enforce"}, {App: "ui", Mode: "observe"}}
+		}},
 		{"observe", "observes only", func(h *dashboards.Health) { h.Mode = "observe" }},
 		{"second sink", "recorded in the second place", func(h *dashboards.Health) { h.SecondSink = "/srv/second" }},
 		{"full disk", "Exports and other bulk work are refused", func(h *dashboards.Health) { h.Disk.Level = 1 }},

@@ -90,7 +90,7 @@ func TestLevels(t *testing.T) {
 	}
 }
 
-func TestStarterIsADraftOfEighteenHazards(t *testing.T) {
+func TestStarterIsADraftOfTwentyHazards(t *testing.T) {
 	l, err := hazardlog.Starter()
 	if err != nil {
 		t.Fatal(err)
@@ -111,6 +111,7 @@ func TestStarterIsADraftOfEighteenHazards(t *testing.T) {
 		"GW-01 3 3 Open", "GW-02 4 3 Open", "GW-03 3 2 Open", "GW-04 3 2 Open", "GW-05 3 2 Open", "GW-06 3 3 Open",
 		"GW-07 3 2 Open", "GW-08 3 2 Open", "GW-09 3 2 Open", "GW-10 3 3 Open", "GW-11 3 2 Open", "GW-12 4 2 Open",
 		"GW-13 2 2 Open", "GW-14 3 1 Open", "GW-15 3 2 Open", "GW-16 3 3 Open", "GW-17 3 2 Open", "GW-18 4 3 Open",
+		"GW-19 3 2 Open", "GW-20 3 2 Open",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -154,10 +155,10 @@ func TestMatrixCountsEveryHazardOnce(t *testing.T) {
 	want := map[string][]string{
 		"Major/Low/3":             {"GW-01", "GW-10", "GW-16"},
 		"Catastrophic/Very Low/3": {"GW-02", "GW-18"},
-		"Considerable/Low/2":      {"GW-04", "GW-07", "GW-09", "GW-11", "GW-12"},
+		"Considerable/Low/2":      {"GW-04", "GW-07", "GW-09", "GW-11", "GW-12", "GW-20"},
 		"Major/Very Low/2":        {"GW-05", "GW-08", "GW-15"},
 		"Considerable/Medium/3":   {"GW-06"},
-		"Considerable/Very Low/2": {"GW-13", "GW-17"},
+		"Considerable/Very Low/2": {"GW-13", "GW-17", "GW-19"},
 		"Significant/Very Low/1":  {"GW-14"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -32,18 +32,19 @@ func newAuditRetention() *cobra.Command {
 			"  matron audit retention apply plan.json\n" +
 			"  matron audit retention hold --patient P0042 --nhs-number 9990000018 --reason \"claim 2026/17\"",
 	}
-	c.AddCommand(newRetentionPlan(), newRetentionApprove(), newRetentionApply(), newRetentionKey(),
+	c.AddCommand(newRetentionPlan(), newRetentionApprove(), newRetentionApply(), newKey("approves disposals", "retention.approvers", "matron audit retention key"),
 		newRetentionHold(), newRetentionHolds(), newRetentionRelease())
 	return c
 }
 
-func newRetentionKey() *cobra.Command {
+// newKey makes the keys of people who do something that one alone may not.
+func newKey(does, setting, command string) *cobra.Command {
 	var out, name string
 	c := &cobra.Command{
-		Use: "key --out FILE --name NAME", Short: "Make an approver's key", Args: cobra.NoArgs,
-		Long: "Makes the key with which one person approves disposals: the secret in FILE, for its owner alone, and\n" +
-			"the public key in FILE.pub, which the configuration names under retention.approvers.",
-		Example: "  matron audit retention key --out jsmith.key --name jsmith",
+		Use: "key --out FILE --name NAME", Short: "Make the key of one person", Args: cobra.NoArgs,
+		Long: "Makes the key with which one person " + does + ": the secret in FILE, for its owner alone,\n" +
+			"and the public key in FILE.pub, which the configuration names under " + setting + ".",
+		Example: "  " + command + " --out jsmith.key --name jsmith",
 	}
 	c.Flags().StringVar(&out, "out", "", "file of the secret key, which must not be there yet")
 	c.Flags().StringVar(&name, "name", "", "the person's account")

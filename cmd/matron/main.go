@@ -84,7 +84,7 @@ func newRoot() *cobra.Command {
 	)
 	root.SetHelpCommandGroupID("ask")
 	root.SetCompletionCommandGroupID("run")
-	root.AddCommand(newServe(), newInit(), newCheckConfig(), newDemo(), newVersion(), newEngineChild())
+	root.AddCommand(newServe(), newInit(), newCheckConfig(), newDemo(), newVersion(), newEngineChild(), newBypass())
 	root.AddCommand(newAudit(), newPolicy(), newAppmap(), newHazard(), newAlerts(), newWitness())
 	return root
 }

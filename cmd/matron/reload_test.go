@@ -14,7 +14,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -72,6 +71,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	}
 
 	s.good(w)
+	s.enforceAgain(w)
 	s.needRestart()
 	w.stop()
 	w.undisturbed()
@@ -120,6 +120,19 @@ func (s *site) good(w *shift) {
 	}
 }
 
+// enforceAgain takes the mode back.
+func (s *site) enforceAgain(w *shift) {
+	s.t.Helper()
+	s.edit("map: fhir-r4, mode: observe}", "map: fhir-r4}")
+	if line := s.reload(); !strings.Contains(line, "msg=reloaded") {
+		s.t.Fatalf("the reload is refused: %s", line)
+	}
+	w.until(5)
+	if status, _ := s.send(s.as("doctor"), http.MethodGet, "/fhir/Nothing", "", nil); status != http.StatusForbidden {
+		s.t.Errorf("enforced again: GET /fhir/Nothing: %d", status)
+	}
+}
+
 // needRestart changes what a reload cannot take in.
 func (s *site) needRestart() {
 	s.t.Helper()
@@ -135,39 +148,50 @@ func (s *site) needRestart() {
 	s.write("matron.yaml", before)
 }
 
-// recorded looks for what the good reload must have left in the journal.
+// recorded looks for what the good reloads must have left in the journal: which
+// configuration, policy and modes were in force from when, and who may have
+// changed them.
 func (s *site) recorded() {
 	s.t.Helper()
 	type change struct {
 		kind   audit.Kind
-		detail string
+		app    string
+		mode   string
+		detail string // the last one of lifecycle and configuration, the first one of the rest
 	}
 	var got []change
-	revisions := map[audit.Kind]string{}
+	var config, policy []string
 	for _, r := range s.records() {
-		if slices.Contains([]audit.Kind{audit.KindStart, audit.KindStop, audit.KindConfigChange, audit.KindPolicyChange}, r.Kind) {
-			revisions[r.Kind] = r.PolicyRev
-			got = append(got, change{r.Kind, r.Detail[len(r.Detail)-1]})
+		switch {
+		case r.Kind == audit.KindStart || r.Kind == audit.KindStop || r.Kind == audit.KindConfigChange && r.App == "":
+			config, policy = append(config, r.Detail[len(r.Detail)-1]), append(policy, r.PolicyRev)
+			got = append(got, change{kind: r.Kind})
+		case r.Kind == audit.KindConfigChange:
+			got = append(got, change{r.Kind, r.App, r.Mode, r.Detail[0]})
+			if d := strings.Join(r.Detail, " "); !strings.Contains(d, " config_changed=") || !strings.Contains(d, " config_owner=") || !strings.HasSuffix(d, config[len(config)-1]) {
+				s.t.Errorf("change of mode: %s", d)
+			}
+		case r.Kind == audit.KindPolicyChange:
+			got = append(got, change{r.Kind, "", "", r.Detail[0]})
 		}
 	}
-	if len(got) != 4 {
-		s.t.Fatalf("records of change: %v", got)
-	}
-	config := got[1].detail // in force at the stop as well
 	want := []change{
-		{audit.KindStart, got[0].detail},
-		{audit.KindConfigChange, config},
-		{audit.KindPolicyChange, "policy_before=" + revisions[audit.KindStart]},
-		{audit.KindStop, config},
+		{kind: audit.KindStart},
+		{kind: audit.KindConfigChange},
+		{audit.KindPolicyChange, "", "", "policy_before=" + policy[0]},
+		{audit.KindConfigChange, "fhir", "observe", "mode_before=enforce"},
+		{kind: audit.KindConfigChange},
+		{audit.KindConfigChange, "fhir", "enforce", "mode_before=observe"},
+		{kind: audit.KindStop},
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(change{})); diff != "" {
-		s.t.Errorf("records of change (-want +got):\n%s", diff)
+		s.t.Fatalf("records of change (-want +got):\n%s", diff)
 	}
-	if config == got[0].detail || !strings.HasPrefix(config, "config_sha256=") {
+	if config[0] == config[1] || config[1] == config[2] || config[2] != config[3] || !strings.HasPrefix(config[3], "config_sha256=") {
 		s.t.Errorf("the configuration is recorded as %s", config)
 	}
-	if revisions[audit.KindPolicyChange] == revisions[audit.KindStart] || revisions[audit.KindStop] != revisions[audit.KindPolicyChange] {
-		s.t.Errorf("policy revisions %v", revisions)
+	if policy[0] == policy[1] || policy[1] != policy[3] {
+		s.t.Errorf("policy revisions %v", policy)
 	}
 }
 

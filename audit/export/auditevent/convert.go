@@ -116,6 +116,8 @@ func (b *builder) kind() {
 		b.gateway(securityAlert(), audit.Success, dcm("110129", "Security Configuration"))
 	case audit.KindCheckpointGap:
 		b.gateway(securityAlert(), audit.MinorFailure, own(string(b.Kind)))
+	case audit.KindBypass:
+		b.bypass()
 	case audit.KindAuditViewed:
 		b.auditViewed()
 	default: // an outcome alone, or a kind that came after this program
@@ -220,6 +222,28 @@ func (b *builder) gateway(kind Coding, implied audit.Outcome, subtype ...Coding)
 	b.e.Agent = []Agent{{Type: concept(application()), Who: &who}}
 }
 
+// bypass is one step of putting the decisions of the gateway aside for a time:
+// asked for, approved, begun, ended.
+func (b *builder) bypass() {
+	subtype := []Coding{own(string(b.Kind) + "-" + orUnknown(code(b.Action)))}
+	switch b.Action {
+	case "begin":
+		subtype = append(subtype, dcm("110127", "Emergency Override Started"))
+	case "end":
+		subtype = append(subtype, dcm("110138", "Emergency Override Stopped"))
+	}
+	if b.UserSub == "" {
+		b.gateway(securityAlert(), audit.Success, subtype...)
+	} else {
+		b.staff(securityAlert(), b.recordedOutcome(audit.Success), subtype...)
+	}
+	for _, key := range []string{"bypass", "reason", "until", "approved_by", "end_reason"} {
+		if value := detail(b.Detail, key); value != "" {
+			b.describe(key + "=" + value + ".")
+		}
+	}
+}
+
 // recordedOutcome is the outcome in the record, or what the kind implies.
 func (b *builder) recordedOutcome(implied audit.Outcome) audit.Outcome {
 	switch b.Outcome {
@@ -236,7 +260,7 @@ func (b *builder) recordedOutcome(implied audit.Outcome) audit.Outcome {
 // record nobody knows, and none is made up.
 func (b *builder) settlement() {
 	if b.WouldDeny {
-		b.describe("Let through in observe mode: the rules would have refused it.", codes("reason", b.Reasons))
+		b.describe("Let through in "+orUnknown(code(b.Mode))+" mode: the rules would have refused it.", codes("reason", b.Reasons))
 	}
 	if !b.Settled {
 		b.describe("Outcome unknown: no record says how the request ended.")

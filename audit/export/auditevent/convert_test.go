@@ -260,6 +260,10 @@ func samples() map[string]struct {
 		"limit": {gatewayEvent(audit.KindLimit, func(a *audit.Access) {
 			a.Effect, a.Reasons, a.Outcome, a.Status, a.Detail = "deny", []string{"rate-limited"}, audit.MinorFailure, 429, []string{"kind=search", "unrecorded=12"}
 		}), ""},
+		"bypass-approve": {gatewayEvent(audit.KindBypass, func(a *audit.Access) {
+			a.Action, a.Mode, a.Detail = "approve", "bypass", []string{"bypass=B1a2b3c4d", "reason=charts do not open", "until=2026-11-22T17:04:05Z"}
+		}), ""},
+		"bypass-begin":   {alone(audit.KindBypass, "bypass=B1a2b3c4d"), ""},
 		"start":          {alone(audit.KindStart, "version=v1.2.3", "config_sha256=00ff"), ""},
 		"stop":           {alone(audit.KindStop, "version=v1.2.3"), ""},
 		"heartbeat":      {alone(audit.KindHeartbeat), ""},
@@ -309,7 +313,7 @@ func TestEventsAreValid(t *testing.T) {
 	}
 	for _, kind := range []audit.Kind{
 		audit.KindDecision, audit.KindPatient, audit.KindOutcome, audit.KindSignIn, audit.KindSignOut, audit.KindStepUp,
-		audit.KindBreakGlassStart, audit.KindBreakGlassEnd, audit.KindLimit, audit.KindPolicyChange, audit.KindConfigChange,
+		audit.KindBreakGlassStart, audit.KindBreakGlassEnd, audit.KindBypass, audit.KindLimit, audit.KindPolicyChange, audit.KindConfigChange,
 		audit.KindCheckpointGap, audit.KindStart, audit.KindStop, audit.KindHeartbeat, audit.KindAuditViewed,
 	} {
 		if !kinds[kind] {
@@ -339,7 +343,7 @@ func TestSchemaRefuses(t *testing.T) {
 func TestEventsGolden(t *testing.T) {
 	for _, name := range []string{
 		"read", "query", "query-found", "create", "update", "delete", "read-page", "export", "token", "outcome-unknown", "observed",
-		"denied", "challenged", "sign-in", "sign-out", "step-up", "break-glass-start", "break-glass-end", "limit", "start", "policy-change", "audit-viewed",
+		"denied", "challenged", "sign-in", "sign-out", "step-up", "break-glass-start", "break-glass-end", "bypass-approve", "limit", "start", "policy-change", "audit-viewed",
 	} {
 		var got bytes.Buffer
 		if err := json.Indent(&got, marshal(t, sample(name)), "", "  "); err != nil {

@@ -113,7 +113,7 @@ func what(a *audit.Access) string {
 func decision(a *audit.Access) string {
 	text := a.Effect
 	if a.WouldDeny {
-		text += ", and the rules said no (observe mode)"
+		text += ", and the rules said no (" + a.Mode + " mode)"
 	}
 	if a.Basis != "" {
 		text += ": " + a.Basis

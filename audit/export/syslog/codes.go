@@ -87,12 +87,27 @@ func eventOf(r *audit.Record) event {
 		return event{id: auditLogUsed(), action: "R"}
 	case audit.KindCheckpointGap:
 		return alertOf(own("checkpoint-gap", "Checkpoint missing"))
+	case audit.KindBypass:
+		return bypassEvent(r.Action)
 	case audit.KindHold:
 		return alertOf(own("hold", "Legal hold placed or released"))
 	case audit.KindDisposal:
 		return alertOf(own("disposal", "Old records disposed of"))
 	}
 	return event{id: own("record", "Record of a kind that has no mapping"), action: "E"}
+}
+
+// bypassEvent is one step of putting the decisions of the gateway aside for a
+// time.
+func bypassEvent(action string) event {
+	types := []code{own("bypass", "Decisions of the gateway put aside for a time")}
+	switch action {
+	case "begin":
+		types = append(types, dcm("110127", "Emergency Override Started"))
+	case "end":
+		types = append(types, dcm("110138", "Emergency Override Stopped"))
+	}
+	return alertOf(types...)
 }
 
 func alertOf(types ...code) event {

@@ -40,6 +40,7 @@ type Config struct {
 	ClickHouse   ClickHouse    `yaml:"clickhouse"`
 	Detection    Detection     `yaml:"detection"`
 	Retention    Retention     `yaml:"retention"`
+	Bypass       Bypass        `yaml:"bypass"`
 	Export       Export        `yaml:"export"`
 	Branding     Branding      `yaml:"branding"`
 	Log          Log           `yaml:"log"`
@@ -186,7 +187,8 @@ type Application struct {
 	// Map is a built-in map (fhir-r4, orthanc) or the path of a YAML file.
 	// Required.
 	Map string `yaml:"map"`
-	// Mode is enforce or observe. Default enforce.
+	// Mode is enforce or observe: see docs/modes.md. A reload takes in a change.
+	// Default enforce.
 	Mode string `yaml:"mode"`
 	// Site overrides the site of the gateway, where one gateway serves several.
 	Site string `yaml:"site"`
@@ -387,13 +389,23 @@ type Retention struct {
 	Approvers []Approver `yaml:"approvers"`
 }
 
-// Approver is somebody who may approve a disposal.
+// Bypass says who may put the decisions of the gateway aside in an emergency. It
+// is begun by command, never here: see docs/modes.md.
+type Bypass struct {
+	// People may ask for a bypass and approve one; it takes two of them. Default:
+	// nobody, so that there is none.
+	People []Approver `yaml:"people"`
+	// Longest is how long one bypass may last, at most 24h. Default 4h.
+	Longest time.Duration `yaml:"longest"`
+}
+
+// Approver is somebody who may approve a disposal, or a bypass.
 type Approver struct {
-	// Name is the person's account, for example jsmith. Who made a plan is not
-	// counted among those who approve it. Required.
+	// Name is the person's account, for example jsmith. Who made a plan or asked
+	// for a bypass is not counted among those who approve it. Required.
 	Name string `yaml:"name"`
 	// KeyFile holds the person's public key, one line, as "matron audit retention
-	// key" prints it. Required.
+	// key" and "matron bypass key" print it. Required.
 	KeyFile string `yaml:"key_file"`
 }
 

@@ -82,6 +82,7 @@ func Defaults() Config {
 		Journal:    Journal{AppendTimeout: 250 * time.Millisecond, Emergency: 256 << 20, KeepPlain: 2, Watermarks: []int{80, 90, 95}},
 		Peers:      Peers{MaxBytes: 4 << 30},
 		Retention:  Retention{KeepYears: 8},
+		Bypass:     Bypass{Longest: 4 * time.Hour},
 	}
 }
 
@@ -152,8 +153,10 @@ func (c *Config) paths() []*string {
 	for i := range c.Witness.Witnesses {
 		paths = append(paths, &c.Witness.Witnesses[i].KeyFile, &c.Witness.Witnesses[i].CAFile)
 	}
-	for i := range c.Retention.Approvers {
-		paths = append(paths, &c.Retention.Approvers[i].KeyFile)
+	for _, approvers := range [][]Approver{c.Retention.Approvers, c.Bypass.People} {
+		for i := range approvers {
+			paths = append(paths, &approvers[i].KeyFile)
+		}
 	}
 	for i := range c.Witnessing.Logs {
 		paths = append(paths, &c.Witnessing.Logs[i].KeyFile)

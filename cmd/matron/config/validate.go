@@ -55,6 +55,7 @@ func (c Config) Validate() []Problem {
 	c.Journal.validate(&ps, c.Source)
 	c.Peers.validate(&ps, c.Source)
 	c.Retention.validate(&ps)
+	c.Bypass.validate(&ps)
 	return ps
 }
 
@@ -113,7 +114,11 @@ func (c Config) validateApplications(ps *problems) {
 		}
 		ps.address(at+".upstream", a.Upstream, "http", "https")
 		ps.required(at+".map", a.Map)
-		ps.oneOf(at+".mode", a.Mode, "enforce", "observe")
+		if a.Mode == "bypass" {
+			ps.add(at+".mode", "bypass is begun by two people with \"matron bypass start\", for a bounded time, and never set here: see docs/modes.md")
+		} else {
+			ps.oneOf(at+".mode", a.Mode, "enforce", "observe")
+		}
 		ps.positive(at+".timeout", a.Timeout)
 		if a.MaxBody < 0 || a.MaxHeld < 0 {
 			ps.add(at, "max_body and max_held must not be negative")
@@ -270,19 +275,32 @@ func (r Retention) validate(ps *problems) {
 	if r.KeepYears < 1 {
 		ps.add("retention.keep_years", "%d must be at least 1", r.KeepYears)
 	}
+	ps.approvers("retention.approvers", r.Approvers, "dispose of records")
+}
+
+func (b Bypass) validate(ps *problems) {
+	if b.Longest < time.Minute || b.Longest > 24*time.Hour {
+		ps.add("bypass.longest", "%s must be from 1m to 24h", b.Longest)
+	}
+	ps.approvers("bypass.people", b.People, "begin a bypass")
+}
+
+// approvers checks a list of people of whom two do something that one alone may
+// not.
+func (ps *problems) approvers(path string, list []Approver, what string) {
 	seen := map[string]int{}
-	for i, a := range r.Approvers {
-		at := fmt.Sprintf("retention.approvers[%d]", i)
+	for i, a := range list {
+		at := fmt.Sprintf("%s[%d]", path, i)
 		ps.matches(at+".name", a.Name, `^[A-Za-z0-9._-]{1,64}$`, "an account, for example jsmith")
 		ps.required(at+".key_file", a.KeyFile)
 		if first, ok := seen[strings.ToLower(a.Name)]; ok && a.Name != "" {
-			ps.add(at+".name", "%q is taken by retention.approvers[%d]", a.Name, first)
+			ps.add(at+".name", "%q is taken by %s[%d]", a.Name, path, first)
 			continue
 		}
 		seen[strings.ToLower(a.Name)] = i
 	}
-	if len(r.Approvers) == 1 {
-		ps.add("retention.approvers", "one person alone cannot dispose of records: name two or more, or nobody")
+	if len(list) == 1 {
+		ps.add(path, "one person alone cannot %s: name two or more, or nobody", what)
 	}
 }
 

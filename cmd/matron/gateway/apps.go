@@ -61,7 +61,9 @@ func Check(ctx context.Context, c config.Config) error {
 		_, err := application(c, a)
 		errs = append(errs, err)
 	}
-	_, err := rego.New(ctx, rego.Config{Dir: c.Policy.Dir, Timeout: c.Policy.Timeout})
+	_, err := BypassRules(c)
+	errs = append(errs, err)
+	_, err = rego.New(ctx, rego.Config{Dir: c.Policy.Dir, Timeout: c.Policy.Timeout})
 	errs = append(errs, err)
 	_, err = readSecret(c.SignIn.ClientSecretFile)
 	errs = append(errs, err)

@@ -20,6 +20,7 @@ import (
 	"github.com/matron-epr/matron/audit/export/auditevent"
 	"github.com/matron-epr/matron/audit/journal"
 	"github.com/matron-epr/matron/audit/witness"
+	"github.com/matron-epr/matron/cmd/matron/bypass"
 	"github.com/matron-epr/matron/cmd/matron/config"
 	"github.com/matron-epr/matron/cmd/matron/host"
 	"github.com/matron-epr/matron/dashboards"
@@ -58,6 +59,7 @@ type Gateway struct {
 	cfg      config.Config
 	settings atomic.Pointer[config.Config] // in force; replaced by reload
 	hash     atomic.Pointer[string]        // of the file that settings came from
+	modesAt  atomic.Pointer[time.Time]     // when a reload last changed a mode, or the start
 	opts     Options
 	log      *slog.Logger
 	now      func() time.Time
@@ -82,6 +84,7 @@ type Gateway struct {
 	reloads   reloads
 	disk      *host.Disk
 	clock     *host.Clock
+	bypass    *bypass.Control
 }
 
 // New opens the stores and builds every part. It starts nothing. On error
@@ -89,6 +92,7 @@ type Gateway struct {
 func New(ctx context.Context, o Options) (_ *Gateway, err error) {
 	g := &Gateway{cfg: o.Config, opts: o, log: o.Log, now: time.Now, metrics: newMetrics()}
 	g.started = g.now()
+	g.modesAt.Store(&g.started)
 	g.settings.Store(&o.Config)
 	g.hash.Store(&o.ConfigHash)
 	defer func() {
@@ -97,7 +101,7 @@ func New(ctx context.Context, o Options) (_ *Gateway, err error) {
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		g.openStores, g.openMachine, g.openPolicy, g.openSignIn, g.openCertificates, g.openPages, g.openWitness,
+		g.openStores, g.openMachine, g.openBypass, g.openPolicy, g.openSignIn, g.openCertificates, g.openPages, g.openWitness,
 		g.openProxy,
 	} {
 		if err := step(ctx); err != nil {
@@ -106,6 +110,7 @@ func New(ctx context.Context, o Options) (_ *Gateway, err error) {
 	}
 	g.watch()
 	g.watchMachine()
+	g.watchModes()
 	return g, nil
 }
 
@@ -284,6 +289,7 @@ func (g *Gateway) openProxy(context.Context) error {
 		Public: public, PublicPaths: paths, Observe: g.metrics.observe,
 		Home: g.cfg.Home, Service: g.cfg.Branding.ServiceName, Organisation: g.cfg.Branding.Organisation,
 		Location: g.detection.location, StrictTransport: g.cfg.TLS.Mode != "local", Space: g.shortage,
+		Bypassed: g.bypass.Bypassed,
 	})
 	return err
 }

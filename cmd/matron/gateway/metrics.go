@@ -15,6 +15,7 @@ type metrics struct {
 	registry  *prometheus.Registry
 	exchanges *prometheus.CounterVec
 	refusals  *prometheus.CounterVec
+	waived    *prometheus.CounterVec
 	whole     *prometheus.HistogramVec
 	recording prometheus.Histogram
 	deciding  prometheus.Histogram
@@ -34,6 +35,9 @@ func newMetrics() *metrics {
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "matron_refusals_total", Help: "Exchanges that the gateway refused or could not complete, by code.",
 		}, []string{"application", "code"}),
+		waived: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "matron_waived_total", Help: "Exchanges that the rules would have refused and that went on, by mode.",
+		}, []string{"application", "mode"}),
 		whole: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "matron_exchange_seconds", Help: "Time from request to the end of the response.", Buckets: seconds,
 		}, []string{"application"}),
@@ -56,7 +60,7 @@ func newMetrics() *metrics {
 			Name: "matron_alerts_total", Help: "Alerts raised since the start.",
 		}),
 	}
-	m.registry.MustRegister(m.exchanges, m.refusals, m.whole, m.recording, m.deciding, m.upstream, m.reloadOK, m.reloadAt, m.alerts,
+	m.registry.MustRegister(m.exchanges, m.refusals, m.waived, m.whole, m.recording, m.deciding, m.upstream, m.reloadOK, m.reloadAt, m.alerts,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -66,6 +70,9 @@ func (m *metrics) observe(e proxy.Event) {
 	m.exchanges.WithLabelValues(e.App, e.Action, e.Effect).Inc()
 	if e.Code != "" {
 		m.refusals.WithLabelValues(e.App, e.Code).Inc()
+	}
+	if e.WouldDeny {
+		m.waived.WithLabelValues(e.App, e.Mode.String()).Inc()
 	}
 	m.whole.WithLabelValues(e.App).Observe(e.Whole.Seconds())
 	m.recording.Observe(e.Recording.Seconds())

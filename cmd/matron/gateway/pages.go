@@ -136,8 +136,9 @@ func severity(k detect.Kind) dashboards.Severity {
 func (g *Gateway) health(context.Context) dashboards.Health {
 	stats := g.journal.Stats()
 	shipped := g.office.status()
+	modes := g.modes()
 	h := dashboards.Health{
-		Mode: g.mode(), ModeSince: g.started, PolicyRev: g.policy.Revision(),
+		Mode: weakest(modes), Modes: modes, ModeSince: g.modeSince(modes), PolicyRev: g.policy.Revision(),
 		Journal: dashboards.StateOK, JournalSeq: stats.Committed,
 		Index: dashboards.StateFailed, Waiting: shipped.Lag, IndexedTo: g.office.indexedTo(),
 		DetectedAt: g.detection.finished(), DetectEvery: g.cfg.Detection.Every, IndexCode: shipped.LastError,
@@ -151,17 +152,6 @@ func (g *Gateway) health(context.Context) dashboards.Health {
 	h.ReloadAt, h.ReloadBad = g.reloads.last()
 	g.machineHealth(&h)
 	return h
-}
-
-// mode is the weakest mode of any application: what the state line must not
-// hide.
-func (g *Gateway) mode() string {
-	for _, a := range g.settings.Load().Applications {
-		if a.Mode == "observe" {
-			return a.Mode
-		}
-	}
-	return "enforce"
 }
 
 // pageQuery bounds what one list of a page waits for. A page that says

@@ -82,15 +82,20 @@ func (g *Gateway) reload(ctx context.Context) error {
 	if err := g.proxy.Swap(apps); err != nil {
 		return err
 	}
-	g.settings.Store(&c)
+	old := g.settings.Swap(&c)
 	g.hash.Store(&hash)
-	g.recordReload(ctx, before, hash)
+	now := g.now()
+	changes := modeChanges(*old, c, g.opts.ConfigPath, hash, g.policy.Revision(), now)
+	if len(changes) > 0 {
+		g.modesAt.Store(&now)
+	}
+	g.recordReload(ctx, before, hash, changes)
 	return nil
 }
 
 // recordReload records what is in force from now on (GW-17). On error: it stays
 // in force, since a journal that takes no record lets no request through either.
-func (g *Gateway) recordReload(ctx context.Context, before, hash string) {
+func (g *Gateway) recordReload(ctx context.Context, before, hash string, modes []*audit.Record) {
 	records := []*audit.Record{{
 		Time: g.now(), Kind: audit.KindConfigChange, PolicyRev: g.policy.Revision(), Detail: []string{"config_sha256=" + hash},
 	}}
@@ -99,7 +104,7 @@ func (g *Gateway) recordReload(ctx context.Context, before, hash string) {
 			Time: g.now(), Kind: audit.KindPolicyChange, PolicyRev: after, Detail: []string{"policy_before=" + before},
 		})
 	}
-	if err := g.journal.Add(records...); err != nil {
+	if err := g.journal.Add(append(records, modes...)...); err != nil {
 		g.log.LogAttrs(ctx, slog.LevelError, "reload not recorded", slog.String("error", err.Error()))
 	}
 }

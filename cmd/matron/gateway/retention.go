@@ -2,16 +2,13 @@ package gateway
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/matron-epr/matron/audit/clickhouse"
 	"github.com/matron-epr/matron/audit/journal"
-	"github.com/matron-epr/matron/audit/merkle"
 	"github.com/matron-epr/matron/audit/retention"
 	"github.com/matron-epr/matron/cmd/matron/config"
 )
@@ -33,16 +30,11 @@ func Verified(c config.Config) (uint64, error) {
 // Approvers reads the keys of those who may approve a disposal.
 func Approvers(c config.Config) ([]retention.Approver, error) {
 	list := []retention.Approver{} // nobody is not the same as not known
-	for _, a := range c.Retention.Approvers {
-		text, err := os.ReadFile(a.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("read key of approver %s: %w", a.Name, err)
-		}
-		key, err := merkle.ParseVerifier(text)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", a.KeyFile, err)
-		}
-		list = append(list, retention.Approver{Name: a.Name, Key: key})
+	err := eachKey(c.Retention.Approvers, func(name string, key note.Verifier) {
+		list = append(list, retention.Approver{Name: name, Key: key})
+	})
+	if err != nil {
+		return nil, err
 	}
 	return list, nil
 }

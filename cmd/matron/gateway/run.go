@@ -39,6 +39,7 @@ func (g *Gateway) Run(ctx context.Context, reload <-chan os.Signal) (err error) 
 	back.Go(func() error { return g.heartbeat(behind) })
 	back.Go(func() error { return g.disk.Run(behind) })
 	back.Go(func() error { return g.clock.Run(behind) })
+	back.Go(func() error { return g.bypass.Run(behind) })
 	back.Go(func() error { return g.archive(behind) })
 	back.Go(func() error { return g.cosigning.run(behind) })
 	back.Go(func() error { return g.drainSpool(behind) })
@@ -113,12 +114,12 @@ func (g *Gateway) heartbeat(ctx context.Context) error {
 	}
 }
 
-// lifecycle makes the record of a start or stop: which version, configuration
-// and policy were in force (GW-17).
+// lifecycle makes the record of a start or stop: which version, modes,
+// configuration and policy were in force (GW-17).
 func (g *Gateway) lifecycle(kind audit.Kind) *audit.Record {
 	return &audit.Record{
 		Time: g.now(), Kind: kind, PolicyRev: g.policy.Revision(),
-		Detail: []string{"version=" + g.opts.Version, "config_sha256=" + *g.hash.Load()},
+		Detail: append(append([]string{"version=" + g.opts.Version}, modeDetail(*g.settings.Load())...), "config_sha256="+*g.hash.Load()),
 	}
 }
 

@@ -115,3 +115,11 @@ func alerts() []dashboards.Alert {
 		},
 	}
 }
+
+// Bypassed is an application that two people have bypassed.
+func Bypassed() dashboards.AppMode {
+	return dashboards.AppMode{
+		App: "fhir", Mode: "bypass", Since: Now().Add(-20 * time.Minute), Until: Now().Add(40 * time.Minute),
+		Reason: "charts do not open", RequestedBy: "ann", ApprovedBy: "bob",
+	}
+}
