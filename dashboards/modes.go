@@ -55,13 +55,13 @@ func (s *Site) modesPart(h Health) report {
 			p.tag = attention()
 		}
 	}
-	switch {
-	case h.Mode == "":
+	switch h.Mode {
+	case "":
 		p.tag, p.text = unknown(), "It is not known whether decisions are enforced."
-	case h.Mode == "bypass":
+	case "bypass":
 		p.tag, p.text = attention(), "Bypassed: what the rules refuse goes on."
-		p.todo = "mend what hinders care, then end the bypass with \"matron bypass end\". It ends by itself. Review afterwards who opened what with \"matron observe report\"."
-	case h.Mode == "observe":
+		p.todo = "mend what hinders care, then end the bypass with \"matron bypass end\". It ends by itself. Review afterwards who opened what."
+	case "observe":
 		p.tag, p.text = attention(), "Observing only: what the rules refuse goes on."
 		p.todo = "look at what would be refused, and set mode: enforce when nothing in it is care."
 	}

@@ -44,7 +44,7 @@ type Control struct {
 	cfg   ControlConfig
 	force atomic.Pointer[map[string]grant] // by application; never changed, replaced whole
 
-	mu    sync.Mutex // held by look
+	mu    sync.Mutex      // held by look
 	owed  map[string]bool // ended and recorded, but not in the file yet; guarded by mu
 	wrong string          // what was last said to be wrong, so that it is said once; guarded by mu
 }
