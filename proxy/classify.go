@@ -16,11 +16,12 @@ func (x *exchange) classify() error {
 		return errBodyTooLarge
 	}
 	x.boundBody()
-	a, err := x.route.Map.Classify(x.r, x.readBody)
+	a, err := x.reader().Classify(x.r, x.readBody)
 	if err != nil {
 		if cause := x.bodyError(); cause != nil {
 			return cause
 		}
+		x.access.Deny = a.Deny
 		x.g.cfg.Logger.LogAttrs(x.r.Context(), slog.LevelWarn, "request does not fit the map",
 			slog.String("request", x.id), slog.String("app", x.route.Name), slog.Any("error", err))
 		return errUnclassifiable

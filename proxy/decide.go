@@ -79,6 +79,8 @@ func (x *exchange) ask() policy.Decision {
 			Text:   "The gateway does not know what this part of the application does.",
 			Remedy: "Tell the service desk what you were doing, with the reference below.",
 		})
+	case a.Block && a.Because != nil:
+		return policy.Refuse("", *a.Because)
 	case a.Block:
 		return policy.Refuse("", policy.Reason{
 			Code:   "blocked-by-map",
@@ -87,19 +89,19 @@ func (x *exchange) ask() policy.Decision {
 		})
 	}
 	began := x.g.cfg.Now()
-	d := x.askParts(x.question(began))
+	d := x.askParts(x.question(began), x.access.Parts)
 	x.deciding = x.g.cfg.Now().Sub(began)
 	return d
 }
 
 // askParts asks once, or once for each part of an exchange that does several
 // things. Every part must be allowed on its own: the first that is not decides.
-func (x *exchange) askParts(q policy.Request) policy.Decision {
-	if len(x.access.Parts) == 0 {
+func (x *exchange) askParts(q policy.Request, parts []Part) policy.Decision {
+	if len(parts) == 0 {
 		return x.g.cfg.Decider.Decide(x.r.Context(), q)
 	}
 	all := policy.Decision{Effect: policy.Allow}
-	for _, p := range x.access.Parts {
+	for _, p := range parts {
 		q.Action, q.Area, q.Resource = p.Action, p.Area, p.Resource
 		d := x.g.cfg.Decider.Decide(x.r.Context(), q)
 		if !d.Allowed() {
@@ -114,10 +116,6 @@ func (x *exchange) askParts(q policy.Request) policy.Decision {
 // question puts the exchange into the form that the rules are asked in.
 func (x *exchange) question(now time.Time) policy.Request {
 	a := &x.access
-	patients := make([]string, 0, len(a.Patients))
-	for _, p := range a.Patients {
-		patients = append(patients, cmp.Or(p.ID, p.NHSNumber))
-	}
 	return policy.Request{
 		Subject:   x.subject,
 		Site:      x.route.Site,
@@ -126,10 +124,19 @@ func (x *exchange) question(now time.Time) policy.Request {
 		Action:    a.Action,
 		Area:      a.Area,
 		Resource:  a.Resource,
-		Patients:  patients,
+		Patients:  names(a.Patients),
 		Certainty: string(a.Certainty),
 		Held:      a.Hold,
 		Method:    x.r.Method,
 		Time:      now,
 	}
+}
+
+// names are the patients as the rules are asked about them.
+func names(patients []Patient) []string {
+	out := make([]string, 0, len(patients))
+	for _, p := range patients {
+		out = append(out, cmp.Or(p.ID, p.NHSNumber))
+	}
+	return out
 }

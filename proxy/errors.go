@@ -9,6 +9,10 @@ var (
 	ErrSessionExpired      = errors.New("session expired")
 	ErrToken               = errors.New("token refused")
 	ErrIdentityUnavailable = errors.New("identity provider unavailable")
+
+	// ErrApplicationFault is wrapped by Map.Settle's error when the response tells
+	// how the application's program failed: nothing of it is released.
+	ErrApplicationFault = errors.New("application shows an error of its program")
 )
 
 // Requests that are refused before anybody asks who sent them.

@@ -15,6 +15,7 @@ import (
 type exchange struct {
 	g     *Gateway
 	route *route // nil while no application is known
+	turn  Turn   // in a followed session of the application; nil for none
 	w     http.ResponseWriter
 	r     *http.Request
 
@@ -46,7 +47,9 @@ type exchange struct {
 	sentAt     time.Time
 	upstream   time.Duration
 	results    uint64
-	failure    error // sentinel of what went wrong, nil for nothing
+	left       string   // whether the application's session was moved, "" where it was not tried
+	cookies    []string // that the application set while it was moved
+	failure    error    // sentinel of what went wrong, nil for nothing
 	status     int
 	bytesOut   int64
 	outcomeRec audit.Record

@@ -45,10 +45,7 @@ func (x *exchange) sent() *http.Request {
 // nothing is forwarded, since the application would not know whom it serves
 // (GW-07).
 func (x *exchange) vouch() error {
-	voucher := x.route.Voucher
-	if voucher == nil {
-		voucher = x.g.cfg.Voucher
-	}
+	voucher := x.g.voucher(x.route)
 	if voucher == nil || x.route.Upstream == nil {
 		return nil
 	}
@@ -60,6 +57,14 @@ func (x *exchange) vouch() error {
 	}
 	x.token = token
 	return nil
+}
+
+// voucher is the Voucher for one application, nil for none.
+func (g *Gateway) voucher(r *route) Voucher {
+	if r.Voucher != nil {
+		return r.Voucher
+	}
+	return g.cfg.Voucher
 }
 
 // forwarder sends exchanges to one application over HTTP.
@@ -191,11 +196,18 @@ func (f *forwarder) received(res *http.Response) error {
 	x.upstream = f.g.cfg.Now().Sub(x.sentAt)
 	x.nameAnswer()
 	f.cleanResponse(x, res.Header)
+	if x.turn != nil {
+		x.turn.Received(res)
+	}
 	events := strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream")
 	switch {
 	case x.access.Hold:
 		x.watch(res)
-		return x.settle(res)
+		err := x.settle(res)
+		if err != nil {
+			f.leave(x)
+		}
+		return err
 	case res.StatusCode == http.StatusSwitchingProtocols:
 		x.status = res.StatusCode
 	case events: // lasts as long as the page that shows it

@@ -76,6 +76,11 @@ func (g *Gateway) Swap(apps []App) error {
 		seen[r.trimmed] = a.Name
 		routes = append(routes, r)
 	}
+	if old := g.routes.Load(); old != nil {
+		for _, r := range routes {
+			r.inherit(*old)
+		}
+	}
 	slices.SortStableFunc(routes, func(a, b *route) int { return len(b.trimmed) - len(a.trimmed) })
 	if old := g.routes.Swap(&routes); old != nil {
 		for _, r := range *old {

@@ -80,7 +80,7 @@ func claimsOrigin(name string) bool {
 	switch string(n) {
 	case "forwarded", "x-real-ip", "x-client-ip", "true-client-ip", "client-ip", "cf-connecting-ip", "fastly-client-ip",
 		"x-cluster-client-ip", "x-original-for", "x-original-host", "x-original-proto", "x-host", "x-url-scheme",
-		"x-scheme", "front-end-https", "via":
+		"x-scheme", "front-end-https", "via", "proxy-ip":
 		return true
 	}
 	return hasAnyPrefix(n, "x-forwarded-")

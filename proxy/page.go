@@ -81,11 +81,18 @@ func (x *exchange) send(e explanation) {
 		contentType string
 		err         error
 	)
-	switch {
+	status := e.status
+	switch form := x.denyForm(); {
+	case form == DenyMessages:
+		contentType, status = "text/xml; charset=UTF-8", http.StatusOK
+		body, err = x.messages(e)
+	case form == DenySOAPFault:
+		contentType, status = "text/xml; charset=utf-8", http.StatusInternalServerError
+		body, err = x.soapFault(e)
 	case wantsPage(x.r):
 		contentType = "text/html; charset=utf-8"
 		body, err = x.renderPage(e)
-	case x.access.Deny == DenyOperationOutcome:
+	case form == DenyOperationOutcome:
 		contentType = "application/fhir+json; charset=utf-8"
 		body, err = json.Marshal(x.operationOutcome(e))
 	default:
@@ -104,7 +111,7 @@ func (x *exchange) send(e explanation) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'")
-	x.WriteHeader(e.status)
+	x.WriteHeader(status)
 	if x.r.Method != http.MethodHead {
 		_, _ = x.Write(body) // Write notes what goes wrong
 	}

@@ -181,6 +181,9 @@ func (x *exchange) recordOutcome() {
 	if x.failure != nil {
 		rec.Error = explain(x.failure).code
 	}
+	if x.left != "" {
+		rec.Detail = []string{x.left}
+	}
 	if x.forwarded && x.route.Upstream != nil {
 		rec.UpstreamTo = x.route.Upstream.Host
 	}

@@ -93,6 +93,7 @@ func explanations() []explanation {
 		{errBadResponse, 502, "application-failed", "The application broke off", "The gateway works, but the application behind it ended the connection or sent something that is no answer.", again},
 		{errBusy, 503, "busy", "Too much at once", "The gateway is reading as much as it can for others just now.", again},
 		{errHeldTooLarge, 502, "response-too-large", "Too much at once", "The answer holds more than the gateway can check before showing it.", "Narrow the search and try again."},
+		{ErrApplicationFault, 502, "application-fault", "The application made a mistake", "The application answered with an error of its program, which is not shown.", again},
 		{errHeldUnreadable, 502, "response-not-understood", "The answer could not be checked", "The gateway could not tell which patients the answer is about, so it shows nothing of it.", desk},
 		{errPatientUnknown, 403, "patient-unknown", "The gateway cannot tell whose data this is", "What the application answered may hold a patient's data, but nothing says whose, so it could not be written down.", "Open it from the patient's own page, or tell the service desk the reference below."},
 		{errTruncated, 502, "response-broken-off", "The application broke off", "The application stopped in the middle of its answer.", again},
@@ -152,6 +153,9 @@ func (x *exchange) answerWith(e explanation, cause error) {
 	h := x.w.Header()
 	for _, name := range [...]string{"Content-Encoding", "Content-Length", "Etag", "Last-Modified", "Location", "Set-Cookie", "Link"} {
 		delete(h, name)
+	}
+	if len(x.cookies) > 0 {
+		h["Set-Cookie"] = x.cookies
 	}
 	if limited := (limitedError{}); errors.As(cause, &limited) && e.is(errLimited) {
 		h.Set("Retry-After", strconv.FormatInt(int64((limited.wait+time.Second-1)/time.Second), 10))

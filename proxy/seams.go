@@ -27,6 +27,52 @@ type Map interface {
 	Settle(a Access, res *http.Response, body []byte) (Settlement, error)
 }
 
+// Follower is a Map of an application whose own sessions hold what its requests
+// do not say: who works there, on which screen, with which patient. The sessions
+// are followed from exchange to exchange. It is for applications with an
+// Upstream.
+type Follower interface {
+	Map
+
+	// Follow returns the Map of one exchange, after the exchanges of the same
+	// session that came before have ended. The context of r says who asks
+	// (policy.SubjectFrom) and when nobody waits any more. It may change the
+	// header of r: a session that was not given to this subject is taken off
+	// (GW-07). A nil Turn means that the Map follows no sessions. An error means
+	// that too many are waiting, or that r's context ended.
+	Follow(r *http.Request) (Turn, error)
+
+	// DenyForm is the form of a refusal of a request to path that was not
+	// classified, DenyAuto when the path says nothing.
+	DenyForm(path string) DenyForm
+
+	// Inherit takes over the sessions of the Map that served the application
+	// before a reload. An older Map of another kind changes nothing.
+	Inherit(older Map)
+}
+
+// Turn is the Map of one exchange with an application whose sessions are
+// followed. It is used by one goroutine at a time.
+type Turn interface {
+	Map
+
+	// Received is shown every response before anything of it is sent on, held or
+	// not. It may change the header where the application's session is concerned.
+	Received(res *http.Response)
+
+	// Leave returns a request that takes the application's session away from what
+	// the last response showed and nobody may see, nil when there is nothing
+	// (more) to try. The gateway sends it for the same subject, has Received and
+	// Left look at the response and asks again until Left reports that it worked.
+	Leave(ctx context.Context) *http.Request
+	// Left reads the response to what Leave returned.
+	Left(res *http.Response, body []byte) bool
+
+	// End ends the turn; forwarded says whether the application may have acted on
+	// the request. The gateway calls it once, whatever became of the exchange.
+	End(forwarded bool)
+}
+
 // Access is what one exchange does, as far as the request shows. The zero value
 // is an unmapped request.
 type Access struct {
@@ -50,8 +96,10 @@ type Access struct {
 	// Deliberate is "true", "false" (worklists, prefetch) or "" when unknown.
 	Deliberate string
 	Deny       DenyForm
-	// Block refuses whatever the policy says; the map's reason is in Rule.
-	Block bool
+	// Block refuses whatever the policy says, for Because, or where that is nil
+	// for a general reason.
+	Block   bool
+	Because *policy.Reason
 	// Parts is set when one exchange does things that differ in action or area,
 	// such as a FHIR transaction. Every part must be allowed on its own. Where
 	// parts differ, Action or Area above is empty, so that nobody who overlooks
@@ -80,6 +128,13 @@ type Settlement struct {
 	Patients  []Patient
 	Certainty audit.Certainty
 	Results   uint64 // entries in a search result
+	// Stranger says that the response shows somebody who cannot be named, whoever
+	// the request or the rest of the response names.
+	Stranger bool
+	// Parts are things that the response does besides what the request was decided
+	// as, such as opening a screen of another area: they are decided before it is
+	// released.
+	Parts []Part
 }
 
 // DenyForm is the form of a refusal that the application's clients understand.
@@ -91,6 +146,11 @@ const (
 	DenyAuto             DenyForm = ""
 	DenyProblem          DenyForm = "problem"
 	DenyOperationOutcome DenyForm = "operation-outcome"
+	// DenyMessages is the message of openMAXIMS, which its client shows in a box:
+	// always status 200, since on any other the client fails.
+	DenyMessages DenyForm = "openmaxims-messages"
+	// DenySOAPFault is a SOAP 1.1 fault with status 500.
+	DenySOAPFault DenyForm = "soap-fault"
 )
 
 // LimitKind is the kind of action that a rate limit counts.
@@ -110,6 +170,9 @@ const (
 	// SignInKind counts sign-ins begun, by address: each leaves something in the
 	// store, so that a flood of them must not push out those of other people.
 	SignInKind LimitKind = "sign-in"
+	// LoginKind counts passwords that somebody who is signed in here tries in an
+	// application's own sign-in.
+	LoginKind LimitKind = "login"
 )
 
 // Identifier proves who sent a request. proxy/signin has the OpenID Connect one.

@@ -49,6 +49,7 @@ func (x *exchange) serve() {
 	for _, step := range [...]func(*exchange) error{
 		(*exchange).sameOrigin,
 		(*exchange).locate,
+		(*exchange).follow,
 		(*exchange).classify,
 		(*exchange).space,
 		(*exchange).limit,
@@ -195,6 +196,7 @@ func (x *exchange) end() {
 	p := recover()
 	x.letGo()
 	abort := p != nil && x.recovered(p)
+	x.endTurn()
 	x.recordOutcome()
 	x.observe()
 	if abort {

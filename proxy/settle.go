@@ -22,10 +22,13 @@ func (x *exchange) settle(res *http.Response) error {
 	if err != nil {
 		return err
 	}
-	s, err := x.route.Map.Settle(x.access, res, body)
+	s, err := x.reader().Settle(x.access, res, body)
 	if err != nil {
 		x.g.cfg.Logger.LogAttrs(x.r.Context(), slog.LevelWarn, "held response not understood",
 			slog.String("request", x.id), slog.String("app", x.route.Name), slog.String("rule", x.access.Rule))
+		if errors.Is(err, ErrApplicationFault) {
+			return ErrApplicationFault
+		}
 		return errHeldUnreadable
 	}
 	switch {
@@ -37,6 +40,9 @@ func (x *exchange) settle(res *http.Response) error {
 		return nil
 	}
 	x.results = s.Results
+	if err := x.decideAgain(s); err != nil {
+		return err
+	}
 	if err := x.recordPatients(s); err != nil {
 		return err
 	}
@@ -77,6 +83,9 @@ func (x *exchange) asked(r *http.Request) *http.Request {
 // can name. On doubt it is not released: a record that names nobody is none
 // (GW-08). In observe and bypass mode it goes on, recorded as unknown.
 func (x *exchange) anonymous(res *http.Response, s Settlement) bool {
+	if s.Stranger {
+		return x.mode == Enforce
+	}
 	if x.mode != Enforce || res.StatusCode >= 300 || len(x.access.Patients) > 0 || s.Certainty == audit.None {
 		return false
 	}

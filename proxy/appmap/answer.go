@@ -18,6 +18,7 @@ type answer struct {
 	raw    []byte
 	doc    any
 	hasDoc bool
+	turn   *turn // in a followed session, nil for none
 }
 
 func unreadable(format string, args ...any) error {

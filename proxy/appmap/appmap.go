@@ -36,9 +36,10 @@ type Map struct {
 	byID    map[string]*rule
 	byFirst map[string][]*rule // by literal first segment, in order
 	others  []*rule            // those that may match any other first segment
+	follow  *following         // nil where the application's sessions say nothing
 }
 
-var _ proxy.Map = (*Map)(nil)
+var _ proxy.Follower = (*Map)(nil)
 
 // index sorts rules by their first segment, so that a request is compared with
 // few of them.
@@ -76,8 +77,8 @@ func Names() []string {
 	return names
 }
 
-// Builtin returns an embedded map: "fhir-r4", "orthanc", or "generic", in which
-// everything is unmapped.
+// Builtin returns an embedded map: "fhir-r4", "openmaxims", "orthanc", or
+// "generic", in which everything is unmapped.
 func Builtin(name string) (*Map, error) {
 	src, err := builtin.ReadFile("maps/" + name + ".yaml")
 	if err != nil {
@@ -120,6 +121,10 @@ func (m *Map) WithBase(base string, origins ...string) *Map {
 	c := *m
 	c.base = strings.TrimSuffix(base, "/")
 	c.origins = append([]string(nil), origins...)
+	if m.follow != nil {
+		own := *m.follow
+		c.follow = &own
+	}
 	return &c
 }
 
@@ -135,10 +140,16 @@ func (m *Map) Classify(r *http.Request, body func() ([]byte, error)) (proxy.Acce
 // classifyRequest is Classify, except that its error says why a rule that matched
 // gave the exchange up.
 func (m *Map) classifyRequest(r *http.Request, body func() ([]byte, error)) (proxy.Access, error) {
+	return m.classifyIn(nil, r, body)
+}
+
+// classifyIn classifies an exchange of a followed session, nil for none.
+func (m *Map) classifyIn(t *turn, r *http.Request, body func() ([]byte, error)) (proxy.Access, error) {
 	x, err := m.open(r, body)
 	if err != nil || x == nil {
 		return m.unmapped(), err
 	}
+	x.turn = t
 	return m.classify(x)
 }
 
@@ -190,6 +201,11 @@ func (m *Map) classify(x *exchange) (proxy.Access, error) {
 
 // Settle implements proxy.Map.
 func (m *Map) Settle(a proxy.Access, res *http.Response, body []byte) (proxy.Settlement, error) {
+	return m.settleIn(nil, a, res, body)
+}
+
+// settleIn reads the response of an exchange of a followed session, nil for none.
+func (m *Map) settleIn(t *turn, a proxy.Access, res *http.Response, body []byte) (proxy.Settlement, error) {
 	r, ok := m.byID[a.Rule]
 	if !ok || !r.holds() {
 		return proxy.Settlement{}, unreadable("no rule says how to read this response")
@@ -197,6 +213,10 @@ func (m *Map) Settle(a proxy.Access, res *http.Response, body []byte) (proxy.Set
 	n, err := newAnswer(m, a, res, body)
 	if err != nil {
 		return proxy.Settlement{}, err
+	}
+	n.turn = t
+	if r.response == nil && r.extractor.settle != nil {
+		return r.extractor.settle(n)
 	}
 	read := r.settle
 	if r.response == nil {

@@ -21,6 +21,7 @@ type exchange struct {
 	header   http.Header
 	host     string
 	fetch    func() ([]byte, error)
+	turn     *turn // in a followed session, nil for none
 
 	query   url.Values // nil until parsed
 	form    url.Values // nil until parsed

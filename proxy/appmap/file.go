@@ -8,6 +8,12 @@ type file struct {
 	// Base is the path that is cut off when a map is tried by itself; the gateway
 	// cuts off the prefix of its configuration instead.
 	Base string `yaml:"base"`
+	// Extends names a built-in map whose rules come after those of this file, and
+	// whose tables this file's entries are added to or put in place of.
+	Extends string `yaml:"extends"`
+	// Session says how the application's own sessions are followed, for those in
+	// which a request does not say whom it is about. Without it they are not.
+	Session *sessionFile `yaml:"session"`
 	// Deny is the form of refusals: problem, operation-outcome, or absent for
 	// whatever the client accepts.
 	Deny string `yaml:"deny"`
@@ -18,6 +24,13 @@ type file struct {
 	Tables map[string]map[string]string `yaml:"tables"`
 	// Rules are tried in order; the first that matches wins.
 	Rules []ruleFile `yaml:"rules"`
+}
+
+type sessionFile struct {
+	// Cookie names the cookie of the application's session.
+	Cookie string `yaml:"cookie"`
+	// InOrder lists the paths whose requests go one after the other in a session.
+	InOrder []string `yaml:"in-order"`
 }
 
 type ruleFile struct {

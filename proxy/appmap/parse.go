@@ -2,12 +2,14 @@ package appmap
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/matron-epr/matron/policy"
 	"github.com/matron-epr/matron/proxy"
+	"github.com/matron-epr/matron/proxy/appmap/openmaxims"
 	"github.com/matron-epr/matron/proxy/strictyaml"
 )
 
@@ -17,6 +19,7 @@ func Parse(name string, src []byte) (*Map, error) {
 	var f file
 	doc := strictyaml.Decode(name, src, &f)
 	c := compiler{doc: doc, tables: map[string]table{}}
+	c.extend(&f)
 	m := c.compile(&f)
 	if err := doc.Err(); err != nil {
 		return nil, err
@@ -46,7 +49,7 @@ func (c *compiler) compile(f *file) *Map {
 		c.tables[name] = f.Tables[name]
 	}
 	c.options(f)
-	deny := c.choice("deny", f.Deny, string(proxy.DenyAuto), string(proxy.DenyProblem), string(proxy.DenyOperationOutcome))
+	deny := c.choice("deny", f.Deny, denyForms()...)
 	m.redact = c.redactions("redact", f.Redact)
 	for i := range f.Rules {
 		r := c.rule(fmt.Sprintf("rules[%d]", i), &f.Rules[i])
@@ -57,14 +60,22 @@ func (c *compiler) compile(f *file) *Map {
 		c.checkOrder(fmt.Sprintf("rules[%d]", i), m.rules, r)
 		m.rules = append(m.rules, r)
 	}
+	m.follow = c.follow(f)
 	return m
+}
+
+func denyForms() []string {
+	return []string{
+		string(proxy.DenyAuto), string(proxy.DenyProblem), string(proxy.DenyOperationOutcome),
+		string(proxy.DenyMessages), string(proxy.DenySOAPFault),
+	}
 }
 
 func (c *compiler) rule(path string, f *ruleFile) *rule {
 	r := &rule{
 		id: f.ID, nobody: f.NoPatient, static: f.Static, keepAlive: f.KeepAlive, block: f.Block,
 		kind:       proxy.LimitKind(c.choice(path+".limit", f.Limit, "", string(proxy.Interactive), string(proxy.SearchKind), string(proxy.Bulk), string(proxy.MachineClient))),
-		deny:       proxy.DenyForm(c.choice(path+".deny", f.Deny, string(proxy.DenyAuto), string(proxy.DenyProblem), string(proxy.DenyOperationOutcome))),
+		deny:       proxy.DenyForm(c.choice(path+".deny", f.Deny, denyForms()...)),
 		deliberate: c.choice(path+".deliberate", f.Deliberate, "", "true", "false"),
 		redact:     c.redactions(path+".redact", f.Redact),
 	}
@@ -90,9 +101,10 @@ func (c *compiler) rule(path string, f *ruleFile) *rule {
 	return r
 }
 
-// options checks the table of settings for the FHIR extractors.
+// options checks the table of settings for the extractors.
 func (c *compiler) options(f *file) {
 	known := fhirOptions()
+	maps.Copy(known, openmaxims.Options())
 	for _, name := range keys(f.Tables["options"]) {
 		if allowed, ok := known[name]; ok {
 			c.choice("tables.options."+name, f.Tables["options"][name], allowed...)
@@ -238,7 +250,7 @@ func (c *compiler) use(path string, f *ruleFile, r *rule) {
 		c.doc.Report(path+".use", fmt.Sprintf("there is no extractor %q%s", f.Use, didYouMean(f.Use, extractorNames())))
 		return
 	}
-	if f.Response != nil && e.response != nil {
+	if f.Response != nil && e.holds() {
 		c.doc.Report(path+".response", fmt.Sprintf("%s reads the response itself: remove response", f.Use))
 	}
 	for _, t := range e.tables {
@@ -251,7 +263,7 @@ func (c *compiler) use(path string, f *ruleFile, r *rule) {
 
 func (c *compiler) response(path string, f *ruleFile, r *rule) {
 	phase := c.choice(path+".phase", f.Phase, "", "request", "response")
-	held := f.Response != nil || r.extractor != nil && r.extractor.response != nil
+	held := f.Response != nil || r.extractor != nil && r.extractor.holds()
 	switch {
 	case phase == "request" && f.Response != nil:
 		c.doc.Report(path+".phase", "request contradicts response: remove the one or the other")

@@ -54,7 +54,7 @@ type condition struct {
 }
 
 func (r *rule) holds() bool {
-	return r.response != nil || r.extractor != nil && r.extractor.response != nil
+	return r.response != nil || r.extractor != nil && r.extractor.holds()
 }
 
 func (r *rule) matches(x *exchange) (bool, error) {

@@ -184,7 +184,7 @@ type Application struct {
 	// CAFile holds the root of the upstream's certificate. Default: the
 	// system's roots.
 	CAFile string `yaml:"ca_file"`
-	// Map is a built-in map (fhir-r4, orthanc) or the path of a YAML file.
+	// Map is a built-in map (fhir-r4, openmaxims, orthanc) or the path of a YAML file.
 	// Required.
 	Map string `yaml:"map"`
 	// Mode is enforce or observe: see docs/modes.md. A reload takes in a change.

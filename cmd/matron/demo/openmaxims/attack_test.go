@@ -59,7 +59,7 @@ func target(t *testing.T) *attack.Target {
 	})
 	p := b.h.Patients[30]
 	return &attack.Target{
-		Base: b.base, Browser: func() *http.Client { return browser(t) },
+		Base: b.base, Browser: func(string) *http.Client { return browser(t) },
 		User: b.nurse("ASH"), Victim: b.nurse("BEECH"), Password: password,
 		Patient: p.ID, PatientID: strconv.Itoa(31), Surname: p.Name.Family,
 		File: "file:///srv/secret.txt", Content: "content-of-the-file",

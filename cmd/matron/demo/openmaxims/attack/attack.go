@@ -17,8 +17,9 @@ import (
 type Target struct {
 	Base string // address of the application with its context path
 	// Browser makes a browser without cookies, apart from those that whatever
-	// stands before the application wants of an ordinary user.
-	Browser func() *http.Client
+	// stands before the application gives to a user after they have proved who
+	// they are there.
+	Browser func(user string) *http.Client
 	// User is an ordinary clinician, who may not administer anything; Victim is
 	// somebody else. Both have the Password and a single role.
 	User, Victim, Password string
@@ -93,7 +94,10 @@ func Table() []Attack {
 	}
 }
 
-func (t *Target) client() *Client { return &Client{HTTP: t.Browser(), Base: t.Base} }
+// client is the attacker's, who is the ordinary user.
+func (t *Target) client() *Client { return t.browser(t.User) }
+
+func (t *Target) browser(user string) *Client { return &Client{HTTP: t.Browser(user), Base: t.Base} }
 
 // signedIn is the ordinary user at work.
 func (t *Target) signedIn(ctx context.Context) (*Client, error) {

@@ -133,7 +133,7 @@ func sessionFixation(ctx context.Context, t *Target) (Result, error) {
 	if planted == "" {
 		return Result{}, nil
 	}
-	victim := t.client()
+	victim := t.browser(t.Victim)
 	if err := victim.Plant(planted); err != nil {
 		return Result{}, err
 	}
@@ -179,7 +179,7 @@ func entityExpansion(ctx context.Context, t *Target) (Result, error) {
 
 // reportOf is a report about a patient that the victim printed.
 func reportOf(ctx context.Context, t *Target) (string, error) {
-	victim := t.client()
+	victim := t.browser(t.Victim)
 	if _, err := victim.Login(ctx, t.Victim, t.Password, ""); err != nil {
 		return "", err
 	}

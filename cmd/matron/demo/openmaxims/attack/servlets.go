@@ -172,7 +172,7 @@ func saveFlag(ctx context.Context, t *Target) (Result, error) {
 }
 
 func sessionList(ctx context.Context, t *Target) (Result, error) {
-	victim := t.client()
+	victim := t.browser(t.Victim)
 	if _, err := victim.Login(ctx, t.Victim, t.Password, ""); err != nil {
 		return Result{}, err
 	}
@@ -203,7 +203,7 @@ func takeOver(ctx context.Context, t *Target, session string) (Result, error) {
 }
 
 func sessionTerminate(ctx context.Context, t *Target) (Result, error) {
-	victim := t.client()
+	victim := t.browser(t.Victim)
 	if _, err := victim.Login(ctx, t.Victim, t.Password, ""); err != nil {
 		return Result{}, err
 	}
@@ -244,7 +244,7 @@ func logSwitch(ctx context.Context, t *Target) (Result, error) {
 	if _, err := c.SOAP(ctx, "RemoteSessionAdminWebService", "toggleLoggingWS"); err != nil {
 		return Result{}, err
 	}
-	if _, err := t.client().Login(ctx, t.Victim, t.Password, ""); err != nil {
+	if _, err := t.browser(t.Victim).Login(ctx, t.Victim, t.Password, ""); err != nil {
 		return Result{}, err
 	}
 	return Result{strings.Contains(t.ServerLog(), t.Password), "the victim's password in the log"}, nil

@@ -1,0 +1,200 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+
+	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/policy"
+)
+
+// follow takes the exchange's turn in its session of the application, where the
+// map follows sessions. Two exchanges of one session at a time would be read
+// against a state that neither of them finds (GW-08).
+func (x *exchange) follow() error {
+	f, ok := x.route.Map.(Follower)
+	if !ok || x.route.Upstream == nil {
+		return nil
+	}
+	turn, err := f.Follow(x.r.WithContext(policy.WithSubject(x.r.Context(), x.subject)))
+	switch {
+	case err == nil:
+		x.turn = turn
+		return nil
+	case x.r.Context().Err() != nil:
+		return errClientGone
+	}
+	return errBusy
+}
+
+// reader is the Map that reads this exchange.
+func (x *exchange) reader() Map {
+	if x.turn != nil {
+		return x.turn
+	}
+	return x.route.Map
+}
+
+// endTurn lets the next exchange of the session go on.
+func (x *exchange) endTurn() {
+	if x.turn != nil {
+		x.turn.End(x.forwarded)
+		x.turn = nil
+	}
+}
+
+// inherit hands what is known of the application's sessions on to a Map that
+// replaces another in a reload.
+func (r *route) inherit(from []*route) {
+	heir, ok := r.Map.(Follower)
+	if !ok {
+		return
+	}
+	for _, old := range from {
+		if old.Name == r.Name {
+			heir.Inherit(old.Map)
+		}
+	}
+}
+
+// decideAgain asks the rules about what only the response of a followed session
+// shows: another patient than the request was decided about, or a screen of
+// another area. Nothing of it is released before (GW-08).
+func (x *exchange) decideAgain(s Settlement) error {
+	if x.turn == nil || x.coveredBy(s) {
+		return nil
+	}
+	q := x.question(x.g.cfg.Now())
+	q.Patients, q.Certainty = names(s.Patients), string(s.Certainty)
+	parts := s.Parts
+	if len(parts) == 0 {
+		parts = x.access.Parts
+	}
+	if len(parts) == 0 {
+		parts = []Part{{Action: q.Action, Area: q.Area, Resource: q.Resource}}
+	}
+	d := x.askParts(q, parts)
+	if d.Allowed() {
+		return nil
+	}
+	x.would = true
+	if x.mode != Enforce {
+		return nil
+	}
+	x.answer = d
+	if err := x.recordWithheld(s, d); err != nil {
+		return err
+	}
+	if d.Effect == policy.Challenge {
+		return errChallenged
+	}
+	return errDenied
+}
+
+// coveredBy reports whether the decision that was made covers what the response
+// shows.
+func (x *exchange) coveredBy(s Settlement) bool {
+	for _, p := range s.Parts {
+		if !slices.Contains(x.access.Parts, p) && (p.Action != x.access.Action || p.Area != x.access.Area || p.Resource != x.access.Resource) {
+			return false
+		}
+	}
+	for _, p := range s.Patients {
+		if !slices.ContainsFunc(x.access.Patients, func(q Patient) bool {
+			return q.ID != "" && q.ID == p.ID || q.ID == "" && q.NHSNumber != "" && q.NHSNumber == p.NHSNumber
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
+// recordWithheld makes durable whose data the application answered with and who
+// did not get it.
+func (x *exchange) recordWithheld(s Settlement, d policy.Decision) error {
+	patients := s.Patients
+	if len(patients) == 0 {
+		patients = []Patient{{}}
+	}
+	records := make([]*audit.Record, 0, len(patients))
+	for _, p := range patients {
+		r := x.patientRecord(p, audit.SourceResponse, s.Certainty)
+		r.Effect, r.Rules, r.Reasons = d.Effect.String(), d.Rules, nil
+		for _, reason := range d.Reasons {
+			r.Reasons = append(r.Reasons, reason.Code)
+		}
+		records = append(records, r)
+	}
+	_, err := x.append(records)
+	return err
+}
+
+// maxLeave bounds the requests that one refusal sends to the application.
+const maxLeave = 4
+
+// leave takes the application's session away from what its answer showed and may
+// not be shown: later requests would act on it (GW-08). The outcome says whether
+// that worked. Where it did not, the map goes on reading the session as it is, so
+// that whatever is done in it is decided as what it is.
+func (f *forwarder) leave(x *exchange) {
+	if x.turn == nil || x.mode != Enforce {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), x.route.Timeout)
+	defer cancel()
+	for range maxLeave {
+		req := x.turn.Leave(ctx)
+		if req == nil {
+			break
+		}
+		x.left = "session-moved=no"
+		moved, err := f.sendLeave(x, req)
+		if err != nil {
+			f.g.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "session of the application not moved",
+				slog.String("request", x.id), slog.String("app", f.route.Name), slog.String("network", networkError(err)))
+			break
+		}
+		if moved {
+			x.left = "session-moved=yes"
+			break
+		}
+	}
+}
+
+// sendLeave sends one request of the gateway's own for the same subject, over a
+// connection of its own.
+func (f *forwarder) sendLeave(x *exchange, req *http.Request) (moved bool, err error) {
+	up := f.route.Upstream
+	if voucher := f.g.voucher(f.route); voucher != nil {
+		asked := req.Clone(req.Context())
+		asked.URL.Path = f.route.base + req.URL.Path
+		token, err := voucher.Vouch(x.subject, x.id, asked)
+		if err != nil {
+			return false, fmt.Errorf("identity token: %w", err)
+		}
+		req.Header[identityHeader] = []string{token}
+	}
+	req.URL.Scheme, req.URL.Host, req.URL.Path = up.Scheme, up.Host, f.route.base+req.URL.Path
+	req.Header["Accept-Encoding"] = []string{"identity"}
+	req.Header["X-Forwarded-For"] = []string{x.ip}
+	req.Header[requestHeader] = []string{x.id}
+	res, err := f.once.RoundTrip(req)
+	if err != nil {
+		return false, fmt.Errorf("send: %w", err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(res.Body, f.route.MaxHeld))
+	if err != nil {
+		return false, fmt.Errorf("read: %w", err)
+	}
+	keepOwnCookie(res.Header, f.g.cfg.SessionCookie)
+	x.turn.Received(res)
+	if lines := res.Header["Set-Cookie"]; len(lines) > 0 {
+		x.cookies = lines
+	}
+	return x.turn.Left(res, body), nil
+}
