@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/matron-epr/matron/audit"
-	"github.com/matron-epr/matron/audit/export/auditevent"
 	"github.com/matron-epr/matron/audit/spool"
 	"github.com/matron-epr/matron/cmd/matron/config"
 	"github.com/matron-epr/matron/cmd/matron/gateway"
@@ -157,28 +156,8 @@ func (e *exporting) write(ctx context.Context, out io.Writer) error {
 func (e *exporting) narrow() (err error) {
 	e.query.Site, e.query.Limit = e.cfg.Site, exportPage
 	e.query.NHSNumber = strings.ReplaceAll(e.query.NHSNumber, " ", "")
-	if e.zone, err = time.LoadLocation("Europe/London"); err != nil { // as the pages show times
-		return err
-	}
-	if e.from != "" {
-		if e.query.From, _, err = auditevent.ParseTime(e.from, e.zone); err != nil {
-			return fmt.Errorf("--from %s: %w", e.from, err)
-		}
-	}
-	if e.to != "" {
-		begin, end, err := auditevent.ParseTime(e.to, e.zone)
-		if err != nil {
-			return fmt.Errorf("--to %s: %w", e.to, err)
-		}
-		e.query.To = end
-		if strings.Contains(e.to, "T") {
-			e.query.To = begin
-		}
-		if !e.query.From.Before(e.query.To) {
-			return fmt.Errorf("--to %s is not after --from %s", e.to, e.from)
-		}
-	}
-	return nil
+	e.query.From, e.query.To, e.zone, err = period(e.from, e.to)
+	return err
 }
 
 // fhir writes one event a line, page by page, so that memory does not grow.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -9,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/cmd/matron/demo/hospital"
@@ -76,10 +79,53 @@ func TestGW19BypassBesideARunningGateway(t *testing.T) {
 		}
 		return nil
 	})
+	var searchable waivedReport
+	s.eventually("the report is counted in ClickHouse", func() error {
+		searchable = s.observed()
+		if searchable.Counted != "ClickHouse" || len(searchable.Rows) != 1 {
+			return fmt.Errorf("%+v", searchable)
+		}
+		return nil
+	})
 	s.stop()
-	if err := bypassRecords(s.records()); err != nil {
+	records := s.records()
+	if err := bypassRecords(records); err != nil {
 		t.Error(err)
 	}
+	read := s.observed()
+	if read.Counted != "the journal" || read.Rows[0].Route != "" || read.Rows[0].Mode != "bypass" || read.Rows[0].Reason != audit.ReasonUnmapped || read.Rows[0].People != 1 {
+		t.Errorf("report: %+v", read)
+	}
+	if diff := cmp.Diff(searchable.Waived, read.Waived); diff != "" {
+		t.Errorf("ClickHouse and the journal differ (-ClickHouse +journal):\n%s", diff)
+	}
+	if against := read.Against["fhir"]; len(against) != 1 || !strings.Contains(against[0], "requests on 1 routes that the map does not know") {
+		t.Errorf("against enforcing: %v", against)
+	}
+	text := s.run("observe", "report", "-c", s.config, "--app", "fhir")
+	if !strings.Contains(text, "(not in the map)") || strings.Contains(text, "Nothing") {
+		t.Errorf("report: %s", text)
+	}
+	for _, r := range records {
+		if r.Person != "" && strings.Contains(text, r.Person) || r.UserName != "" && strings.Contains(text, r.UserName) {
+			t.Errorf("the report names somebody: %s", text)
+		}
+	}
+}
+
+// waivedReport is what "matron observe report --json" prints.
+type waivedReport struct {
+	Counted string `json:"counted_in"`
+	audit.Waived
+	Against map[string][]string `json:"against_enforcing"`
+}
+
+func (s *site) observed() (r waivedReport) {
+	s.t.Helper()
+	if err := json.Unmarshal([]byte(s.run("observe", "report", "-c", s.config, "--json")), &r); err != nil {
+		s.t.Fatal(err)
+	}
+	return r
 }
 
 // bypassRecords checks that what a bypass let through stands after the record of
