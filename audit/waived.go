@@ -154,10 +154,17 @@ func (a WaivedApp) Against() []string {
 	}
 	var against []string
 	if a.Unmapped > 0 {
-		against = append(against, fmt.Sprintf("%d requests on %d routes that the map does not know: add them to the map", a.Unmapped, a.Routes))
+		against = append(against, fmt.Sprintf("%s on %s that the map does not know: add to the map what is care", counted(a.Unmapped, "request"), counted(a.Routes, "route")))
 	}
 	if rest := a.Refusals - a.Unmapped; rest > 0 {
-		against = append(against, fmt.Sprintf("%d requests that the rules, the limits or the map would have refused: see for each line whether that is right", rest))
+		against = append(against, fmt.Sprintf("%s that the rules, the limits or the map would have refused: see for each line whether that is right", counted(rest, "request")))
 	}
 	return against
+}
+
+func counted(n uint64, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
 }

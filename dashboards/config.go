@@ -27,6 +27,8 @@ type AccessReader interface {
 	// Rates counts what happened in each step from from to to, oldest first,
 	// steps without requests included.
 	Rates(ctx context.Context, from, to time.Time, step time.Duration) ([]audit.Rate, error)
+	// Waived counts what went on although it would have been refused.
+	Waived(ctx context.Context, q audit.WaivedQuery) (audit.Waived, error)
 }
 
 // AlertReader lists what detection wants somebody to look at, the most urgent

@@ -73,6 +73,7 @@ func (s *Site) nav(r *http.Request) []navItem {
 		{navItem{Text: "Look up", Href: Base + "lookup"}, policy.Audit},
 		{navItem{Text: "Live", Href: Base + "live"}, policy.Live},
 		{navItem{Text: "Health", Href: Base + "health"}, policy.Live},
+		{navItem{Text: "Modes", Href: Base + "modes"}, policy.Live},
 		{navItem{Text: "Hazards", Href: Base + "hazards"}, policy.Safety},
 	}
 	var items []navItem

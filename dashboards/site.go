@@ -49,6 +49,7 @@ func Routes() []Route {
 		{ID: "live", Method: http.MethodGet, Path: Base + "live", Area: policy.Live, Action: policy.Read},
 		{ID: "live-now", Method: http.MethodGet, Path: Base + "live/now", Area: policy.Live, Action: policy.Read, KeepAlive: true},
 		{ID: "health", Method: http.MethodGet, Path: Base + "health", Area: policy.Live, Action: policy.Read, Vital: true},
+		{ID: "modes", Method: http.MethodGet, Path: Base + "modes", Area: policy.Live, Action: policy.Read},
 		{ID: "hazards", Method: http.MethodGet, Path: Base + "hazards", Area: policy.Safety, Action: policy.Read},
 		{ID: "hazard", Method: http.MethodGet, Path: Base + "hazards/{id}", Area: policy.Safety, Action: policy.Read},
 	}
@@ -117,7 +118,7 @@ func (s *Site) routes() http.Handler {
 	pages := map[string]pageFunc{
 		"home": s.home, "lookup": s.lookup, "lookup-search": s.search,
 		"patient": s.patient, "staff": s.staff, "alerts": s.alerts,
-		"live": s.live, "live-now": s.live, "health": s.health,
+		"live": s.live, "live-now": s.live, "health": s.health, "modes": s.modes,
 		"hazards": s.hazards, "hazard": s.hazard,
 	}
 	mux := http.NewServeMux()

@@ -99,7 +99,7 @@ func TestGW19BypassBesideARunningGateway(t *testing.T) {
 	if diff := cmp.Diff(searchable.Waived, read.Waived); diff != "" {
 		t.Errorf("ClickHouse and the journal differ (-ClickHouse +journal):\n%s", diff)
 	}
-	if against := read.Against["fhir"]; len(against) != 1 || !strings.Contains(against[0], "requests on 1 routes that the map does not know") {
+	if against := read.Against["fhir"]; len(against) != 1 || !strings.Contains(against[0], " on 1 route that the map does not know") {
 		t.Errorf("against enforcing: %v", against)
 	}
 	text := s.run("observe", "report", "-c", s.config, "--app", "fhir")

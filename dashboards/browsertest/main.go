@@ -113,6 +113,11 @@ func states() map[string]state {
 	}
 	out["disk-full"] = disk
 
+	observed := full()
+	observed.cfg.Accesses = fake.Waiving()
+	observed.cfg.Health = func(context.Context) dashboards.Health { return fake.Observed() }
+	out["observed"] = observed
+
 	refused := full()
 	refused.cfg.May = func(_ policy.Subject, area policy.Area, _ policy.Action) bool { return area == policy.Home }
 	out["no-permission"] = refused
@@ -142,6 +147,7 @@ func (st state) handler() (http.Handler, error) {
 func pages(h http.Handler) map[string]string {
 	return map[string]string{
 		"home": "/.matron/", "lookup": "/.matron/lookup", "alerts": "/.matron/alerts", "live": "/.matron/live", "health": "/.matron/health",
+		"modes": "/.matron/modes",
 		"hazards": "/.matron/hazards", "hazards-initial": "/.matron/hazards?rating=initial",
 		"hazards-cell": "/.matron/hazards?severity=Major&likelihood=Low", "hazard": "/.matron/hazards/GW-01",
 		"not-found": "/.matron/patients/none",

@@ -34,7 +34,7 @@ func Subject() policy.Subject {
 // Healthy is the state of a gateway in which everything works.
 func Healthy() dashboards.Health {
 	return dashboards.Health{
-		Mode: "enforce", ModeSince: Now().Add(-26 * time.Hour), PolicyRev: "rev-41c9",
+		Mode: "enforce", Modes: []dashboards.AppMode{{App: "fhir", Mode: "enforce"}, {App: "ui", Mode: "enforce"}}, ModeSince: Now().Add(-26 * time.Hour), PolicyRev: "rev-41c9",
 		Journal: dashboards.StateOK, JournalSeq: 1_204_881, JournalAt: Now().Add(-time.Second),
 		Index: dashboards.StateOK, IndexedTo: Now().Add(-3 * time.Second), Waiting: 12,
 		ReloadAt: Now().Add(-26 * time.Hour), DetectedAt: Now().Add(-2 * time.Minute), DetectEvery: time.Minute,
@@ -122,4 +122,35 @@ func Bypassed() dashboards.AppMode {
 		App: "fhir", Mode: "bypass", Since: Now().Add(-20 * time.Minute), Until: Now().Add(40 * time.Minute),
 		Reason: "charts do not open", RequestedBy: "ann", ApprovedBy: "bob",
 	}
+}
+
+// Observed is the health of a gateway of which one application is observed and
+// another bypassed.
+func Observed() dashboards.Health {
+	h := Healthy()
+	h.Mode, h.Modes = "bypass", []dashboards.AppMode{Bypassed(), {App: "ui", Mode: "observe"}}
+	h.ModeSince = h.Modes[0].Since
+	return h
+}
+
+// Waiving is a Reader of such a gateway: what would have been refused in it is of
+// two routes and two roles, and of a route that the map does not know.
+func Waiving() *Reader {
+	f := New()
+	for i := range 90 {
+		r := audit.Record{
+			Kind: audit.KindDecision, Site: Site, Time: Now().Add(-time.Duration(i)*time.Hour - time.Minute), App: "ui", Mode: "observe", Route: "notes",
+			Method: "GET", Target: "/patients/" + Patient, Patient: Patient, Person: Nurse, UserName: "Ada Nightshift", Roles: []string{"nurse"},
+		}
+		switch {
+		case i%9 == 0:
+			r.Route, r.WouldDeny, r.Reasons = "", true, []string{audit.ReasonUnmapped}
+		case i%4 == 0:
+			r.Roles, r.WouldDeny, r.Reasons, r.Person = []string{"ward-clerk"}, true, []string{"role-not-permitted"}, Reviewer
+		case i == 1:
+			r.App, r.Mode, r.Route, r.WouldDeny, r.Reasons = "fhir", "bypass", "fhir-read", true, []string{"no-relationship"}
+		}
+		f.Rows = append(f.Rows, audit.Access{Record: r})
+	}
+	return f
 }
