@@ -81,9 +81,9 @@ func (s *Site) stateLine(h Health) state {
 	case h.Mode == "enforce":
 		return state{"Enforcing", "good", since}
 	case h.Mode == "observe":
-		return state{"Observing only: nothing is refused", "warn", since}
+		return state{"Observing only" + forApps(only("observe", h)) + ": nothing is refused", "warn", since}
 	case h.Mode == "bypass":
-		return state{"Bypassed: nothing is refused", "bad", since}
+		return state{"Bypassed" + forApps(only("bypass", h)) + ": nothing is refused", "bad", since}
 	}
 	return state{"State unknown", "bad", since}
 }

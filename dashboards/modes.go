@@ -25,12 +25,12 @@ func (s *Site) bypassed(h Health) string {
 	return " " + strings.Join(parts, " and ")
 }
 
-// observed lists the applications in observe mode where others are not, so that
-// a line says no more than is true.
-func observed(h Health) []string {
+// only lists the applications in a mode where others are not, so that a line says
+// no more than is true.
+func only(mode string, h Health) []string {
 	var apps []string
 	for _, m := range h.Modes {
-		if m.Mode == "observe" {
+		if m.Mode == mode {
 			apps = append(apps, m.App)
 		}
 	}

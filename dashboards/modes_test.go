@@ -36,7 +36,7 @@ func TestGW20ModesPageCountsByRouteAndRole(t *testing.T) {
 	b.health, b.cfg.Accesses = fake.Observed(), fake.Waiving()
 	page := modesPage(t, b, "")
 	for _, want := range []string{
-		"Bypassed: nothing is refused",
+		"Bypassed for fhir: nothing is refused",
 		"Application fhir Mode Bypass What that means What the rules refuse is recorded and goes on, until 3 November 2026, 14:42. Reason: charts do not open Asked for by ann, approved by bob",
 		"Application ui Mode Observe What that means What the rules refuse is recorded and goes on.",
 		"10 requests on 1 route that the map does not know: add to the map what is care",

@@ -147,7 +147,7 @@ func (st state) handler() (http.Handler, error) {
 func pages(h http.Handler) map[string]string {
 	return map[string]string{
 		"home": "/.matron/", "lookup": "/.matron/lookup", "alerts": "/.matron/alerts", "live": "/.matron/live", "health": "/.matron/health",
-		"modes": "/.matron/modes",
+		"modes":   "/.matron/modes",
 		"hazards": "/.matron/hazards", "hazards-initial": "/.matron/hazards?rating=initial",
 		"hazards-cell": "/.matron/hazards?severity=Major&likelihood=Low", "hazard": "/.matron/hazards/GW-01",
 		"not-found": "/.matron/patients/none",
