@@ -34,6 +34,15 @@ type Seen struct {
 // application is mounted. After an error the session is unknown, since the
 // application may be anywhere.
 func (s *Session) Answer(status int, body []byte, t *Tables, bases []string) (Seen, error) {
+	n, err := s.answer(status, body, t, bases)
+	if err != nil && !errors.Is(err, ErrFault) {
+		s.Lose()
+	}
+	return n, err
+}
+
+func (s *Session) answer(status int, body []byte, t *Tables, bases []string) (Seen, error) {
+	was := s.known
 	s.known = false
 	if status != http.StatusOK {
 		return Seen{}, malformed("another status than 200")
@@ -51,6 +60,7 @@ func (s *Session) Answer(status int, body []byte, t *Tables, bases []string) (Se
 	}
 	a := answer{s: s, t: t, d: d, bases: bases}
 	if err := a.read(); err != nil {
+		s.known = was && errors.Is(err, ErrFault) // an error page changes nothing of what is on the screen
 		return Seen{}, err
 	}
 	return a.seen(), nil
@@ -125,7 +135,6 @@ func (a *answer) fault(i int) error {
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
 		if strings.HasPrefix(line, "at ") && strings.Contains(line, "(") || strings.Contains(line, "Exception:") {
-			a.s.known = true // an error changes nothing of what is on the screen
 			return fmt.Errorf("error page: %w", ErrFault)
 		}
 	}
@@ -344,9 +353,10 @@ func (a *answer) eachRow(g *grid, i int) {
 		id := a.d.attr(n, "id")
 		p := a.whose(g, n)
 		if q, twice := g.rows[id]; twice && q != p {
-			p = proxy.Patient{} // an id of two rows is of neither
+			g.rows[id] = proxy.Patient{} // an id of two rows is of neither
+		} else {
+			g.rows[id] = p
 		}
-		g.rows[id] = p
 		g.order = append(g.order, id)
 		a.rows++
 		switch {

@@ -28,12 +28,11 @@ func (t *Tables) banner(line string) (p proxy.Patient, ok bool) {
 			return proxy.Patient{}, false // a name or a ward that looks like an identifier
 		}
 		value, _, _ = strings.Cut(value, " (")
-		if q := identified(strings.TrimSpace(value), k); q != (proxy.Patient{}) {
-			if p != (proxy.Patient{}) {
-				return proxy.Patient{}, false // two identifiers where one is meant
-			}
-			p = q
+		q := identified(strings.TrimSpace(value), k)
+		if q == (proxy.Patient{}) || p != (proxy.Patient{}) {
+			return proxy.Patient{}, false // none, or two, where one is meant
 		}
+		p = q
 	}
 	return p, p != (proxy.Patient{})
 }

@@ -227,7 +227,7 @@ func (r *request) open(p place) { r.do(p.action, p, current) }
 func (r *request) form(id string) place {
 	caption, ok := r.t.forms[id]
 	if !ok {
-		return place{caption: "form " + printable(id)}
+		return place{caption: "form " + printable(id), action: policy.Read}
 	}
 	return r.t.place(caption)
 }

@@ -100,18 +100,17 @@ func (p *parser) declaration() error {
 	if !ok || len(inside) == 0 || !space(inside[0]) {
 		return malformed("the XML declaration is not closed")
 	}
-	if i := bytes.Index(inside, []byte("encoding")); i >= 0 {
-		value := bytes.Trim(inside[i+len("encoding"):], " \t\r\n=\"'")
-		name, _, _ := bytes.Cut(bytes.ReplaceAll(value, []byte("'"), []byte(`"`)), []byte(`"`))
-		if !bytes.EqualFold(name, []byte("utf-8")) {
-			return malformed("another encoding than UTF-8")
+	words := bytes.Fields(bytes.ReplaceAll(inside, []byte("'"), []byte(`"`)))
+	said := string(bytes.ToLower(bytes.Join(words, []byte(" "))))
+	for _, known := range [...]string{"", ` encoding="utf-8"`} {
+		for _, alone := range [...]string{"", ` standalone="yes"`, ` standalone="no"`} {
+			if said == `version="1.0"`+known+alone {
+				p.at = len("<?xml") + len(inside) + len("?>")
+				return nil
+			}
 		}
 	}
-	if bytes.ContainsAny(inside, "<>&") || bytes.Contains(inside, []byte("1.1")) {
-		return malformed("another XML declaration than that of version 1.0")
-	}
-	p.at = len("<?xml") + len(inside) + len("?>")
-	return nil
+	return malformed("an XML declaration of another version or encoding")
 }
 
 // step reads one piece: a tag, a comment, a CDATA section or text.
