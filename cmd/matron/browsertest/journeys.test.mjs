@@ -306,15 +306,15 @@ describe('clinical safety', () => {
 describe('each role', () => {
   for (const [role, menu] of Object.entries({
     nurse: ['Home'],
-    'information governance': ['Home', 'Alerts', 'Look up', 'Live', 'Health'],
-    security: ['Home', 'Live', 'Health'],
+    'information governance': ['Home', 'Alerts', 'Look up', 'Live', 'Health', 'Modes'],
+    security: ['Home', 'Live', 'Health', 'Modes'],
     'clinical safety officer': ['Home', 'Hazards']
   })) {
     person(`${role} is offered what may be opened, and no more`, {}, async (page) => {
       await signIn(hospital, page, '/.matron/', role)
       assert.deepEqual(await page.getByRole('navigation', { name: 'Menu' }).getByRole('link').allInnerTexts(), menu)
       await check(page, `home of ${role}`)
-      for (const [name, path] of Object.entries({ Alerts: 'alerts', 'Look up': 'lookup', Live: 'live', Health: 'health', Hazards: 'hazards' })) {
+      for (const [name, path] of Object.entries({ Alerts: 'alerts', 'Look up': 'lookup', Live: 'live', Health: 'health', Modes: 'modes', Hazards: 'hazards' })) {
         const answer = await page.goto(`${hospital.gateway}/.matron/${path}`)
         assert.equal(answer.status(), menu.includes(name) ? 200 : 403, `${role}: ${path}`)
       }
