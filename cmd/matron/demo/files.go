@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/matron-epr/matron/cmd/matron/demo/hospital"
+	"github.com/matron-epr/matron/cmd/matron/demo/openmaxims"
 	"github.com/matron-epr/matron/cmd/matron/gateway"
 )
 
@@ -54,6 +55,10 @@ applications:
   prefix: /ui
   upstream: http://%s/ui
   map: pages-map.yaml
+- name: openmaxims
+  prefix: /MAXIMS
+  upstream: http://%s/MAXIMS
+  map: openmaxims
 clickhouse:
   embedded: true
 detection:
@@ -63,13 +68,15 @@ detection:
   every: 15s
 branding:
   organisation: Demonstration Hospital
-`, hospital.Site, port, port, issuer, epr, epr)
+`, hospital.Site, port, port, issuer, epr, epr, epr)
 }
 
 // Addresses is what somebody who wants to try the demonstration must know.
 type Addresses struct {
 	Record     string // the record's pages, through the gateway
 	FHIR       string
+	MAXIMS     string // the emulator of openMAXIMS
+	Password   string // of everybody's account in it
 	Dashboards string
 	Admin      string
 	CAFile     string
@@ -86,7 +93,7 @@ func (a Addresses) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nMatron demonstration: everybody in it is invented.\n\n")
 	for _, line := range [][2]string{
-		{"Patient record", a.Record}, {"Dashboards", a.Dashboards}, {"FHIR", a.FHIR}, {"Metrics", a.Admin + "/metrics"},
+		{"Patient record", a.Record}, {"Dashboards", a.Dashboards}, {"FHIR", a.FHIR}, {"openMAXIMS", a.MAXIMS}, {"Metrics", a.Admin + "/metrics"},
 	} {
 		fmt.Fprintf(&b, "  %-16s %s\n", line[0], line[1])
 	}
@@ -95,6 +102,7 @@ func (a Addresses) String() string {
 	for _, p := range a.People {
 		fmt.Fprintf(&b, "  %-24s %-26s %s\n", p.Name, p.Role, p.Try)
 	}
+	fmt.Fprintf(&b, "\nopenMAXIMS is an emulator written from its published protocol. The pages of the original\nneed Internet Explorer; programs talk to it at /MAXIMS/CNHost, after signing in as above.\nEverybody's password in it: %s\n", a.Password)
 	b.WriteString("\nStaff are at work now. Ctrl-C stops everything.\n")
 	return b.String()
 }
@@ -102,7 +110,7 @@ func (a Addresses) String() string {
 // addresses names one person for each role that sees something of its own.
 func (w *world) addresses(a gateway.Addresses) Addresses {
 	out := Addresses{
-		Record: w.gatewayURL + "/ui/", FHIR: w.gatewayURL + "/fhir/metadata", Dashboards: w.gatewayURL + "/.matron/",
+		Record: w.gatewayURL + "/ui/", FHIR: w.gatewayURL + "/fhir/metadata", MAXIMS: w.gatewayURL + openmaxims.Base + "/", Password: w.password, Dashboards: w.gatewayURL + "/.matron/",
 		Admin: "http://" + a.Admin, CAFile: a.CAFile,
 	}
 	for _, role := range []struct{ id, title, try string }{

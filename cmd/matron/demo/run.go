@@ -8,6 +8,7 @@ package demo
 import (
 	"context"
 	"crypto"
+	"crypto/rand"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -23,6 +25,7 @@ import (
 	"github.com/matron-epr/matron/cmd/matron/config"
 	"github.com/matron-epr/matron/cmd/matron/demo/fhirepr"
 	"github.com/matron-epr/matron/cmd/matron/demo/hospital"
+	"github.com/matron-epr/matron/cmd/matron/demo/openmaxims"
 	"github.com/matron-epr/matron/cmd/matron/demo/signin"
 	"github.com/matron-epr/matron/cmd/matron/demo/staff"
 	"github.com/matron-epr/matron/cmd/matron/gateway"
@@ -71,6 +74,7 @@ type world struct {
 	hash     string
 
 	gatewayURL string
+	password   string // of everybody's account in the openMAXIMS emulator
 	provider   *signin.Provider
 	epr        *fhirepr.EPR
 	servers    []*served
@@ -126,7 +130,9 @@ func (w *world) prepare(ctx context.Context) error {
 	return w.openEPR(eprAt)
 }
 
-// openEPR starts the record, which believes nobody but the gateway.
+// openEPR starts the records, which believe nobody but the gateway. The emulator of
+// openMAXIMS checks nothing by itself, as the original: it is let see only what
+// the gateway vouches for.
 func (w *world) openEPR(l net.Listener) error {
 	key, err := gatewaysignin.LoadKey(filepath.Join(w.opts.Dir, "keys", "voucher.pem"))
 	if err != nil {
@@ -139,7 +145,17 @@ func (w *world) openEPR(l net.Listener) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("patient record: %w", err), l.Close())
 	}
-	w.serve(l, w.epr)
+	w.password = strings.ToLower(rand.Text()[:10])
+	maxims, err := openmaxims.New(openmaxims.Config{
+		Hospital: w.hospital, Password: w.password, LoginAttempts: 5, Now: time.Now, Log: w.opts.Log,
+	})
+	if err != nil {
+		return errors.Join(fmt.Errorf("openMAXIMS emulator: %w", err), l.Close())
+	}
+	mux := http.NewServeMux()
+	mux.Handle(openmaxims.Base+"/", w.epr.FromGateway(maxims))
+	mux.Handle("/", w.epr)
+	w.serve(l, mux)
 	return nil
 }
 
