@@ -21,10 +21,11 @@ type WaivedQuery struct {
 	From, To time.Time // From inclusive, To exclusive
 }
 
-// Holds reports whether the record is one that a count is about: a decision that
-// was not enforced, whatever it was.
+// Holds reports whether the record is one that a count is about: of a decision that
+// was not enforced, whatever it was. Records of further patients count too: some
+// refusals only the response gives rise to.
 func (q WaivedQuery) Holds(r *Record) bool {
-	return r.Kind == KindDecision && (r.Mode == "observe" || r.Mode == "bypass") &&
+	return (r.Kind == KindDecision || r.Kind == KindPatient) && (r.Mode == "observe" || r.Mode == "bypass") &&
 		(q.Site == "" || r.Site == q.Site) && (q.App == "" || r.App == q.App) &&
 		(q.From.IsZero() || !r.Time.Before(q.From)) && (q.To.IsZero() || r.Time.Before(q.To))
 }
@@ -78,12 +79,19 @@ type WaivedTally struct {
 
 type waivedApp struct {
 	WaivedApp
-	people, routes map[string]bool
+	refusals, unmapped map[exchange]bool
+	people, routes     map[string]bool
 }
 
 type waivedRow struct {
-	requests uint64
+	requests map[exchange]bool
 	people   map[string]bool
+}
+
+// exchange is one of them by its decision.
+type exchange struct {
+	source string
+	seq    uint64
 }
 
 // NewWaivedTally begins to count.
@@ -101,28 +109,34 @@ func (t *WaivedTally) Add(r *Record) {
 	}
 	app := t.apps[r.App]
 	if app == nil {
-		app = &waivedApp{WaivedApp: WaivedApp{App: r.App}, people: map[string]bool{}, routes: map[string]bool{}}
+		app = &waivedApp{
+			WaivedApp: WaivedApp{App: r.App}, refusals: map[exchange]bool{}, unmapped: map[exchange]bool{},
+			people: map[string]bool{}, routes: map[string]bool{},
+		}
 		t.apps[r.App] = app
 	}
-	app.Requests++
+	one := exchange{r.Source, r.Seq}
+	if r.Kind == KindPatient {
+		one.seq = r.Decision
+	} else {
+		app.Requests++
+	}
 	if !r.WouldDeny {
 		return
 	}
 	person := cmp.Or(r.Person, r.UserSub)
-	app.Refusals++
-	app.people[person] = true
+	app.refusals[one], app.people[person] = true, true
 	if slices.Contains(r.Reasons, ReasonUnmapped) {
-		app.Unmapped++
+		app.unmapped[one] = true
 		app.routes[r.Method+" "+t.identifier.ReplaceAllLiteralString(r.Target, "/{}")] = true
 	}
 	key := WaivedRow{App: r.App, Mode: r.Mode, Route: r.Route, Role: strings.Join(r.Roles, ", "), Reason: strings.Join(r.Reasons, ", ")}
 	row := t.rows[key]
 	if row == nil {
-		row = &waivedRow{people: map[string]bool{}}
+		row = &waivedRow{requests: map[exchange]bool{}, people: map[string]bool{}}
 		t.rows[key] = row
 	}
-	row.requests++
-	row.people[person] = true
+	row.requests[one], row.people[person] = true, true
 }
 
 // Waived returns the count.
@@ -130,11 +144,12 @@ func (t *WaivedTally) Waived() Waived {
 	w := Waived{Apps: []WaivedApp{}, Rows: []WaivedRow{}}
 	for _, name := range slices.Sorted(maps.Keys(t.apps)) {
 		app := t.apps[name]
+		app.Refusals, app.Unmapped = uint64(len(app.refusals)), uint64(len(app.unmapped))
 		app.People, app.Routes = uint64(len(app.people)), uint64(len(app.routes))
 		w.Apps = append(w.Apps, app.WaivedApp)
 	}
 	for row, n := range t.rows {
-		row.Requests, row.People = n.requests, uint64(len(n.people))
+		row.Requests, row.People = uint64(len(n.requests)), uint64(len(n.people))
 		w.Rows = append(w.Rows, row)
 	}
 	slices.SortFunc(w.Rows, func(a, b WaivedRow) int {

@@ -13,10 +13,12 @@ import (
 func TestWaivedCountsByRouteAndRole(t *testing.T) {
 	day := time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC)
 	tally := audit.NewWaivedTally(audit.WaivedQuery{Site: "RBA", From: day, To: day.AddDate(0, 0, 1)})
+	var seq uint64
 	add := func(change func(*audit.Record)) {
+		seq++
 		r := audit.Record{
 			Kind: audit.KindDecision, Site: "RBA", App: "fhir", Mode: "observe", Time: day.Add(time.Hour), Route: "read", Method: "GET",
-			Target: "/Patient/4711", Patient: "4711", Person: "p1", UserName: "Ann Nurse", Roles: []string{"nurse"},
+			Source: "gw1", Seq: seq, Target: "/Patient/4711", Patient: "4711", Person: "p1", UserName: "Ann Nurse", Roles: []string{"nurse"},
 		}
 		change(&r)
 		tally.Add(&r)
@@ -36,9 +38,16 @@ func TestWaivedCountsByRouteAndRole(t *testing.T) {
 	add(unmapped("GET", "/Thing/ab2c"))
 	add(unmapped("PUT", "/Thing/1"))
 	add(func(r *audit.Record) { refuse(r); r.App = "ui"; r.Person, r.UserSub = "", "sub" })
+	// A patient of an exchange that counts already, and one whom only the response
+	// shows to be somebody else's.
+	add(func(r *audit.Record) { refuse(r); r.Kind, r.Decision = audit.KindPatient, 2 })
+	add(func(r *audit.Record) {
+		refuse(r)
+		r.Kind, r.Decision, r.Reasons = audit.KindPatient, 1, []string{"patient-unknown"}
+	})
 	for _, not := range []func(*audit.Record){
 		func(r *audit.Record) { r.Mode = "enforce" },
-		func(r *audit.Record) { r.Kind = audit.KindPatient },
+		func(r *audit.Record) { r.Kind = audit.KindOutcome },
 		func(r *audit.Record) { r.Site = "RZZ" },
 		func(r *audit.Record) { r.Time = day.Add(-time.Microsecond) },
 		func(r *audit.Record) { r.Time = day.AddDate(0, 0, 1) },
@@ -48,13 +57,14 @@ func TestWaivedCountsByRouteAndRole(t *testing.T) {
 	got := tally.Waived()
 	want := audit.Waived{
 		Apps: []audit.WaivedApp{
-			{App: "fhir", Requests: 8, Refusals: 7, People: 2, Unmapped: 3, Routes: 2},
+			{App: "fhir", Requests: 8, Refusals: 8, People: 2, Unmapped: 3, Routes: 2},
 			{App: "ui", Requests: 1, Refusals: 1, People: 1},
 		},
 		Rows: []audit.WaivedRow{
 			{App: "fhir", Mode: "observe", Role: "nurse", Reason: "unmapped-route", Requests: 3, People: 1},
 			{App: "fhir", Mode: "observe", Route: "read", Role: "nurse", Reason: "role-not-permitted", Requests: 3, People: 2},
 			{App: "fhir", Mode: "bypass", Route: "read", Role: "doctor, tutor", Reason: "role-not-permitted", Requests: 1, People: 1},
+			{App: "fhir", Mode: "observe", Route: "read", Role: "nurse", Reason: "patient-unknown", Requests: 1, People: 1},
 			{App: "ui", Mode: "observe", Route: "read", Role: "nurse", Reason: "role-not-permitted", Requests: 1, People: 1},
 		},
 	}

@@ -30,14 +30,17 @@ type exchange struct {
 	access    Access
 	answer    policy.Decision
 	mode      Mode
-	would     bool   // a refusal was recorded and not enforced
-	overLimit bool   // the limiter's was
-	token     string // identity token for the application
-	slowed    time.Duration
-	deciding  time.Duration
-	recorded  time.Duration
-	body      *requestBody
-	kept      int64 // bytes of it and of a held response in memory
+	would     bool // a refusal was recorded and not enforced
+	overLimit bool // the limiter's was
+	// late are the reasons of a refusal that only the response gave rise to and
+	// that was not enforced either: its records carry them.
+	late     []string
+	token    string // identity token for the application
+	slowed   time.Duration
+	deciding time.Duration
+	recorded time.Duration
+	body     *requestBody
+	kept     int64 // bytes of it and of a held response in memory
 
 	decided  bool // the decision record is durable
 	decision audit.Record

@@ -81,8 +81,13 @@ func (x *exchange) decideAgain(s Settlement) error {
 	if d.Allowed() {
 		return nil
 	}
-	x.would = true
 	if x.mode != Enforce {
+		if len(d.Reasons) == 0 {
+			x.waive(explain(errDenied).code)
+		}
+		for _, reason := range d.Reasons {
+			x.waive(reason.Code)
+		}
 		return nil
 	}
 	x.answer = d

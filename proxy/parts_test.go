@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -121,6 +122,8 @@ func TestDataOfNobodyIsNotReleased(t *testing.T) {
 			w.log.waitOutcome()
 			if p := w.log.kinds(audit.KindPatient); row.certainty != audit.None && (len(p) != 1 || p[0].Certainty != audit.Unknown) {
 				t.Errorf("patients %+v, want one that says unknown", p)
+			} else if waived := len(p) == 1 && p[0].WouldDeny && slices.Equal(p[0].Reasons, []string{"patient-unknown"}); waived != (row.mode != proxy.Enforce) {
+				t.Errorf("%s: marked as waived: %t: %+v", row.name, waived, p)
 			}
 		})
 	}

@@ -142,6 +142,9 @@ func (x *exchange) patientRecord(p Patient, source audit.PatientSource, c audit.
 	rec.Time = stamp(x.g.cfg.Now())
 	rec.Patient, rec.NHSNumber = p.ID, p.NHSNumber
 	rec.PatientSource, rec.Certainty = source, c
+	if len(x.late) > 0 {
+		rec.WouldDeny, rec.Reasons = true, slices.Concat(rec.Reasons, x.late)
+	}
 	return &rec
 }
 

@@ -43,13 +43,18 @@ func (x *exchange) settle(res *http.Response) error {
 	if err := x.decideAgain(s); err != nil {
 		return err
 	}
+	nobodys := anonymous(res, x.access, s)
+	if nobodys && x.mode != Enforce {
+		x.waive(explain(errPatientUnknown).code)
+		nobodys = false
+	}
 	if err := x.recordPatients(s); err != nil {
 		return err
 	}
 	if bodiless(res.StatusCode) {
 		return nil
 	}
-	if x.anonymous(res, s) {
+	if nobodys {
 		return errPatientUnknown
 	}
 	res.ContentLength, res.TransferEncoding, res.Trailer = int64(len(body)), nil, nil
@@ -82,11 +87,13 @@ func (x *exchange) asked(r *http.Request) *http.Request {
 // anonymous reports whether a response may hold data of a patient whom nobody
 // can name. On doubt it is not released: a record that names nobody is none
 // (GW-08). In observe and bypass mode it goes on, recorded as unknown.
-func (x *exchange) anonymous(res *http.Response, s Settlement) bool {
-	if s.Stranger {
-		return x.mode == Enforce
-	}
-	if x.mode != Enforce || res.StatusCode >= 300 || len(x.access.Patients) > 0 || s.Certainty == audit.None {
+func anonymous(res *http.Response, a Access, s Settlement) bool {
+	switch {
+	case bodiless(res.StatusCode):
+		return false
+	case s.Stranger:
+		return true
+	case res.StatusCode >= 300, len(a.Patients) > 0, s.Certainty == audit.None:
 		return false
 	}
 	return len(s.Patients) == 0 && s.Certainty != audit.Authoritative || s.Certainty == audit.Unknown || s.Certainty == ""
@@ -140,11 +147,21 @@ func (x *exchange) recordPatients(s Settlement) error {
 	if len(s.Patients) == 0 && s.Certainty != audit.None && s.Certainty != audit.Authoritative {
 		records = append(records, x.patientRecord(Patient{}, audit.SourceResponse, audit.Unknown))
 	}
+	if len(records) == 0 && len(x.late) > 0 { // of the patient whom the decision names
+		p := Patient{ID: x.decision.Patient, NHSNumber: x.decision.NHSNumber}
+		records = append(records, x.patientRecord(p, audit.SourceResponse, s.Certainty))
+	}
 	if len(records) == 0 {
 		return nil
 	}
 	_, err := x.append(records)
 	return err
+}
+
+// waive notes a refusal that only the response gave rise to and that goes on, since
+// it is not enforced.
+func (x *exchange) waive(code string) {
+	x.would, x.late = true, append(x.late, code)
 }
 
 // captured is the response of an in-process application that is held back.

@@ -7,8 +7,12 @@ import (
 	"github.com/matron-epr/matron/audit"
 )
 
-// personSQL is whom a row counts for.
-const personSQL = "if(person != '', person, user_sub)"
+const (
+	// personSQL is whom a row counts for.
+	personSQL = "if(person != '', person, user_sub)"
+	// exchangeSQL is the exchange that a row is of.
+	exchangeSQL = "(source, if(kind = 'decision', seq, decision))"
+)
 
 // Waived counts what went on although it would have been refused: what
 // audit.WaivedTally finds in the same records.
@@ -18,8 +22,8 @@ func (s *Store) Waived(ctx context.Context, q audit.WaivedQuery) (audit.Waived, 
 	w := audit.Waived{Apps: []audit.WaivedApp{}, Rows: []audit.WaivedRow{}}
 	where, args := waivedFilter(q)
 	// A part of the path with a digit in it counts as an identifier.
-	err := s.scan(ctx, `SELECT app, count(), countIf(would_deny), uniqExactIf(`+personSQL+`, would_deny),
-	countIf(would_deny AND has(reasons, ?)),
+	err := s.scan(ctx, `SELECT app, countIf(kind = 'decision'), uniqExactIf(`+exchangeSQL+`, would_deny), uniqExactIf(`+personSQL+`, would_deny),
+	uniqExactIf(`+exchangeSQL+`, would_deny AND has(reasons, ?)),
 	uniqExactIf(concat(method, ' ', replaceRegexpAll(target, ?, '/{}')), would_deny AND has(reasons, ?))
 FROM `+s.table("records")+where+` GROUP BY app ORDER BY app`, append([]any{audit.ReasonUnmapped, audit.IdentifierPattern, audit.ReasonUnmapped}, args...), func(scan func(...any) error) error {
 		var a audit.WaivedApp
@@ -30,7 +34,7 @@ FROM `+s.table("records")+where+` GROUP BY app ORDER BY app`, append([]any{audit
 	if err != nil {
 		return audit.Waived{}, err
 	}
-	err = s.scan(ctx, `SELECT app, mode, route, arrayStringConcat(roles, ', ') AS role, arrayStringConcat(reasons, ', ') AS reason, count() AS requests,
+	err = s.scan(ctx, `SELECT app, mode, route, arrayStringConcat(roles, ', ') AS role, arrayStringConcat(reasons, ', ') AS reason, uniqExact(`+exchangeSQL+`) AS requests,
 	uniqExact(`+personSQL+`)
 FROM `+s.table("records")+where+` AND would_deny GROUP BY app, mode, route, role, reason
 ORDER BY requests DESC, app, mode, route, role, reason LIMIT ?`, append(args, audit.MaxWaivedRows), func(scan func(...any) error) error {
@@ -47,7 +51,7 @@ ORDER BY requests DESC, app, mode, route, role, reason LIMIT ?`, append(args, au
 
 // waivedFilter is audit.WaivedQuery.Holds as a condition.
 func waivedFilter(q audit.WaivedQuery) (where string, args []any) {
-	where = " WHERE kind = 'decision' AND mode IN ('observe', 'bypass')"
+	where = " WHERE kind IN ('decision', 'patient') AND mode IN ('observe', 'bypass')"
 	add := func(is bool, condition string, arg any) {
 		if is {
 			where, args = where+" AND "+condition, append(args, arg)

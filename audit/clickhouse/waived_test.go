@@ -32,7 +32,7 @@ func TestWaivedAgreesWithTheTally(t *testing.T) {
 			r.Route, r.WouldDeny, r.Reasons = "", true, []string{audit.ReasonUnmapped}
 		}
 		if i%10 == 9 {
-			r.Kind = audit.KindPatient
+			r.Kind, r.Decision = audit.KindPatient, uint64(i-i%3) // its number counts from 1
 		}
 		records = append(records, r)
 	}

@@ -139,7 +139,7 @@ func Waiving() *Reader {
 	f := New()
 	for i := range 90 {
 		r := audit.Record{
-			Kind: audit.KindDecision, Site: Site, Time: Now().Add(-time.Duration(i)*time.Hour - time.Minute), App: "ui", Mode: "observe", Route: "notes",
+			Kind: audit.KindDecision, Source: "gw1", Seq: uint64(9_000_000 - i), Site: Site, Time: Now().Add(-time.Duration(i)*time.Hour - time.Minute), App: "ui", Mode: "observe", Route: "notes",
 			Method: "GET", Target: "/patients/" + Patient, Patient: Patient, Person: Nurse, UserName: "Ada Nightshift", Roles: []string{"nurse"},
 		}
 		switch {
