@@ -52,7 +52,7 @@ func (x *exchange) nameAnswer() {
 	if x.g.cfg.StrictTransport {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}
-	if x.decided {
+	if x.receipt.Source != "" { // a record is certainly durable
 		h[receiptHeader] = []string{x.receipt.String()}
 	}
 }

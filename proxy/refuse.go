@@ -208,7 +208,11 @@ func (x *exchange) recordLimit(cause error) error {
 	rec.Outcome, rec.Status = audit.MinorFailure, count(int64(e.status))
 	rec.Detail = append(rec.Detail, limitDetail(key.kind, missed)...)
 	x.decision = rec
-	_, err := x.append([]*audit.Record{&x.decision})
+	receipt, err := x.append([]*audit.Record{&x.decision})
+	if err == nil {
+		x.receipt = receipt
+		x.nameAnswer()
+	}
 	return err
 }
 

@@ -364,6 +364,9 @@ func TestLimitIsAnsweredAndRecorded(t *testing.T) {
 	if len(got) != 1 || got[0].Person != "p-ada" || got[0].Effect != "deny" || got[0].Status != 429 || got[0].Patient != "4711" {
 		t.Errorf("records %+v", got)
 	}
+	if receipt := a.header.Get("Matron-Receipt"); !strings.HasPrefix(receipt, fmt.Sprintf("gw1/%d;leaf=ab", got[0].Seq)) {
+		t.Errorf("receipt %q of record %d", receipt, got[0].Seq)
+	}
 }
 
 func TestFloodOfLimitEventsIsCountedNotWrittenOut(t *testing.T) {
@@ -372,12 +375,15 @@ func TestFloodOfLimitEventsIsCountedNotWrittenOut(t *testing.T) {
 		c.Now = func() time.Time { return now }
 		c.Limiter = limiterFunc(func(policy.Subject, proxy.LimitKind) (time.Duration, bool) { return time.Second, false })
 	})
+	receipts := 0
 	serve := func(sub string) {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/patient/1", nil)
 		if sub != "" {
 			r.Header.Set("Cookie", "__Host-matron="+sub)
 		}
-		w.gateway.ServeHTTP(httptest.NewRecorder(), r)
+		answer := httptest.NewRecorder()
+		w.gateway.ServeHTTP(answer, r)
+		receipts += len(answer.Header()["Matron-Receipt"])
 	}
 	for range 100 {
 		serve("ada")
@@ -388,6 +394,9 @@ func TestFloodOfLimitEventsIsCountedNotWrittenOut(t *testing.T) {
 	serve("ada")
 	if err := w.gateway.Close(); err != nil {
 		t.Fatal(err)
+	}
+	if receipts != 22 { // what is counted has no record of its own and no receipt
+		t.Errorf("%d receipts for 22 records", receipts)
 	}
 	got := map[string]int{}
 	for _, r := range w.log.kinds(audit.KindLimit) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,8 +36,8 @@ func work(t testing.TB, j *Journal, d *disk, rounds int) (acked []audit.Record) 
 		}
 		receipt, err := j.Append(t.Context(), records...)
 		if err != nil {
-			if !errors.Is(err, audit.ErrNotDurable) {
-				t.Errorf("append: %v does not wrap ErrNotDurable", err)
+			if !errors.Is(err, audit.ErrNotDurable) || strings.Count(err.Error(), audit.ErrNotDurable.Error()) != 1 {
+				t.Errorf("append: %v does not wrap ErrNotDurable, or says it twice", err)
 			}
 			if j.Healthy() == nil {
 				t.Error("healthy after a failed append")

@@ -228,7 +228,10 @@ func (j *Journal) Append(ctx context.Context, records ...*audit.Record) (audit.R
 		j.mu.Lock()
 		j.stats.Refused++
 		j.mu.Unlock()
-		return audit.Receipt{}, fmt.Errorf("append record %d: %w: %w", t.receipt.Seq, audit.ErrNotDurable, err)
+		if !errors.Is(err, audit.ErrNotDurable) {
+			err = fmt.Errorf("%w: %w", audit.ErrNotDurable, err)
+		}
+		return audit.Receipt{}, fmt.Errorf("append record %d: %w", t.receipt.Seq, err)
 	}
 	return t.receipt, nil
 }
