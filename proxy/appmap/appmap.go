@@ -130,20 +130,15 @@ func (m *Map) WithBase(base string, origins ...string) *Map {
 
 // Classify implements proxy.Map.
 func (m *Map) Classify(r *http.Request, body func() ([]byte, error)) (proxy.Access, error) {
-	a, err := m.classifyRequest(r, body)
+	a, err := m.classifyIn(nil, r, body)
 	if errors.Is(err, errUnmapped) {
 		return m.unmapped(), nil
 	}
 	return a, err
 }
 
-// classifyRequest is Classify, except that its error says why a rule that matched
-// gave the exchange up.
-func (m *Map) classifyRequest(r *http.Request, body func() ([]byte, error)) (proxy.Access, error) {
-	return m.classifyIn(nil, r, body)
-}
-
-// classifyIn classifies an exchange of a followed session, nil for none.
+// classifyIn is Classify for an exchange of a followed session, nil for none,
+// except that its error says why a rule that matched gave the exchange up.
 func (m *Map) classifyIn(t *turn, r *http.Request, body func() ([]byte, error)) (proxy.Access, error) {
 	x, err := m.open(r, body)
 	if err != nil || x == nil {

@@ -113,6 +113,15 @@ func (m *Map) Follow(r *http.Request) (proxy.Turn, error) {
 	if m.follow == nil {
 		return nil, nil
 	}
+	t, err := m.take(r)
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// take takes the turn of a request.
+func (m *Map) take(r *http.Request) (*turn, error) {
 	t := &turn{m: m, r: r, subject: policy.SubjectFrom(r.Context())}
 	owner := ownerOf(t.subject)
 	mine := m.follow.take(r, owner)

@@ -358,6 +358,9 @@ func (r *request) plan() (Plan, error) {
 	if r.entry && r.work {
 		return Plan{}, malformed("signing in and working in one request")
 	}
+	if r.out && !r.work { // nobody is kept from signing out
+		r.effects = []effect{{action: policy.Read, where: home(), whose: nobody}}
+	}
 	p := Plan{Screen: s.screen.caption, Kind: proxy.Interactive, KeepAlive: !r.person, Block: r.block, Login: r.login, out: r.out}
 	p.Deliberate = "true"
 	if !r.person {

@@ -228,6 +228,7 @@ func TestRequestsOfASession(t *testing.T) {
 	k.expect(`<menuclick controlID="a1" menuID="1" menuItemID="3"/>`, "delete notes; H123456 learned")
 	k.expect(`<topbutton id="-7"/>`, "print notes; H123456 learned")
 	k.expect(`<queryString/>`, "read notes; H123456 learned")
+	k.expect(`<logout source="App"/><uniqueID value="u1"/>`, "read home; none")
 
 	k.ask(`<menuclick controlID="a1" menuID="1" menuItemID="3"/>`)
 	k.answer(`<xml pt="1"><messages><messagebox id="1" caption="x" buttons="YESNO">Sure?</messagebox></messages></xml>`)
