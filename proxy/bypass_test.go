@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"io"
 	"net/http"
 	"slices"
 	"sync/atomic"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/net/websocket"
 
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/policy"
@@ -134,5 +136,93 @@ func TestBypassCannotBeSet(t *testing.T) {
 	apps[0].Mode = proxy.Bypass
 	if err := w.gateway.Swap(apps); err == nil {
 		t.Error("an application is bypassed by configuration")
+	}
+}
+
+// TestGW19WhatLastsEndsWithTheBypass: a WebSocket that the rules would have refused
+// is closed, one that they allow stays.
+func TestGW19WhatLastsEndsWithTheBypass(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		decide deciderFunc
+		stays  bool
+	}{{"refused", denyAll, false}, {"allowed", allowAll, true}} {
+		t.Run(row.name, func(t *testing.T) {
+			var on atomic.Bool
+			on.Store(true)
+			w, c := openSocket(t, func(cfg *proxy.Config) {
+				cfg.Bypassed, cfg.Decider = func(string) bool { return on.Load() }, row.decide
+			})
+			echo := func() error {
+				var got string
+				if err := websocket.Message.Send(c, "hello"); err != nil {
+					return err
+				}
+				return websocket.Message.Receive(c, &got)
+			}
+			if err := echo(); err != nil {
+				t.Fatal(err)
+			}
+			w.gateway.BypassEnded("another")
+			if err := echo(); err != nil {
+				t.Fatalf("ended with the bypass of another application: %v", err)
+			}
+			on.Store(false)
+			w.gateway.BypassEnded("epr")
+			if err := echo(); (err == nil) != row.stays {
+				t.Errorf("after the end: %v", err)
+			}
+			_ = c.Close()
+			if o := w.log.waitOutcome(); (o.Error == "bypass-ended") == row.stays {
+				t.Errorf("outcome %+v", o)
+			}
+		})
+	}
+}
+
+// TestGW19StreamOfEventsEndsWithTheBypass: also when the end comes before the
+// application has answered.
+func TestGW19StreamOfEventsEndsWithTheBypass(t *testing.T) {
+	for _, early := range []bool{false, true} {
+		var on atomic.Bool
+		asked, answer := make(chan struct{}), make(chan struct{})
+		w := build(t, func(rw http.ResponseWriter, r *http.Request) {
+			close(asked)
+			<-answer
+			rw.Header().Set("Content-Type", "text/event-stream")
+			_, _ = rw.Write([]byte("data: first\n\n"))
+			_ = http.NewResponseController(rw).Flush()
+			<-r.Context().Done()
+		}, func(c *proxy.Config) {
+			c.Bypassed, c.Decider = func(string) bool { return on.Load() }, deciderFunc(denyAll)
+		})
+		on.Store(true)
+		end := func() {
+			on.Store(false)
+			w.gateway.BypassEnded("epr")
+		}
+		go func() {
+			<-asked
+			if early {
+				end()
+			}
+			close(answer)
+		}()
+		r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, w.url+"/patient/1", nil)
+		r.Header.Set("Cookie", "__Host-matron=ada")
+		res, err := w.client.Do(r)
+		if err == nil {
+			if !early {
+				end()
+			}
+			_, err = io.ReadAll(res.Body)
+			_ = res.Body.Close()
+		}
+		if err == nil {
+			t.Errorf("early %t: the stream ended as if it were whole", early)
+		}
+		if o := w.log.waitOutcome(); o.Error != "bypass-ended" {
+			t.Errorf("early %t: outcome %+v", early, o)
+		}
 	}
 }

@@ -57,5 +57,6 @@ var (
 	errHeldUnreadable = errors.New("held response not understood")
 	errTruncated      = errors.New("response broken off")
 	errClientGone     = errors.New("client gone")
+	errBypassEnded    = errors.New("bypass ended")
 	errInternal       = errors.New("internal error")
 )

@@ -23,6 +23,7 @@ func (x *exchange) forward() error {
 	if err := x.vouch(); err != nil {
 		return err
 	}
+	defer x.pass()()
 	x.sentAt = x.g.cfg.Now()
 	x.forwarded = true
 	x.route.handler.ServeHTTP(x, x.r)
@@ -210,7 +211,9 @@ func (f *forwarder) received(res *http.Response) error {
 		return err
 	case res.StatusCode == http.StatusSwitchingProtocols:
 		x.status = res.StatusCode
+		x.lasts()
 	case events: // lasts as long as the page that shows it
+		x.lasts()
 		_ = http.NewResponseController(x.w).SetWriteDeadline(time.Time{})
 	default:
 		x.watch(res)

@@ -17,8 +17,10 @@ type Gateway struct {
 	routes  atomic.Pointer[[]*route] // longest prefix first; replaced whole by Swap
 	origins *http.CrossOriginProtection
 	floods  floods
-	kept    atomic.Int64 // bytes in memory, see Config.MaxKept
-	page    *template.Template
+	// bypassed are exchanges under way that a bypass lets through.
+	bypassed bypassed
+	kept     atomic.Int64 // bytes in memory, see Config.MaxKept
+	page     *template.Template
 }
 
 // route is one application made ready to answer. It never changes.

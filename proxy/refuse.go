@@ -97,6 +97,7 @@ func explanations() []explanation {
 		{errHeldUnreadable, 502, "response-not-understood", "The answer could not be checked", "The gateway could not tell which patients the answer is about, so it shows nothing of it.", desk},
 		{errPatientUnknown, 403, "patient-unknown", "The gateway cannot tell whose data this is", "What the application answered may hold a patient's data, but nothing says whose, so it could not be written down.", "Open it from the patient's own page, or tell the service desk the reference below."},
 		{errTruncated, 502, "response-broken-off", "The application broke off", "The application stopped in the middle of its answer.", again},
+		{errBypassEnded, 403, "bypass-ended", "The bypass has ended", "What was open had been let through in an emergency that is over.", "Open it again. If you are then refused, the page says why."},
 		{errClientGone, statusClientGone, "client-gone", "Client gone", "The client went away before it was answered.", again},
 		{errInternal, 500, "internal", "Something went wrong", "The gateway made a mistake.", again},
 	}

@@ -25,14 +25,16 @@ import (
 	"github.com/matron-epr/matron/proxy"
 )
 
-func TestWebSocketIsCarried(t *testing.T) {
+// openSocket opens a WebSocket through a gateway to an application that echoes.
+func openSocket(t *testing.T, change func(*proxy.Config)) (*world, *websocket.Conn) {
+	t.Helper()
 	echo := websocket.Server{Handler: func(c *websocket.Conn) {
 		var text string
 		for websocket.Message.Receive(c, &text) == nil {
 			_ = websocket.Message.Send(c, text)
 		}
 	}}
-	w := build(t, nil, nil)
+	w := build(t, nil, change)
 	ws := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if !w.log.decided(r.Header.Get("Matron-Request")) {
 			t.Error("upgraded before the decision was durable")
@@ -54,6 +56,11 @@ func TestWebSocketIsCarried(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return w, c
+}
+
+func TestWebSocketIsCarried(t *testing.T) {
+	w, c := openSocket(t, nil)
 	for _, text := range []string{"hello", "Content-Length: x\n folded\n\n", strings.Repeat("long ", 10000)} {
 		var got string
 		if err := websocket.Message.Send(c, text); err != nil {

@@ -34,8 +34,8 @@ type ControlConfig struct {
 	Every time.Duration // between two looks at the file; default 1 s
 	// Record makes a record durable, or returns an error.
 	Record func(ctx context.Context, r *audit.Record) error
-	// Changed is told after a bypass began or ended; nil for nobody.
-	Changed func(app string)
+	// Stopped is told after the bypass of an application ended; nil for nobody.
+	Stopped func(app string)
 	Log     *slog.Logger
 }
 
@@ -66,8 +66,8 @@ func NewControl(cfg ControlConfig) *Control {
 	if cfg.Every <= 0 {
 		cfg.Every = time.Second
 	}
-	if cfg.Changed == nil {
-		cfg.Changed = func(string) {}
+	if cfg.Stopped == nil {
+		cfg.Stopped = func(string) {}
 	}
 	c := &Control{cfg: cfg, owed: map[string]bool{}}
 	c.force.Store(&map[string]grant{})
@@ -177,7 +177,6 @@ func (c *Control) begin(ctx context.Context, b Bypass, now host.Reading) error {
 	c.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "bypass begins: decisions are recorded and not enforced",
 		slog.String("bypass", b.ID), slog.String("application", b.App), slog.Time("until", b.Until()),
 		slog.String("requested_by", b.RequestedBy), slog.String("approved_by", b.ApprovedBy))
-	c.cfg.Changed(b.App)
 	return nil
 }
 
@@ -238,7 +237,7 @@ func (c *Control) stop(ctx context.Context, b Bypass, mine bool) {
 	c.set(b.App, nil)
 	c.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "bypass ended: decisions are enforced again",
 		slog.String("bypass", b.ID), slog.String("application", b.App))
-	c.cfg.Changed(b.App)
+	c.cfg.Stopped(b.App)
 }
 
 // endOthers stops what is in force though the file does not tell of it.
