@@ -66,6 +66,9 @@ func (x *exchange) refusalText(e explanation) string {
 	if x.fateUnknown() {
 		b.WriteString("It is not known whether the change was made. ")
 	}
+	if e.is(errChallenged) && x.g.cfg.BreakGlassPath != "" { // a message has no links: the address is for the browser
+		b.WriteString("To confirm, open " + x.scheme + "://" + x.r.Host + x.g.cfg.BreakGlassPath + "?reference=" + x.id + " in another window. ")
+	}
 	b.WriteString("(Reference " + x.id + ")")
 	return b.String()
 }

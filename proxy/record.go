@@ -107,6 +107,7 @@ func (x *exchange) newDecision() audit.Record {
 	if x.overLimit {
 		rec.Reasons = append(rec.Reasons, explain(errLimited).code)
 	}
+	rec.Detail = append(rec.Detail, a.Detail...)
 	for _, p := range a.Parts {
 		rec.Detail = append(rec.Detail, partDetail(p))
 	}

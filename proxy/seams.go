@@ -105,6 +105,9 @@ type Access struct {
 	// parts differ, Action or Area above is empty, so that nobody who overlooks
 	// Parts allows the exchange.
 	Parts []Part
+	// Detail is what the record says besides, as name=value: for example under
+	// which name the application knows who is working.
+	Detail []string
 	// Redact names query parameters whose values are secret: the record has them
 	// without the value.
 	Redact []string

@@ -72,8 +72,21 @@ func maximsHost(x *exchange, a *proxy.Access) error {
 		return malformed("body: %w", err)
 	}
 	apply(a, p)
-	a.Hold = true
+	a.Hold, a.Detail = true, details(s, p)
 	return nil
+}
+
+// details are the name and the role under which the application knows who is
+// working, which may differ from who is signed in at the gateway (GW-07).
+func details(s *openmaxims.Session, p openmaxims.Plan) []string {
+	var out []string
+	if name, role := s.User(); name != "" {
+		out = append(out, "application-user="+name, "application-role="+role)
+	}
+	if p.Login != "" {
+		out = append(out, "application-login="+p.Login)
+	}
+	return out
 }
 
 // maximsAnswer reads the answer of the user interface.

@@ -66,7 +66,10 @@ func (l *memory) size() int {
 
 // people knows who has which cookie: "user.number", a session of its own for each
 // number. Bearer tokens are connected systems.
-type people struct{ h *hospital.Hospital }
+type people struct {
+	h      *hospital.Hospital
+	active *atomic.Int32
+}
 
 func (p people) Identify(r *http.Request) (policy.Subject, error) {
 	if name, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
@@ -88,7 +91,7 @@ func (p people) Identify(r *http.Request) (policy.Subject, error) {
 	return policy.Subject{}, proxy.ErrNoSession
 }
 
-func (people) Touch(context.Context, policy.Subject) {}
+func (p people) Touch(context.Context, policy.Subject) { p.active.Add(1) }
 
 // guard is an emulator behind a gateway that enforces.
 type guard struct {
@@ -105,6 +108,7 @@ type guard struct {
 	lose    bool         // answers of the user interface break off
 	present atomic.Int32 // requests with the user interface at this moment
 	most    atomic.Int32
+	active  atomic.Int32 // requests that counted as activity
 }
 
 // between stands between gateway and emulator.
@@ -175,8 +179,8 @@ func guarded(t *testing.T, change func(*Config)) *guard {
 			Name: "openmaxims", Site: "RBA", Prefix: Base, StripPrefix: true, Upstream: upstream,
 			Map: m.WithBase("", g.server.URL+Base, g.base),
 		}},
-		Identifier: people{g.h}, Decider: g.decider(rules), Limiter: limits, Log: g.log, Logger: logger, Now: g.clock,
-		NoVoucher: true, SignInPath: "/.matron/sign-in",
+		Identifier: people{g.h, &g.active}, Decider: g.decider(rules), Limiter: limits, Log: g.log, Logger: logger, Now: g.clock,
+		NoVoucher: true, SignInPath: "/.matron/sign-in", BreakGlassPath: "/.matron/break-glass",
 	}
 	if g.gateway, err = proxy.New(g.cfg); err != nil {
 		t.Fatal(err)

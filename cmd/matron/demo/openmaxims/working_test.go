@@ -3,6 +3,7 @@ package openmaxims
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/policy"
+	"github.com/matron-epr/matron/proxy"
+	"github.com/matron-epr/matron/proxy/appmap"
 )
 
 // lines are records in a few words each: kind, effect, action, area, screen,
@@ -66,7 +69,11 @@ func TestAnOrdinaryPieceOfWork(t *testing.T) {
 		fmt.Sprintf(`decision allow create notes "Clinical Notes" %s %s learned`, p.ID, p.NHSNumber))
 	same(t, "save", g.did(func() { d.must(d.Press(t.Context(), "Save", `<textbox id="a1030">Well.</textbox>`)) }),
 		fmt.Sprintf(`decision allow update notes "Clinical Notes" %s %s learned`, p.ID, p.NHSNumber))
+	active := g.active.Load()
 	same(t, "keep-alive", g.did(func() { d.events(`<empty/>`) }), `decision allow read home "Clinical Notes" none`)
+	if g.active.Load() != active {
+		t.Error("a keep-alive counts as activity")
+	}
 
 	path, err := d.Print(t.Context(), "Patient Summary")
 	if err != nil {
@@ -77,11 +84,92 @@ func TestAnOrdinaryPieceOfWork(t *testing.T) {
 			t.Errorf("the report: %d %q", a.Status, a.Body)
 		}
 	}), fmt.Sprintf(`decision allow print documents "Print Report" %s %s learned`, p.ID, p.NHSNumber))
+	var known []string
 	for _, r := range g.log.since(0) {
+		if r.Kind == audit.KindDecision && r.Area == "notes" {
+			known = r.Detail
+		}
 		if strings.Contains(fmt.Sprint(r), password) || strings.Contains(r.Query, d.Session()) {
 			t.Errorf("a secret in the record: %+v", r)
 		}
 	}
+	same(t, "who works", known, "application-user="+nurse, "application-role=Ward Nurse")
+}
+
+// Whoever is not signed in at the gateway any more is told so in the protocol's own
+// form, since the client fails on any other.
+func TestRefusalsAreMessages(t *testing.T) {
+	g := guarded(t, nil)
+	for name, c := range map[string]struct{ body, want string }{
+		"nobody":    {`<events><empty/></events>`, "Sign in first."},
+		"malformed": {`<events><!DOCTYPE x></events>`, "Request not understood."},
+		"unsigned":  {`<events><loginEvent name="imsadmin" pass="x"/></events>`, "comes with the software"},
+	} {
+		d := g.at(g.nurse("ASH"))
+		if name == "nobody" {
+			d.HTTP.Jar = browser(t).Jar
+		}
+		a := d.must(d.Raw(t.Context(), c.body))
+		if a.Status != http.StatusOK || a.Header.Get("Content-Type") != "text/xml; charset=UTF-8" || !strings.Contains(a.Message(), c.want) {
+			t.Errorf("%s: %d %s", name, a.Status, a.Body)
+		}
+	}
+	g.decide = func(policy.Request, policy.Decision) policy.Decision {
+		return policy.Decision{Effect: policy.Challenge, Reasons: []policy.Reason{{Code: "x", Text: "You do not look after them.", Remedy: "Confirm it."}}}
+	}
+	d := g.at(g.nurse("ASH"))
+	if a := d.events(`<queryString/>`); !strings.Contains(a.Message(), "/.matron/break-glass?reference=") {
+		t.Errorf("a challenge: %s", a.Body)
+	}
+}
+
+// While the map is tried out nothing is refused, and everything is recorded.
+func TestObserveRefusesNothing(t *testing.T) {
+	g := guarded(t, nil)
+	g.cfg.Apps[0].Mode = proxy.Observe
+	if err := g.gateway.Swap(g.cfg.Apps); err != nil {
+		t.Fatal(err)
+	}
+	p := g.h.Patients[30]
+	nurse := g.nurse("ASH")
+	d := g.at(nurse)
+	d.login(nurse, "")
+	g.decide = refusing(p.ID)
+	n := g.log.size()
+	if a := d.open(p.ID); !strings.Contains(a.Root.First("patient").Text, p.ID) {
+		t.Errorf("the patient: %s", a.Body)
+	}
+	would := false
+	for _, r := range g.log.since(n) {
+		would = would || r.WouldDeny
+	}
+	if !would {
+		t.Error("nothing says what would have been refused")
+	}
+	if a := d.events(`<openform form="103105"/>`); a.Caption() != "Application Users" {
+		t.Errorf("a form by number: %s", a.Body)
+	}
+}
+
+// A reload of the map carries the sessions on.
+func TestSessionsOutliveAReload(t *testing.T) {
+	g := guarded(t, nil)
+	p := g.h.Patients[30]
+	nurse := g.nurse("ASH")
+	d := g.at(nurse)
+	d.login(nurse, "")
+	d.open(p.ID)
+	m, err := appmap.Builtin("openmaxims")
+	if err != nil {
+		t.Fatal(err)
+	}
+	apps := slices.Clone(g.cfg.Apps)
+	apps[0].Map = m.WithBase("", g.server.URL+Base, g.base)
+	if err := g.gateway.Swap(apps); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "after it", g.did(func() { d.must(d.Menu(t.Context(), "Clinical Notes")) }),
+		fmt.Sprintf(`decision allow read notes "Clinical Notes" %s %s learned`, p.ID, p.NHSNumber))
 }
 
 // Every patient of a list is recorded before it is shown.
