@@ -171,11 +171,11 @@ func TestIdentityComesFromTheGatewayAlone(t *testing.T) {
 	w.do("GET", "/patient/1", "", header("Cookie", "theme=dark; __Host-matron=ada; __Host-matron-login=x; lang=en"),
 		header("Connection", "Matron-Identity, X-Forwarded-For"),
 		header("X-Forwarded-For", "6.6.6.6"), header("Forwarded", "for=6.6.6.6"), header("X-Forwarded-Proto", "http"),
-		header("X-Forwarded-Host", "evil.test"), header("X-Real-IP", "6.6.6.6"), header("X-Forwarded-Prefix", "/evil"))
+		header("X-Forwarded-Host", "evil.test"), header("X-Real-IP", "6.6.6.6"), header("X-Forwarded-Prefix", "/evil"), header("Proxy-IP", "6.6.6.6"))
 	h := w.lastHit().Header
 	for name, want := range map[string]string{
 		"Matron-Identity": "voucher-for-ada", "X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "https",
-		"X-Forwarded-Host": w.addr, "Forwarded": "", "X-Real-Ip": "", "X-Forwarded-Prefix": "",
+		"X-Forwarded-Host": w.addr, "Forwarded": "", "X-Real-Ip": "", "X-Forwarded-Prefix": "", "Proxy-Ip": "",
 		"Cookie": "theme=dark; lang=en", "Authorization": "",
 	} {
 		if got := strings.Join(h.Values(name), ","); got != want {

@@ -105,8 +105,9 @@ type guard struct {
 	logged  *safeBuffer
 	people  int
 
-	lose    bool         // answers of the user interface break off
-	present atomic.Int32 // requests with the user interface at this moment
+	instead func(string) string // changes answers of the user interface; may be nil
+	lose    bool                // answers of the user interface break off
+	present atomic.Int32        // requests with the user interface at this moment
 	most    atomic.Int32
 	active  atomic.Int32 // requests that counted as activity
 }
@@ -124,6 +125,15 @@ func (g *guard) between(w http.ResponseWriter, r *http.Request) {
 	if g.lose {
 		g.srv.ServeHTTP(httptest.NewRecorder(), r)
 		panic(http.ErrAbortHandler)
+	}
+	if g.instead != nil {
+		answer := httptest.NewRecorder()
+		g.srv.ServeHTTP(answer, r)
+		w.Header().Set("Content-Type", "text/xml")
+		if _, err := io.WriteString(w, g.instead(answer.Body.String())); err != nil {
+			g.t.Error(err)
+		}
+		return
 	}
 	g.srv.ServeHTTP(w, r)
 }

@@ -123,6 +123,23 @@ func TestRefusalsAreMessages(t *testing.T) {
 	}
 }
 
+// An answer that shows people whom nobody can name is withheld, whoever is the
+// current patient.
+func TestStrangersAreWithheld(t *testing.T) {
+	g := guarded(t, nil)
+	p := g.h.Patients[30]
+	nurse := g.nurse("ASH")
+	d := g.at(nurse)
+	d.login(nurse, "")
+	d.open(p.ID)
+	g.instead = func(body string) string {
+		return strings.Replace(body, "</data>", `<bedplanner id="a9"><bed patient="Somebody"/></bedplanner></data>`, 1)
+	}
+	if a := d.must(d.Menu(t.Context(), "Ward View")); strings.Contains(a.Body, "Somebody") || !strings.Contains(a.Message(), "whose data this is") {
+		t.Errorf("the answer: %s", a.Body)
+	}
+}
+
 // While the map is tried out nothing is refused, and everything is recorded.
 func TestObserveRefusesNothing(t *testing.T) {
 	g := guarded(t, nil)
@@ -407,6 +424,8 @@ func TestUploads(t *testing.T) {
 		t.Errorf("fetched again: %d %s", a.Status, a.Body)
 	}
 	other := g.at(g.nurse("BEECH"))
+	same(t, "by somebody who is not signed in to the record", g.did(func() { other.must(other.Upload(t.Context(), "scan.pdf", "x")) }),
+		`decision deny create documents "" unknown record-not-signed-in`)
 	if a := other.must(other.Get(t.Context(), "/uploads/scan.pdf")); a.Status != http.StatusForbidden {
 		t.Errorf("fetched by somebody else: %d", a.Status)
 	}
