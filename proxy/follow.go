@@ -109,9 +109,7 @@ func (x *exchange) coveredBy(s Settlement) bool {
 		}
 	}
 	for _, p := range s.Patients {
-		if !slices.ContainsFunc(x.access.Patients, func(q Patient) bool {
-			return q.ID != "" && q.ID == p.ID || q.ID == "" && q.NHSNumber != "" && q.NHSNumber == p.NHSNumber
-		}) {
+		if !slices.ContainsFunc(x.access.Patients, p.Same) {
 			return false
 		}
 	}

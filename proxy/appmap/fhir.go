@@ -64,10 +64,10 @@ func (s *scope) undisputed(text string, p proxy.Patient, t target) (proxy.Patien
 	switch {
 	case what == unclear, t == aPatient && said.ID == text:
 		return p, t
-	case what != t || !agree(p, said):
+	case what != t || !p.Agree(said):
 		return proxy.Patient{}, unclear
 	}
-	return join(p, said), t
+	return p.Join(said), t
 }
 
 // address resolves a reference by its text alone.
@@ -240,7 +240,7 @@ func (s *scope) referenceObject(o *object) (proxy.Patient, target) {
 	case t == unclear && kind != "" && kind != "Patient":
 		return p, notAPatient
 	case system == nhsSystem && nhsNumber(number) != "":
-		return join(p, proxy.Patient{NHSNumber: nhsNumber(number)}), aPatient
+		return p.Join(proxy.Patient{NHSNumber: nhsNumber(number)}), aPatient
 	case t == unclear && kind == "Patient" && number != "":
 		return proxy.Patient{ID: system + "|" + number}, aPatient
 	}

@@ -29,10 +29,10 @@ func collect(from []patientSource, x reader) ([]proxy.Patient, error) {
 				}
 				continue
 			}
-			if !agree(one, p) {
+			if !one.Agree(p) {
 				return nil, x.refuse("two different patients are named")
 			}
-			one = join(one, p)
+			one = one.Join(p)
 		}
 	}
 	return addPatient(found, one), nil
@@ -45,28 +45,6 @@ func (s *patientSource) patient(text string) proxy.Patient {
 	return proxy.Patient{ID: text}
 }
 
-// agree reports whether two names can be names of one patient.
-func agree(a, b proxy.Patient) bool {
-	return (a.ID == "" || b.ID == "" || a.ID == b.ID) &&
-		(a.NHSNumber == "" || b.NHSNumber == "" || a.NHSNumber == b.NHSNumber)
-}
-
-func join(a, b proxy.Patient) proxy.Patient {
-	if a.ID == "" {
-		a.ID = b.ID
-	}
-	if a.NHSNumber == "" {
-		a.NHSNumber = b.NHSNumber
-	}
-	return a
-}
-
-// same reports whether two names have an id in common and do not disagree.
-func same(a, b proxy.Patient) bool {
-	shared := a.ID != "" && a.ID == b.ID || a.NHSNumber != "" && a.NHSNumber == b.NHSNumber
-	return shared && agree(a, b)
-}
-
 // addPatient adds a patient, or completes the one that is there already. A
 // patient without any name is not added.
 func addPatient(list []proxy.Patient, p proxy.Patient) []proxy.Patient {
@@ -74,8 +52,8 @@ func addPatient(list []proxy.Patient, p proxy.Patient) []proxy.Patient {
 		return list
 	}
 	for i := range list {
-		if same(list[i], p) {
-			list[i] = join(list[i], p)
+		if list[i].Same(p) {
+			list[i] = list[i].Join(p)
 			return list
 		}
 	}
@@ -107,7 +85,7 @@ func certaintyOf(patients []proxy.Patient) audit.Certainty {
 // everyIn reports whether each of list is one of the others.
 func everyIn(list, others []proxy.Patient) bool {
 	for _, p := range list {
-		if !slices.ContainsFunc(others, func(o proxy.Patient) bool { return same(o, p) }) {
+		if !slices.ContainsFunc(others, func(o proxy.Patient) bool { return o.Same(p) }) {
 			return false
 		}
 	}

@@ -210,8 +210,8 @@ func (a *answer) patient() {
 	switch {
 	case !ok:
 		s.patient, s.nameless = proxy.Patient{}, true
-	case same(p, s.patient):
-		s.patient, s.nameless = join(s.patient, p), false
+	case p.Same(s.patient):
+		s.patient, s.nameless = s.patient.Join(p), false
 	default:
 		s.patient, s.nameless = p, false
 	}
@@ -230,8 +230,8 @@ func (a *answer) alerts(i int) {
 		p := a.t.tooltip(a.d.attr(n, "tooltip"))
 		switch {
 		case p == (proxy.Patient{}):
-		case s.nameless && s.patient == (proxy.Patient{}), same(p, s.patient):
-			s.patient, s.nameless = join(s.patient, p), false
+		case s.nameless && s.patient == (proxy.Patient{}), p.Same(s.patient):
+			s.patient, s.nameless = s.patient.Join(p), false
 		default: // the line and the alert name two patients
 			s.patient, s.nameless = proxy.Patient{}, true
 		}
@@ -382,7 +382,7 @@ func (a *answer) whose(g *grid, row int) (p proxy.Patient) {
 			continue
 		}
 		if i < len(g.columns) && (g.columns[i] == local || g.columns[i] == nhs) {
-			p = join(p, identified(a.d.text(n), g.columns[i]))
+			p = p.Join(identified(a.d.text(n), g.columns[i]))
 		}
 		i++
 	}

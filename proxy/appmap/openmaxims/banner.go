@@ -67,7 +67,7 @@ func (t *Tables) tooltip(text string) (p proxy.Patient) {
 		bare := html.UnescapeString(untagged(line))
 		label, value, found := strings.Cut(strings.ReplaceAll(bare, "\u00a0", " "), ":")
 		if k := t.identifiers[strings.TrimSpace(label)]; found {
-			p = join(p, identified(strings.TrimSpace(value), k))
+			p = p.Join(identified(strings.TrimSpace(value), k))
 		}
 	}
 	return p
@@ -88,24 +88,6 @@ func untagged(s string) string {
 		}
 		s = after
 	}
-}
-
-// join puts two names of one patient together; what p says already stays.
-func join(p, q proxy.Patient) proxy.Patient {
-	if p.ID == "" {
-		p.ID = q.ID
-	}
-	if p.NHSNumber == "" {
-		p.NHSNumber = q.NHSNumber
-	}
-	return p
-}
-
-// same reports whether two names have an identifier in common and do not disagree.
-func same(a, b proxy.Patient) bool {
-	shared := a.ID != "" && a.ID == b.ID || a.NHSNumber != "" && a.NHSNumber == b.NHSNumber
-	differ := a.ID != "" && b.ID != "" && a.ID != b.ID || a.NHSNumber != "" && b.NHSNumber != "" && a.NHSNumber != b.NHSNumber
-	return shared && !differ
 }
 
 // working reads the browser title, which names user and role:

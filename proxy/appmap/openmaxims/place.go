@@ -24,7 +24,7 @@ func (p Place) Away(before, denied Place) bool {
 	if !p.known {
 		return false
 	}
-	patient := p.patient == (proxy.Patient{}) || before.known && same(p.patient, before.patient)
+	patient := p.patient == (proxy.Patient{}) || before.known && p.patient.Same(before.patient)
 	screen := p.screen != denied.screen || before.known && p.screen == before.screen || p.screen == ""
 	return patient && screen
 }

@@ -489,13 +489,13 @@ func (l *patientList) add(p proxy.Patient) {
 	switch {
 	case l.index != nil:
 		for _, id := range [...]string{p.ID, "nhs:" + p.NHSNumber} {
-			if i, ok := l.index[id]; ok && id != "" && id != "nhs:" && same(l.all[i], p) {
+			if i, ok := l.index[id]; ok && id != "" && id != "nhs:" && l.all[i].Same(p) {
 				at = i
 			}
 		}
 	default:
 		for i, q := range l.all {
-			if same(q, p) {
+			if q.Same(p) {
 				at = i
 				break
 			}
@@ -505,7 +505,7 @@ func (l *patientList) add(p proxy.Patient) {
 		at = len(l.all)
 		l.all = append(l.all, p)
 	}
-	l.all[at] = join(l.all[at], p)
+	l.all[at] = l.all[at].Join(p)
 	if len(l.all) <= shortList {
 		return
 	}

@@ -102,7 +102,7 @@ func (t *Tables) Result(body []byte, told bool) (Seen, error) {
 		fault = fault || d.is(i, "Fault")
 		var p proxy.Patient
 		for c := range d.children(i) {
-			p = join(p, identified(d.text(c), t.identifiers[string(d.nodes[c].name)]))
+			p = p.Join(identified(d.text(c), t.identifiers[string(d.nodes[c].name)]))
 		}
 		list.add(p)
 		switch text := d.text(i); text {

@@ -222,6 +222,15 @@ func (g *guard) at(user string) desk {
 	return desk{&attack.Client{HTTP: g.browser(user), Base: g.url}, g.t}
 }
 
+// atWork is a nurse signed in to both.
+func (g *guard) atWork() desk {
+	g.t.Helper()
+	nurse := g.nurse("ASH")
+	d := g.at(nurse)
+	d.login(nurse, "")
+	return d
+}
+
 // guardedTarget is an emulator behind a gateway as an attack sees it.
 func guardedTarget(t *testing.T) (*guard, *attack.Target) {
 	t.Helper()

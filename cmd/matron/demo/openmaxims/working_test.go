@@ -128,9 +128,7 @@ func TestRefusalsAreMessages(t *testing.T) {
 func TestStrangersAreWithheld(t *testing.T) {
 	g := guarded(t, nil)
 	p := g.h.Patients[30]
-	nurse := g.nurse("ASH")
-	d := g.at(nurse)
-	d.login(nurse, "")
+	d := g.atWork()
 	d.open(p.ID)
 	g.instead = func(body string) string {
 		return strings.Replace(body, "</data>", `<bedplanner id="a9"><bed patient="Somebody"/></bedplanner></data>`, 1)
@@ -148,9 +146,7 @@ func TestObserveRefusesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := g.h.Patients[30]
-	nurse := g.nurse("ASH")
-	d := g.at(nurse)
-	d.login(nurse, "")
+	d := g.atWork()
 	g.decide = refusing(p.ID)
 	n := g.log.size()
 	if a := d.open(p.ID); !strings.Contains(a.Root.First("patient").Text, p.ID) {
@@ -172,9 +168,7 @@ func TestObserveRefusesNothing(t *testing.T) {
 func TestSessionsOutliveAReload(t *testing.T) {
 	g := guarded(t, nil)
 	p := g.h.Patients[30]
-	nurse := g.nurse("ASH")
-	d := g.at(nurse)
-	d.login(nurse, "")
+	d := g.atWork()
 	d.open(p.ID)
 	m, err := appmap.Builtin("openmaxims")
 	if err != nil {
@@ -192,9 +186,7 @@ func TestSessionsOutliveAReload(t *testing.T) {
 // Every patient of a list is recorded before it is shown.
 func TestListsNameEverybody(t *testing.T) {
 	g := guarded(t, nil)
-	nurse := g.nurse("ASH")
-	d := g.at(nurse)
-	d.login(nurse, "")
+	d := g.atWork()
 	n := g.log.size()
 	a := d.must(d.Menu(t.Context(), "Ward View"))
 	named := map[string]bool{}
@@ -238,9 +230,7 @@ func refusing(patient string) func(policy.Request, policy.Decision) policy.Decis
 func TestRowsAreDecidedBeforeTheRecordOpens(t *testing.T) {
 	g := guarded(t, nil)
 	mine, other := g.h.Patients[30], g.h.Patients[31]
-	nurse := g.nurse("ASH")
-	d := g.at(nurse)
-	d.login(nurse, "")
+	d := g.atWork()
 	d.open(mine.ID)
 	d.events(`<topbutton id="-2"/>`)
 	found := d.must(d.Press(t.Context(), "Search", `<textbox id="a1014">`+other.ID+`</textbox>`))
@@ -259,9 +249,7 @@ func TestRowsAreDecidedBeforeTheRecordOpens(t *testing.T) {
 func TestWithheldPatientsAreLeft(t *testing.T) {
 	g := guarded(t, nil)
 	first, second := g.h.Patients[30], g.h.Patients[31]
-	nurse := g.nurse("ASH")
-	d := g.at(nurse)
-	d.login(nurse, "")
+	d := g.atWork()
 	d.open(first.ID)
 	d.open(second.ID)
 	g.decide = refusing(first.ID)
@@ -297,9 +285,7 @@ func TestWithheldPatientsAreLeft(t *testing.T) {
 func TestLostAnswersMakeTheSessionUnknown(t *testing.T) {
 	g := guarded(t, nil)
 	p := g.h.Patients[30]
-	nurse := g.nurse("ASH")
-	d := g.at(nurse)
-	d.login(nurse, "")
+	d := g.atWork()
 	d.open(p.ID)
 	d.must(d.Menu(t.Context(), "Clinical Notes"))
 	g.lose = true
@@ -358,9 +344,7 @@ func TestIdentityCarriesOverToAnotherRole(t *testing.T) {
 // the screen that the one before left; nobody's answer is another's.
 func TestRequestsOfOneSessionGoInOrder(t *testing.T) {
 	g := guarded(t, nil)
-	nurse := g.nurse("ASH")
-	d := g.at(nurse)
-	d.login(nurse, "")
+	d := g.atWork()
 	g.decide = nil
 	var wg sync.WaitGroup
 	for range 20 {
