@@ -46,7 +46,14 @@ func OpenLedger(path string) (*Ledger, [][]byte, error) {
 // ReadLedger returns the entries of the ledger at path without locking or
 // changing it, so that it works beside whoever writes it. What an unfinished
 // write left at the end is not an entry.
-func ReadLedger(path string) ([][]byte, error) {
+func ReadLedger(path string) ([][]byte, error) { return readLedger(path, false) }
+
+// ReadWholeLedger is ReadLedger for who must not take a last entry that was damaged
+// for one that was never written: what stands behind the last readable entry is an
+// error that wraps ErrCorrupt. Beside whoever writes, that may pass.
+func ReadWholeLedger(path string) ([][]byte, error) { return readLedger(path, true) }
+
+func readLedger(path string, whole bool) ([][]byte, error) {
 	d, err := openFolder(filepath.Dir(path), nil)
 	if err != nil {
 		return nil, fmt.Errorf("read ledger: %w", err)
@@ -56,7 +63,10 @@ func ReadLedger(path string) ([][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read ledger: %w", errors.Join(err, d.root.Close()))
 	}
-	entries, _, err := entriesOf(f, name, size)
+	entries, t, err := entriesOf(f, name, size)
+	if err == nil && whole && t.torn > 0 {
+		err = &Damage{File: name, Offset: t.end, What: "unreadable entry at the end"}
+	}
 	if err = errors.Join(err, f.Close(), d.root.Close()); err != nil {
 		return nil, fmt.Errorf("read ledger %s: %w", path, err)
 	}

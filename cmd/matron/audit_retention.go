@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/mod/sumdb/note"
 
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/audit/journal"
@@ -61,6 +62,19 @@ func newKey(does, setting, command string) *cobra.Command {
 		return err
 	}
 	return c
+}
+
+// readSigner reads the secret key of the person who runs a command.
+func readSigner(file string) (note.Signer, error) {
+	text, err := os.ReadFile(file) //nolint:gosec // the person names it
+	if err != nil {
+		return nil, failure{exitFailure, err}
+	}
+	signer, err := merkle.ParseSigner(text)
+	if err != nil {
+		return nil, failure{exitFailure, fmt.Errorf("%s: %w", file, err)}
+	}
+	return signer, nil
 }
 
 // disposal is what the commands about disposals share.
@@ -196,19 +210,16 @@ func newRetentionApprove() *cobra.Command {
 	c.Flags().StringVar(&name, "name", "", "your name in retention.approvers")
 	_ = errors.Join(c.MarkFlagRequired("key"), c.MarkFlagRequired("name")) // fail only for flags that are not there
 	c.RunE = func(c *cobra.Command, args []string) error {
-		text, err := os.ReadFile(key) //nolint:gosec // the approver names it
+		signer, err := readSigner(key)
 		if err != nil {
-			return failure{exitFailure, err}
-		}
-		signer, err := merkle.ParseSigner(text)
-		if err != nil {
-			return failure{exitFailure, fmt.Errorf("%s: %w", key, err)}
+			return err
 		}
 		p, err := retention.Approve(args[0], name, signer)
 		if err != nil {
 			return failure{exitFailure, err}
 		}
-		if text, err = p.Encode(); err != nil {
+		text, err := p.Encode()
+		if err != nil {
 			return failure{exitFailure, err}
 		}
 		if err := printPlan(c.OutOrStdout(), text, ""); err != nil {

@@ -5,16 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/mod/sumdb/note"
 
 	"github.com/matron-epr/matron/audit"
-	"github.com/matron-epr/matron/audit/merkle"
 	"github.com/matron-epr/matron/audit/spool"
 	"github.com/matron-epr/matron/cmd/matron/bypass"
 	"github.com/matron-epr/matron/cmd/matron/config"
@@ -51,18 +48,6 @@ func (e *emergency) flags(c *cobra.Command, signs bool) {
 		c.Flags().StringVar(&e.name, "name", "", "your name in bypass.people")
 		_ = errors.Join(c.MarkFlagRequired("key"), c.MarkFlagRequired("name")) // fail only for flags that are not there
 	}
-}
-
-func (e *emergency) signer() (note.Signer, error) {
-	text, err := os.ReadFile(e.key)
-	if err != nil {
-		return nil, failure{exitFailure, err}
-	}
-	signer, err := merkle.ParseSigner(text)
-	if err != nil {
-		return nil, failure{exitFailure, fmt.Errorf("%s: %w", e.key, err)}
-	}
-	return signer, nil
 }
 
 // change changes the file, and leaves the record of that for the journal.
@@ -110,13 +95,17 @@ func newBypassStart() *cobra.Command {
 	c.Flags().StringVar(&b.Reason, "reason", "", "what hinders care")
 	_ = errors.Join(c.MarkFlagRequired("app"), c.MarkFlagRequired("reason")) // fail only for flags that are not there
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		signer, err := e.signer()
+		signer, err := readSigner(e.key)
 		if err != nil {
 			return err
 		}
 		return e.change(c, func(cfg config.Config, l *bypass.Ledger, operator string) (bypass.Bypass, *audit.Record, error) {
-			if !slices.ContainsFunc(cfg.Applications, func(a config.Application) bool { return a.Name == b.App }) {
+			i := slices.IndexFunc(cfg.Applications, func(a config.Application) bool { return a.Name == b.App })
+			switch {
+			case i < 0:
 				return b, nil, fmt.Errorf("%w: %q is no application of %s", bypass.ErrRefused, b.App, e.config)
+			case cfg.Applications[i].Mode != "enforce":
+				return b, nil, fmt.Errorf("%w: %s is only observed, so that the rules refuse nothing there", bypass.ErrRefused, b.App)
 			}
 			b.RequestedBy, b.RequestedAt = e.name, time.Now()
 			asked, err := l.Request(b, signer)
@@ -136,7 +125,7 @@ func newBypassApprove() *cobra.Command {
 	}
 	e.flags(c, true)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		signer, err := e.signer()
+		signer, err := readSigner(e.key)
 		if err != nil {
 			return err
 		}

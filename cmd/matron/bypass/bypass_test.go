@@ -1,6 +1,7 @@
 package bypass
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -301,6 +302,8 @@ func TestGW19DamagedFileMeansNoBypass(t *testing.T) {
 		{"a changed byte at the start", func(b []byte) []byte { b[3] ^= 1; return b }},
 		{"a changed byte in the request", func(b []byte) []byte { b[100] ^= 1; return b }},
 		{"a changed byte in the middle", func(b []byte) []byte { b[len(b)/2] ^= 1; return b }},
+		{"a changed byte in the last entry", func(b []byte) []byte { b[len(b)-20] ^= 1; return b }},
+		{"the last bytes cut off", func(b []byte) []byte { return b[:len(b)-5] }},
 		{"empty", func([]byte) []byte { return []byte{} }},
 		{"gone", func([]byte) []byte { return nil }},
 	} {
@@ -311,7 +314,7 @@ func TestGW19DamagedFileMeansNoBypass(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if damaged := row.damage(whole); damaged == nil {
+			if damaged := row.damage(bytes.Clone(whole)); damaged == nil {
 				err = os.Remove(w.path)
 			} else {
 				err = os.WriteFile(w.path, damaged, 0o600)
@@ -323,11 +326,39 @@ func TestGW19DamagedFileMeansNoBypass(t *testing.T) {
 			if w.control.Bypassed("fhir") || w.actions() != "begin end" {
 				t.Errorf("bypassed %t, records %q", w.control.Bypassed("fhir"), w.actions())
 			}
-			w.restart()
+			if err := os.WriteFile(w.path, whole, 0o600); err != nil { // put back from a backup
+				t.Fatal(err)
+			}
+			w.pass(time.Minute)
 			if w.control.Bypassed("fhir") {
-				t.Error("bypassed after a restart")
+				t.Error("bypassed again once the file was put back")
 			}
 		})
+	}
+}
+
+// TestGW19DamagedEndIsNoNewBeginning: an end that cannot be read any more is not
+// taken for one that was never written, neither by the gateway nor by a command.
+func TestGW19DamagedEndIsNoNewBeginning(t *testing.T) {
+	w := newWard(t)
+	id := w.begin(time.Hour)
+	if err := w.change(func(l *Ledger) error { _, err := l.End(id, End{Reason: "mended", By: "carl", At: noon}); return err }); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile(w.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file[len(file)-10] ^= 1
+	if err := os.WriteFile(w.path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.request("ann", time.Hour); !errors.Is(err, ErrFile) {
+		t.Errorf("a command goes on with the file: %v", err)
+	}
+	w.restart()
+	if w.control.Bypassed("fhir") {
+		t.Error("an ended bypass is in force again")
 	}
 }
 

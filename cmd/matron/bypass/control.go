@@ -46,6 +46,7 @@ type Control struct {
 
 	mu    sync.Mutex      // held by look
 	owed  map[string]bool // ended and recorded, but not in the file yet; guarded by mu
+	over  map[string]bool // was in force and is not any more: never again; guarded by mu
 	wrong string          // what was last said to be wrong, so that it is said once; guarded by mu
 }
 
@@ -69,7 +70,7 @@ func NewControl(cfg ControlConfig) *Control {
 	if cfg.Stopped == nil {
 		cfg.Stopped = func(string) {}
 	}
-	c := &Control{cfg: cfg, owed: map[string]bool{}}
+	c := &Control{cfg: cfg, owed: map[string]bool{}, over: map[string]bool{}}
 	c.force.Store(&map[string]grant{})
 	return c
 }
@@ -140,6 +141,9 @@ func (c *Control) settle(ctx context.Context, l *Ledger, b Bypass, now host.Read
 	running, on := (*c.force.Load())[b.App]
 	mine := on && running.ID == b.ID
 	err := l.Check(b, now.Wall)
+	if err == nil && c.over[b.ID] {
+		err = refused("%s has ended before", b.ID)
+	}
 	if err == nil && !slices.Contains(c.cfg.Apps(), b.App) {
 		err = refused("%s is of %s, which is no application of this gateway", b.ID, b.App)
 	}
@@ -235,6 +239,7 @@ func (c *Control) stop(ctx context.Context, b Bypass, mine bool) {
 		return
 	}
 	c.set(b.App, nil)
+	c.over[b.ID] = true
 	c.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "bypass ended: decisions are enforced again",
 		slog.String("bypass", b.ID), slog.String("application", b.App))
 	c.cfg.Stopped(b.App)

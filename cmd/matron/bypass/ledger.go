@@ -100,17 +100,40 @@ type Rules struct {
 // Read reads the file at path beside whoever changes it. One that is not there
 // holds nothing.
 func Read(path string, rules Rules) (*Ledger, error) {
-	entries, err := journal.ReadLedger(path)
+	entries, err := read(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return &Ledger{rules: rules}, nil
 	}
 	return fold(entries, err, rules)
 }
 
+const (
+	// settling is how often and how long a reader waits for an entry that somebody
+	// is writing.
+	settling      = 5
+	settlingPause = 20 * time.Millisecond
+)
+
+// read returns the entries of a file that is whole. A last entry that cannot be
+// read may be the end of a bypass: it must not be taken for one that was never
+// written (GW-19).
+func read(path string) (entries [][]byte, err error) {
+	for range settling {
+		if entries, err = journal.ReadWholeLedger(path); !errors.Is(err, journal.ErrCorrupt) {
+			return entries, err
+		}
+		time.Sleep(settlingPause)
+	}
+	return nil, err
+}
+
 // Open opens the file at path so that nobody else can change it until Close, and
 // makes it when it is not there: one that was lost held at most bypasses that are
 // now off.
 func Open(path string, rules Rules) (*Ledger, error) {
+	if _, err := read(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // OpenLedger would cut it back
+		return nil, fmt.Errorf("%w: %w", ErrFile, err)
+	}
 	file, entries, err := journal.OpenLedger(path)
 	if errors.Is(err, journal.ErrLocked) {
 		return nil, fmt.Errorf("%w: somebody else is changing it: try again", err)
