@@ -51,10 +51,11 @@ func (s *Session) answer(status int, body []byte, t *Tables, bases []string) (Se
 		s.leave()
 		return Seen{Certainty: audit.None}, nil
 	}
-	d, err := parse(body)
+	d, err := t.parse(body)
 	if err != nil {
 		return Seen{}, err
 	}
+	defer t.release(d)
 	if !d.is(0, "xml") {
 		return Seen{}, malformed("the root element is not xml")
 	}

@@ -68,10 +68,11 @@ func (s *Session) Request(body []byte, t *Tables, user []string) (Plan, error) {
 	if len(body) > maxRequest {
 		return Plan{}, malformed("longer than a request of the user interface")
 	}
-	d, err := parse(body)
+	d, err := t.parse(body)
 	if err != nil {
 		return Plan{}, err
 	}
+	defer t.release(d)
 	if !d.is(0, "events") || d.nodes[0].first == 0 {
 		return Plan{}, malformed("the root element is not events, or it is empty")
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/matron-epr/matron/policy"
 )
@@ -45,6 +46,8 @@ type Tables struct {
 	kinds       map[string]bool // file extensions that may be uploaded
 	ownLogin    bool            // everybody signs in to the application as themselves
 	openSOAP    bool            // people may use SOAP as well
+
+	room sync.Pool // of documents that have been read
 }
 
 // Problem is a mistake in a table: Path names the setting.

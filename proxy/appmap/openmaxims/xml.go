@@ -17,7 +17,8 @@ var ErrXML = errors.New("not XML of the kind that this protocol uses")
 const (
 	maxDepth    = 64
 	maxNodes    = 1 << 19
-	maxAttrs    = 64
+	maxAttrs    = 64 // of one element
+	maxAllAttrs = 1 << 20
 	maxNameSize = 128
 )
 
@@ -54,12 +55,43 @@ type parser struct {
 	last []int // last child of each open element, 0 for none
 }
 
+// keptNodes is the size of the largest document whose room is used again.
+const keptNodes = 1 << 14
+
 // parse reads a whole document.
-func parse(src []byte) (*document, error) {
+func parse(src []byte) (*document, error) { return parseInto(&document{}, src) }
+
+// parse reads a document into room that release gives back.
+func (t *Tables) parse(src []byte) (*document, error) {
+	d, ok := t.room.Get().(*document)
+	if !ok {
+		d = &document{}
+	}
+	got, err := parseInto(d, src)
+	if err != nil {
+		t.release(d)
+	}
+	return got, err
+}
+
+// release gives the room of a document back, with nothing of anybody's in it.
+func (t *Tables) release(d *document) {
+	if cap(d.nodes) > keptNodes || cap(d.attrs) > 4*keptNodes {
+		return
+	}
+	clear(d.nodes)
+	clear(d.attrs)
+	d.nodes, d.attrs = d.nodes[:0], d.attrs[:0]
+	t.room.Put(d)
+}
+
+func parseInto(d *document, src []byte) (*document, error) {
 	if err := legal(src); err != nil {
 		return nil, err
 	}
-	p := &parser{src: src, doc: &document{nodes: make([]node, 0, len(src)/40+4), attrs: make([]attribute, 0, len(src)/24+4)}}
+	d.nodes = slices.Grow(d.nodes, min(bytes.Count(src, []byte("<"))-bytes.Count(src, []byte("</")), keptNodes))
+	d.attrs = slices.Grow(d.attrs, min(bytes.Count(src, []byte(`="`)), keptNodes))
+	p := &parser{src: src, doc: d}
 	if err := p.declaration(); err != nil {
 		return nil, err
 	}
@@ -242,7 +274,7 @@ func (p *parser) attributes(id int) (empty bool, err error) {
 			continue
 		}
 		from := d.nodes[id].attrs[0]
-		if len(d.attrs)-from >= maxAttrs {
+		if len(d.attrs)-from >= maxAttrs || len(d.attrs) >= maxAllAttrs {
 			return false, malformed("too many attributes")
 		}
 		for _, a := range d.attrs[from:] {
