@@ -96,12 +96,18 @@ func (x *exchange) ask() policy.Decision {
 
 // askParts asks once, or once for each part of an exchange that does several
 // things. Every part must be allowed on its own: the first that is not decides.
+// Equal parts are one question.
 func (x *exchange) askParts(q policy.Request, parts []Part) policy.Decision {
 	if len(parts) == 0 {
 		return x.g.cfg.Decider.Decide(x.r.Context(), q)
 	}
 	all := policy.Decision{Effect: policy.Allow}
+	asked := make(map[Part]bool, len(parts))
 	for _, p := range parts {
+		if asked[p] {
+			continue
+		}
+		asked[p] = true
 		q.Action, q.Area, q.Resource = p.Action, p.Area, p.Resource
 		d := x.g.cfg.Decider.Decide(x.r.Context(), q)
 		if !d.Allowed() {
