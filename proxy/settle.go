@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
-	"strings"
 
 	"github.com/matron-epr/matron/audit"
 )
@@ -99,34 +98,48 @@ func anonymous(res *http.Response, a Access, s Settlement) bool {
 	return len(s.Patients) == 0 && s.Certainty != audit.Authoritative || s.Certainty == audit.Unknown || s.Certainty == ""
 }
 
-// hold reads a response whole, bounded, in plain encoding.
+// hold reads a response whole and takes a coding of its content off: what the map
+// reads is what is released. Both the bytes that come in and those that come out
+// of them are bounded, so that a short answer cannot become an endless one (GW-02).
 func (x *exchange) hold(res *http.Response) ([]byte, error) {
 	defer func() { _ = res.Body.Close() }()
-	if e := res.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
-		return nil, errHeldUnreadable
-	}
 	limit := x.route.MaxHeld
 	if res.ContentLength > limit {
 		return nil, errHeldTooLarge
+	}
+	in := &io.LimitedReader{R: res.Body, N: limit + 1}
+	plain, err := decoded(res.Header, in)
+	if err != nil {
+		return nil, x.notHeld(err, in)
 	}
 	var b bytes.Buffer
 	if res.ContentLength > 0 {
 		b.Grow(int(min(res.ContentLength, growAtOnce)) + bytes.MinRead)
 	}
-	if _, err := b.ReadFrom(metered{io.LimitReader(res.Body, limit+1), x}); err != nil {
-		if errors.Is(err, errBusy) {
-			return nil, errBusy
-		}
-		if x.r.Context().Err() != nil {
-			return nil, errClientGone
-		}
-		x.fail(errTruncated)
-		return nil, x.failure
+	if _, err := b.ReadFrom(metered{io.LimitReader(plain, limit+1), x}); err != nil {
+		return nil, x.notHeld(err, in)
 	}
-	if int64(b.Len()) > limit {
+	if int64(b.Len()) > limit || in.N == 0 {
 		return nil, errHeldTooLarge
 	}
+	nowPlain(res.Header)
 	return b.Bytes(), nil
+}
+
+// notHeld is why a response could not be read.
+func (x *exchange) notHeld(err error, in *io.LimitedReader) error {
+	switch {
+	case errors.Is(err, errBusy):
+		return errBusy
+	case x.r.Context().Err() != nil:
+		return errClientGone
+	case in.N == 0:
+		return errHeldTooLarge
+	case broken(err):
+		return errHeldUnreadable
+	}
+	x.fail(errTruncated)
+	return x.failure
 }
 
 // recordPatients makes every patient durable that the response names and the
