@@ -82,3 +82,22 @@ func benchmarkSettle(b *testing.B, m *Map, entries uint64, body []byte) {
 	b.ReportMetric(float64(settling)/float64(decoding), "x-decode")
 	b.ReportMetric(float64(len(body))*float64(b.N)/settling.Seconds()/1e6, "MB/s-settled")
 }
+
+// BenchmarkClassifyRead classifies the read of one patient by its address.
+func BenchmarkClassifyRead(b *testing.B) {
+	m, err := Builtin("fhir-r4")
+	if err != nil {
+		b.Fatal(err)
+	}
+	r, err := http.NewRequestWithContext(b.Context(), http.MethodGet, "https://epr.example/Patient/p1", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		a, err := m.Classify(r, nil)
+		if err != nil || len(a.Patients) != 1 || a.Certainty != audit.Authoritative {
+			b.Fatal(a, err)
+		}
+	}
+}

@@ -33,7 +33,7 @@ func parts(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	turns, err := goBenchmarks(ctx, "./proxy/appmap", "^BenchmarkTurn$", "1s")
+	maps, err := goBenchmarks(ctx, "./proxy/appmap", "^Benchmark(Turn|ClassifyRead|SettleBundle)$", "1s")
 	if err != nil {
 		return err
 	}
@@ -44,8 +44,11 @@ func parts(ctx context.Context, w io.Writer) error {
 	_, _ = fmt.Fprintf(w, "  OPA allow, decision cache off   %7.1f µs  %4.0f allocs   (target 45 µs, 150 allocs)\n", micros(allow), allow["allocs/op"])
 	_, _ = fmt.Fprintf(w, "  OPA allow, decision cache on    %7.2f µs  %4.0f allocs   (target 2 µs)\n", micros(again), again["allocs/op"])
 	_, _ = fmt.Fprintf(w, "  identity token (ES256)          %7.1f µs  %4.0f allocs\n", micros(token), token["allocs/op"])
-	turn := turns["Turn"]
+	turn := maps["Turn"]
 	_, _ = fmt.Fprintf(w, "  openMAXIMS turn, %.0f KB answer   %7.1f µs CPU, %.0f allocs   (target 400 µs CPU); encoding/xml takes %.1f µs to read the answer once\n", turn["KB-answer"], turn["cpu-µs"], turn["allocs/op"], turn["cpu-µs"]/turn["x-decode"])
+	read, bundle := maps["ClassifyRead"], maps["SettleBundle/100_entries"]
+	_, _ = fmt.Fprintf(w, "  FHIR read classified            %7.2f µs  %4.0f allocs   (target 5 µs)\n", micros(read), read["allocs/op"])
+	_, _ = fmt.Fprintf(w, "  FHIR Bundle of 100 entries      %7.0f MB/s; %.2f times as long as encoding/json decodes it   (target 200 MB/s or 1.5 times)\n", bundle["MB/s-settled"], bundle["x-decode"])
 	_, _ = fmt.Fprintf(w, "  journal, 256 writers         %10.0f records/s, %.1f µs CPU each   (target 60,000, 6 µs)\n", many["records/s"], many["cpu-µs/record"])
 	_, _ = fmt.Fprintf(w, "  write + fdatasync in a loop  %10.0f records/s; the journal does %.0f times as many, %.0f to a sync\n", many["bare-syncs/s"], many["x-bare"], many["records/sync"])
 	_, _ = fmt.Fprintf(w, "  journal, 1,000 waits/s          p50 %s, p99 %s   (target p50 2 ms)\n", microseconds(even["p50-µs"]), microseconds(even["p99-µs"]))
