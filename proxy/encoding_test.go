@@ -60,7 +60,7 @@ func TestEncodedResponseIsReadAndReleasedPlain(t *testing.T) {
 				rw.Header().Set("Content-Digest", "sha-256=:AA==:")
 				_ = http.NewResponseController(rw).Flush() // no announced length
 				_, _ = rw.Write(row.body)
-			}, func(c *proxy.Config) { 
+			}, func(c *proxy.Config) {
 				c.Apps[0].Map, c.Apps[0].MaxHeld = heldMap(), 10_000
 				c.MaxKept = 100_000 // less than the bomb unpacked
 			})
