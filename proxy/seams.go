@@ -138,6 +138,9 @@ type Settlement struct {
 	// as, such as opening a screen of another area: they are decided before it is
 	// released.
 	Parts []Part
+	// Links are addresses in the body, in the order in which they stand there, that
+	// are to lead back through the gateway where they lead to the application.
+	Links []Link
 }
 
 // DenyForm is the form of a refusal that the application's clients understand.

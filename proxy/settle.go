@@ -56,6 +56,9 @@ func (x *exchange) settle(res *http.Response) error {
 	if nobodys {
 		return errPatientUnknown
 	}
+	if body, err = x.relinked(body, s.Links); err != nil {
+		return err
+	}
 	res.ContentLength, res.TransferEncoding, res.Trailer = int64(len(body)), nil, nil
 	res.Header.Set("Content-Length", strconv.Itoa(len(body)))
 	if x.r.Method == http.MethodHead {

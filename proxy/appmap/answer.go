@@ -106,12 +106,13 @@ type found struct {
 	nameless uint64 // pieces of patient data that name nobody
 	results  uint64
 	seen     bool // the response was read and holds no failure
+	links    []proxy.Link
 }
 
 // settlement says no more than the response shows: a piece of data that names
 // nobody makes the whole unknown, unless the request named whose it is (GW-08).
 func (f *found) settlement(a proxy.Access) proxy.Settlement {
-	s := proxy.Settlement{Patients: f.patients, Results: f.results, Certainty: certaintyOf(f.patients)}
+	s := proxy.Settlement{Patients: f.patients, Results: f.results, Certainty: certaintyOf(f.patients), Links: f.links}
 	switch {
 	case f.nameless > 0 && len(a.Patients) == 0:
 		s.Certainty = audit.Unknown

@@ -61,6 +61,11 @@ func (w *fhirWalk) read() error {
 		return unreadable("the response is no FHIR resource")
 	}
 	w.seen = !w.failed()
+	if res.text("resourceType") == "Bundle" && len(res.list("link")) > 0 {
+		if w.links, err = bundleLinks(w.raw); err != nil {
+			return unreadable("the links of the bundle: %w", err)
+		}
+	}
 	return w.resource(res, "", 0)
 }
 
