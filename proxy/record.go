@@ -111,11 +111,24 @@ func (x *exchange) newDecision() audit.Record {
 	for _, p := range a.Parts {
 		rec.Detail = append(rec.Detail, partDetail(p))
 	}
+	if a.Reason != "" {
+		rec.Detail = append(rec.Detail, "why="+inShort(a.Reason))
+	}
 	if x.slowed > 0 {
 		rec.Detail = append(rec.Detail, "slowed="+x.slowed.String())
 	}
 	rec.Bound()
 	return rec
+}
+
+// inShort is the beginning of a text that stands in a record beside the parts of
+// an exchange, for which partsReserve leaves room.
+func inShort(text string) string {
+	const most = 160
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "")
 }
 
 // redact takes the values of secret parameters out of a raw query.

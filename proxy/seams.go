@@ -108,6 +108,9 @@ type Access struct {
 	// Detail is what the record says besides, as name=value: for example under
 	// which name the application knows who is working.
 	Detail []string
+	// Reason is why nobody can tell whom the request is about, or why the map takes
+	// it for unmapped, in a few words for the record and for people who write maps.
+	Reason string
 	// Redact names query parameters whose values are secret: the record has them
 	// without the value.
 	Redact []string

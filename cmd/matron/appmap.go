@@ -206,6 +206,7 @@ type accessView struct {
 	Parts      []partView    `json:"parts,omitempty"`
 	Patients   []patientView `json:"patients"`
 	Certainty  string        `json:"certainty"`
+	Reason     string        `json:"reason,omitempty"` // why it is not certain
 	Source     string        `json:"source,omitempty"`
 	Limit      string        `json:"limit"`
 	Deliberate string        `json:"deliberate,omitempty"`
@@ -260,7 +261,7 @@ func newTried(e *appmap.Recorded, ex appmap.Explanation) tried {
 func viewOf(a *proxy.Access) *accessView {
 	v := &accessView{
 		Rule: a.Rule, Action: string(a.Action), Area: string(a.Area), Screen: a.Screen, Resource: a.Resource,
-		ID: a.ID, Version: a.Version, Patients: patientViews(a.Patients), Certainty: string(a.Certainty),
+		ID: a.ID, Version: a.Version, Patients: patientViews(a.Patients), Certainty: string(a.Certainty), Reason: a.Reason,
 		Source: string(a.Source), Limit: string(a.Kind), Deliberate: a.Deliberate, Held: a.Hold,
 		Static: a.Static, KeepAlive: a.KeepAlive, Block: a.Block,
 	}
@@ -320,6 +321,9 @@ func (t *tried) print(c *cobra.Command) {
 
 func (a *accessView) print(c *cobra.Command) {
 	c.Printf("  access rule %s; patients %s; certainty %s\n", a.Rule, namesOf(a.Patients), a.Certainty)
+	if a.Reason != "" {
+		c.Println("  access not certain: " + a.Reason)
+	}
 	parts := a.Parts
 	if len(parts) == 0 {
 		parts = []partView{{a.Action, a.Area, a.Resource}}

@@ -132,7 +132,9 @@ func (m *Map) WithBase(base string, origins ...string) *Map {
 func (m *Map) Classify(r *http.Request, body func() ([]byte, error)) (proxy.Access, error) {
 	a, err := m.classifyIn(nil, r, body)
 	if errors.Is(err, errUnmapped) {
-		return m.unmapped(), nil
+		a = m.unmapped()
+		a.Reason = err.Error()
+		return a, nil
 	}
 	return a, err
 }

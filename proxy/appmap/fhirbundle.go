@@ -202,7 +202,7 @@ func (s *bundleSum) into(a *proxy.Access) {
 	a.Patients, a.Certainty, a.Source, a.Hold = s.patients, certaintyOf(s.patients), audit.SourceBody, true
 	switch {
 	case s.unknown:
-		a.Certainty = audit.Unknown
+		a.Certainty, a.Reason = audit.Unknown, "an entry changes something without saying whose it is"
 	case s.open && len(s.patients) > 0:
 		a.Certainty = audit.Several
 	case !s.open && len(s.patients) == 0:

@@ -9,6 +9,10 @@ import (
 	"github.com/matron-epr/matron/proxy"
 )
 
+// conditionOfAnybody is why nobody can tell whose the change of a conditional
+// request is.
+const conditionOfAnybody = "the search that the change depends on names no patient"
+
 // fhirRead reads the address of one resource: read, vread, history and delete.
 // Of anything but a Patient only the response tells whose it is.
 func fhirRead(x *exchange, a *proxy.Access) error {
@@ -98,7 +102,7 @@ func fhirWrite(x *exchange, a *proxy.Access) error {
 			a.Source = audit.SourceURL
 		}
 		if asked.unclear {
-			a.Certainty = audit.Unknown
+			a.Certainty, a.Reason = audit.Unknown, conditionOfAnybody
 		}
 		return nil
 	}
@@ -115,8 +119,11 @@ func fhirWrite(x *exchange, a *proxy.Access) error {
 	}
 	a.Patients, a.Certainty, a.Source = n.patients, certaintyOf(n.patients), audit.SourceBody
 	a.Hold = len(n.patients) == 0 || asked.about || n.open
-	if asked.unclear || n.open {
-		a.Certainty = audit.Unknown
+	if n.open {
+		a.Certainty, a.Reason = audit.Unknown, "the body is about another record, whose patients only the application knows"
+	}
+	if asked.unclear {
+		a.Certainty, a.Reason = audit.Unknown, conditionOfAnybody
 	}
 	return nil
 }
@@ -245,7 +252,7 @@ func fhirPatch(x *exchange, a *proxy.Access) error {
 	}
 	a.Certainty = certaintyOf(a.Patients)
 	if before == 0 {
-		a.Certainty = audit.Unknown // the patient that it had before is not named
+		a.Certainty, a.Reason = audit.Unknown, "the patch says whose it becomes and not whose it was"
 	}
 	return nil
 }

@@ -124,13 +124,33 @@ func (r *rule) access(x *exchange) (proxy.Access, error) {
 	if r.nobody {
 		a.Certainty, a.Source = audit.None, audit.SourceNone
 	}
-	if r.extractor == nil {
-		return a, nil
+	if r.extractor != nil {
+		if err := r.extractor.request(x, &a); err != nil {
+			return proxy.Access{}, err
+		}
 	}
-	if err := r.extractor.request(x, &a); err != nil {
-		return proxy.Access{}, err
+	if a.Reason == "" {
+		a.Reason = doubt(&a)
 	}
 	return a, nil
+}
+
+// doubt says why the patients of a request are not certain, "" when they are. An
+// extractor that knows better says so itself.
+func doubt(a *proxy.Access) string {
+	switch {
+	case a.Certainty == audit.Unknown && len(a.Patients) == 0 && a.Hold:
+		return "the request names no patient: the answer tells"
+	case a.Certainty == audit.Unknown && len(a.Patients) == 0:
+		return "neither the request nor its answer names a patient"
+	case a.Certainty == audit.Unknown:
+		return "besides those whom it names, the request may concern others"
+	case a.Certainty == audit.Several && len(a.Patients) == 1:
+		return "the request names one patient: the answer may name others"
+	case a.Certainty == audit.Several:
+		return "the request names several patients"
+	}
+	return ""
 }
 
 // sourceOf says where patients were named: in the body as soon as any place is

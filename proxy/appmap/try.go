@@ -43,6 +43,7 @@ func Try(m *Map, e Exchange) Trial {
 	t.Access, t.Refused = m.classifyIn(turn, e.Request, e.body)
 	if errors.Is(t.Refused, errUnmapped) {
 		t.Access, t.Unmapped, t.Refused = m.unmapped(), t.Refused, nil
+		t.Access.Reason = t.Unmapped.Error()
 	}
 	if turn != nil && e.Response != nil {
 		turn.Received(e.Response)
