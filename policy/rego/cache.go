@@ -11,6 +11,7 @@ import (
 const (
 	cacheEntries = 4096
 	cacheFor     = 5 * time.Second
+	cacheKey     = 4 << 10 // bytes: a question about many patients is not asked twice in a row
 )
 
 // cache remembers allowed decisions of one bundle by the whole question as far
@@ -35,9 +36,10 @@ func (c *cache) get(key []byte, now time.Time) (policy.Decision, bool) {
 }
 
 // put remembers d if it allows. A refusal is worked out anew each time, so that
-// a person who has just been given a role is not refused by memory (GW-01).
+// a person who has just been given a role is not refused by memory (GW-01). Nor
+// are long questions remembered, so that few of them cannot fill the memory (GW-02).
 func (c *cache) put(key []byte, d policy.Decision, now time.Time) {
-	if !d.Allowed() {
+	if !d.Allowed() || len(key) > cacheKey {
 		return
 	}
 	c.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -364,5 +365,39 @@ func BenchmarkExplain(b *testing.B) {
 		if d, err := c.decide(b.Context(), &q, time.Minute); err != nil || d.Allowed() {
 			b.Fatal(d, err)
 		}
+	}
+}
+
+// TestLongQuestionsAreNotRemembered: a cache full of lists of patients would take
+// hundreds of megabytes.
+func TestLongQuestionsAreNotRemembered(t *testing.T) {
+	c, now := newCache(), time.Date(2026, 11, 22, 2, 0, 0, 0, time.UTC)
+	for _, length := range []int{1, cacheKey, cacheKey + 1} {
+		key := make([]byte, length)
+		c.put(key, policy.Decision{Effect: policy.Allow}, now)
+		if _, ok := c.get(key, now); ok != (length <= cacheKey) {
+			t.Errorf("a question of %d bytes is remembered: %t", length, ok)
+		}
+	}
+}
+
+// BenchmarkAllowMany asks about as many patients as a list and the longest
+// response that is held may name: one question each.
+func BenchmarkAllowMany(b *testing.B) {
+	c := loadDefault(b)
+	for _, n := range []int{500, 5000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			q := asked()
+			q.Certainty, q.Patients = "several", make([]string, n)
+			for i := range q.Patients {
+				q.Patients[i] = "p" + strconv.Itoa(i)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if d, err := c.decide(b.Context(), &q, time.Minute); err != nil || !d.Allowed() {
+					b.Fatal(d, err)
+				}
+			}
+		})
 	}
 }
