@@ -81,7 +81,7 @@ func TestDecisionAndOutcomeAreRecordedInFull(t *testing.T) {
 		Rules: []string{"test.rego:1"}, PolicyRev: "r1", Mode: "enforce",
 	}, {
 		Site: "RBA", Source: "gw1", Seq: 2, Kind: audit.KindOutcome, Request: id, Decision: 1, App: "epr", Route: "patient",
-		Mode: "enforce", Patient: "4711", Outcome: audit.Success, Status: 200, BytesIn: 4, BytesOut: 5,
+		Mode: "enforce", Patient: "4711", Person: "p-ada", Outcome: audit.Success, Status: 200, BytesIn: 4, BytesOut: 5,
 		UpstreamTo: strings.TrimPrefix(w.upstream.URL, "http://"),
 	}}
 	got := append(w.log.kinds(audit.KindDecision), w.log.kinds(audit.KindOutcome)...)

@@ -189,6 +189,7 @@ func (x *exchange) recordOutcome() {
 		Site: x.decision.Site, Kind: audit.KindOutcome, Time: stamp(now), Request: x.id, Decision: x.receipt.Seq,
 		App: x.decision.App, Route: x.decision.Route, Mode: x.decision.Mode,
 		Patient: x.decision.Patient, // brings both records together in the index, which is sorted by patient
+		Person:  x.decision.Person,  // and found together by it
 		Outcome: x.outcome(), Status: count(int64(x.status)), Results: x.results,
 		BytesOut: count(x.bytesOut), Duration: micros(now.Sub(x.start)), Upstream: micros(x.upstream),
 	}

@@ -21,12 +21,14 @@ type filter struct {
 
 // Settings of lists. The columns of a row are read once it is known to be on
 // the list. When that is a few rows, handing them from thread to thread takes
-// longer than reading them. When the primary key says where they stand, so does
-// finding them first, and looking into other indexes.
+// longer than reading them, and a buffer as large as the smallest block of a
+// column is enough. When the primary key says where they stand, so does finding
+// them first, and looking into other indexes.
 const (
 	longList   = " SETTINGS query_plan_max_limit_for_lazy_materialization = 10000"
-	fewRows    = longList + ", max_threads = 1, local_filesystem_read_method = 'pread'"
-	neighbours = " SETTINGS query_plan_optimize_lazy_materialization = 0, use_skip_indexes = 0, max_threads = 1, local_filesystem_read_method = 'pread'"
+	oneByOne   = "max_threads = 1, local_filesystem_read_method = 'pread', max_read_buffer_size_local_fs = 4096"
+	fewRows    = longList + ", " + oneByOne
+	neighbours = " SETTINGS query_plan_optimize_lazy_materialization = 0, use_skip_indexes = 0, " + oneByOne
 )
 
 func (f *filter) add(condition string, args ...any) {
@@ -190,7 +192,7 @@ func (s *Store) page(ctx context.Context, sel selection, q audit.Query) (found, 
 // much again. It does not when something narrows the list that outcomes do not
 // say: most of what is read would be outcomes of others.
 func outcomesBeside(q audit.Query) bool {
-	return q.Patient != "" && q.Person == "" && q.Effect == "" && !q.Identified
+	return (q.Patient != "" || q.Person != "") && q.Effect == "" && !q.Identified
 }
 
 func (s *Store) rows(ctx context.Context, list []column, kinds string, q audit.Query, limit int) ([]audit.Record, error) {

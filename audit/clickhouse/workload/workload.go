@@ -252,7 +252,7 @@ func (g *Generator) due(d *audit.Record) {
 	whole := upstream + math.Exp(g.rnd.NormFloat64()*0.5+7)
 	o := audit.Record{
 		Site: d.Site, Kind: audit.KindOutcome, Time: d.Time.Add(time.Duration(whole) * time.Microsecond), Request: d.Request, Decision: d.Seq,
-		App: d.App, Route: d.Route, Mode: d.Mode, Patient: d.Patient, Outcome: audit.Success, Status: 200,
+		App: d.App, Route: d.Route, Mode: d.Mode, Patient: d.Patient, Person: d.Person, Outcome: audit.Success, Status: 200,
 		BytesOut: uint64(math.Exp(g.rnd.NormFloat64()*1.2 + 8.5)), Duration: uint64(whole), Upstream: uint64(upstream), UpstreamTo: d.App + ".rba.nhs.uk:8443",
 	}
 	switch {
