@@ -63,7 +63,7 @@ unit: assets deps ## Go tests, fast
 WHOLE := /cmd/matron$$|/audit/(crashtest|history|retention)$$
 
 race: assets deps ## Go tests with the race detector
-	CGO_ENABLED=1 go test -race -shuffle=on -timeout 20m $$(go list ./... | grep -vE '$(WHOLE)')
+	CGO_ENABLED=1 go test -race -shuffle=on -p 4 -timeout 20m $$(go list ./... | grep -vE '$(WHOLE)')
 
 scripts: build ## Whole programs: the real binary from boot to verify, killed and without power
 	go test -count=1 -timeout 20m $$(go list ./... | grep -E '$(WHOLE)')
