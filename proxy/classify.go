@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/matron-epr/matron/audit"
 )
@@ -27,7 +28,7 @@ func (x *exchange) classify() error {
 		return errUnclassifiable
 	}
 	if a.Rule == "" { // unmapped: nothing else in it can be relied on
-		a = Access{Certainty: audit.Unknown, Deny: a.Deny, Reason: a.Reason, Redact: a.Redact}
+		a = Access{Certainty: audit.Unknown, Deny: a.Deny, Reason: a.Reason, Redact: a.Redact, Detail: bodyKind(x.r.Header)}
 	}
 	if a.Certainty == "" {
 		a.Certainty = audit.Unknown
@@ -36,6 +37,18 @@ func (x *exchange) classify() error {
 		return err
 	}
 	x.access = a
+	return nil
+}
+
+// bodyKind is the media type of the body of an unmapped request, for whoever writes
+// a map: one of those that forms and interfaces use, nothing that a client made up.
+func bodyKind(h http.Header) []string {
+	kind, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	switch kind = strings.ToLower(strings.TrimSpace(kind)); kind {
+	case "application/json", "application/fhir+json", "application/x-www-form-urlencoded", "multipart/form-data",
+		"application/xml", "text/xml", "application/soap+xml", "text/plain":
+		return []string{"content=" + kind}
+	}
 	return nil
 }
 

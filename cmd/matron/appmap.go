@@ -18,9 +18,10 @@ func newAppmap() *cobra.Command {
 	c := &cobra.Command{
 		Use: "appmap", Short: "What the gateway understands of an application", GroupID: "rules",
 		Long: "A map says what each request of an application does and for which patient.\n" +
-			"Write one, check it, and try recorded exchanges on it. Nothing is sent anywhere.",
+			"Learn a first draft of one from what was observed, check it, and try recorded exchanges on it.\n" +
+			"Nothing is sent anywhere.",
 	}
-	c.AddCommand(newAppmapList(), newAppmapCheck(), newAppmapTry(), newAppmapSchema())
+	c.AddCommand(newAppmapList(), newAppmapCheck(), newAppmapTry(), newAppmapLearn(), newAppmapSchema())
 	return c
 }
 
@@ -174,13 +175,17 @@ func newAppmapTry() *cobra.Command {
 }
 
 func printJSON(c *cobra.Command, v any) error {
-	enc := json.NewEncoder(c.OutOrStdout())
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(v); err != nil {
+	if err := encodeJSON(c.OutOrStdout(), v); err != nil {
 		return failure{exitFailure, err}
 	}
 	return nil
+}
+
+func encodeJSON(out io.Writer, v any) error {
+	enc := json.NewEncoder(out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
 }
 
 // tried is what a map made of one exchange, as scripts read it.

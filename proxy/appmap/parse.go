@@ -28,6 +28,9 @@ func Parse(name string, src []byte) (*Map, error) {
 	return m, nil
 }
 
+// toFill stands where a proposed map leaves something to a person.
+const toFill = "TODO"
+
 // compiler turns a file into a Map and reports every mistake on the way.
 type compiler struct {
 	doc    *strictyaml.Document
@@ -184,6 +187,8 @@ func (c *compiler) decided(path, text string, r *rule, known []string) value {
 	}
 	v := c.value(path, text, r)
 	switch {
+	case text == toFill:
+		c.doc.Report(path, "is still to be filled in: choose one of "+strings.Join(known, ", "))
 	case v.from == nil && v.literal != "":
 		c.choice(path, v.literal, known...)
 	case v.from != nil && v.table == nil:
@@ -227,6 +232,10 @@ func (c *compiler) patients(path string, list []patientFile, r *rule) []patientS
 	var all []patientSource
 	for i := range list {
 		at := fmt.Sprintf("%s[%d]", path, i)
+		if list[i].Value == toFill {
+			c.doc.Report(at+".value", "is still to be filled in: write where the patient is named, or no-patient: true in place of it")
+			continue
+		}
 		s, err := parseSource(list[i].Value)
 		if err != nil {
 			c.doc.Report(at+".value", err.Error())
@@ -288,12 +297,12 @@ func (c *compiler) response(path string, f *ruleFile, r *rule) {
 			rr.each = s.pointer
 		}
 	}
-	c.checkResponse(path+".response", rr)
+	c.checkResponse(path+".response", rr, len(f.Response.Patient))
 	r.response = rr
 }
 
-func (c *compiler) checkResponse(path string, rr *responseRule) {
-	if len(rr.patients) == 0 {
+func (c *compiler) checkResponse(path string, rr *responseRule, declared int) {
+	if declared == 0 {
 		c.doc.Report(path+".patient", "is missing: say where the response names patients")
 	}
 	for i := range rr.patients {

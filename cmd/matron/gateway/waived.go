@@ -3,19 +3,12 @@ package gateway
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"sort"
 	"time"
 
 	"github.com/matron-epr/matron/audit"
-	"github.com/matron-epr/matron/audit/journal"
 	"github.com/matron-epr/matron/cmd/matron/config"
 )
-
-// clockSlack is how far records may be out of the order of their times, since
-// clocks step: a search by time reads that much more on both sides.
-const clockSlack = 24 * time.Hour
 
 // Waived counts what went on although the rules would have refused it, for a
 // command beside the gateway: in ClickHouse or, where that does not answer, in the
@@ -36,53 +29,12 @@ func Waived(ctx context.Context, c config.Config, q audit.WaivedQuery) (w audit.
 }
 
 // waivedInJournal reads every record of the time in question.
-func waivedInJournal(ctx context.Context, c config.Config, q audit.WaivedQuery) (w audit.Waived, err error) {
-	reader, err := journal.OpenReader(JournalDirs(c)...)
-	if err != nil {
+func waivedInJournal(ctx context.Context, c config.Config, q audit.WaivedQuery) (audit.Waived, error) {
+	tally := audit.NewWaivedTally(q)
+	if err := Walk(ctx, c, q.From, q.To, nil, tally.Add); err != nil {
 		return audit.Waived{}, err
 	}
-	defer func() { err = errors.Join(err, reader.Close()) }()
-	tally := audit.NewWaivedTally(q)
-	begin, end := q.From.Add(-clockSlack), q.To.Add(clockSlack)
-	from, err := firstSince(reader, begin)
-	if err != nil {
-		return audit.Waived{}, fmt.Errorf("find the first record since %s: %w", q.From.UTC().Format(time.RFC3339), err)
-	}
-	const page = 10_000
-	for last := reader.Last(); from <= last; from += page {
-		if err := ctx.Err(); err != nil {
-			return audit.Waived{}, err
-		}
-		beyond := false
-		err := reader.Walk(from, page, func(r *audit.Record, _ []byte) bool {
-			tally.Add(r)
-			beyond = !q.To.IsZero() && r.Time.After(end)
-			return !beyond
-		})
-		if err != nil {
-			return audit.Waived{}, err
-		}
-		if beyond {
-			break
-		}
-	}
 	return tally.Waived(), nil
-}
-
-// firstSince finds the first record that is not older than a time, as far as
-// times ascend.
-func firstSince(reader *journal.Reader, at time.Time) (uint64, error) {
-	first, last := reader.First(), reader.Last()
-	var failed error
-	n := sort.Search(int(last-first+1), func(i int) bool { //nolint:gosec // a journal has fewer records than that
-		found, err := reader.Read(first+uint64(i), 1) //nolint:gosec // not negative
-		if err != nil || len(found) == 0 {
-			failed = errors.Join(failed, err)
-			return true
-		}
-		return !found[0].Time.Before(at)
-	})
-	return first + uint64(n), failed //nolint:gosec // not negative
 }
 
 // Waived is what pages and the daily report ask of ClickHouse.
