@@ -6,11 +6,8 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 )
-
-func itoa(n int) string { return strconv.Itoa(n) }
 
 // action is what requests of a method mostly do, unless a word in the path says
 // better.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -43,8 +44,8 @@ type Rule struct {
 	Content    map[string]uint64 `json:"content,omitempty"` // media types of request bodies
 	Parameters []Parameter       `json:"parameters,omitempty"`
 	// Hidden is how many names of parameters are not shown.
-	Hidden int     `json:"hidden_parameters,omitempty"`
-	Places []Place `json:"places,omitempty"` // of the path
+	Hidden int      `json:"hidden_parameters,omitempty"`
+	Places []Place  `json:"places,omitempty"` // of the path
 	Notes  []string `json:"notes,omitempty"`
 
 	from *route
@@ -210,7 +211,7 @@ func nameRules(rules []Rule) {
 		}
 		id := strings.Join(parts, "-")
 		if used[id]++; used[id] > 1 {
-			id += "-" + itoa(used[id])
+			id += "-" + strconv.Itoa(used[id])
 		}
 		rules[i].ID = id
 	}

@@ -92,7 +92,7 @@ func (t *Tally) AddRecord(r *audit.Record) {
 			delete(t.open, exchange{r.Source, r.Decision})
 		}
 	case r.Kind == audit.KindDecision && t.query.Holds(r) && slices.Contains(r.Reasons, audit.ReasonUnmapped):
-		at := t.Add(Request{
+		at := t.add(&Request{
 			Method: r.Method, Path: r.Target, Query: r.Query, Content: contentOf(r.Detail),
 			Person: cmp.Or(r.Person, r.UserSub), Time: r.Time,
 		})
@@ -118,9 +118,12 @@ func statusClass(status uint64) string {
 	return string(rune('0'+status/100)) + "xx"
 }
 
-// Add takes in one request and returns the route that it belongs to, nil when it
-// is none of the application's or there are too many.
-func (t *Tally) Add(r Request) *route {
+// Add takes in one request.
+func (t *Tally) Add(r Request) { t.add(&r) }
+
+// add returns the route that a request belongs to, nil when it is none of the
+// application's or there are too many.
+func (t *Tally) add(r *Request) *route {
 	rest, below := strings.CutPrefix(r.Path, t.base)
 	if !below || rest != "" && rest[0] != '/' {
 		t.outside++
@@ -142,7 +145,7 @@ func (t *Tally) Add(r Request) *route {
 		known = at
 		t.routes[key] = at
 	}
-	known.add(t, &r, texts)
+	known.add(t, r, texts)
 	return known
 }
 

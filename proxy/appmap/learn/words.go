@@ -2,6 +2,7 @@ package learn
 
 import (
 	_ "embed" // the words
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -210,10 +211,7 @@ func nameVariables(list []segment) {
 		}
 		n := list[i].name
 		if used[n]++; used[n] > 1 {
-			list[i].name += string(rune('0' + min(used[n], 9)))
-			if used[n] > 9 {
-				list[i].name = n + strings.Repeat("x", used[n]-9)
-			}
+			list[i].name += strconv.Itoa(used[n])
 		}
 	}
 }

@@ -137,7 +137,7 @@ func parameters(r *Rule) string {
 		names = append(names, fmt.Sprintf("%s (in %d)", p.Name, p.Requests))
 	}
 	if r.Hidden > 0 {
-		names = append(names, counted(uint64(r.Hidden), "other name")+" not shown") //nolint:gosec // a count
+		names = append(names, counted(uint64(r.Hidden), "other name")+" not shown")
 	}
 	return strings.Join(names, ", ")
 }
