@@ -186,11 +186,9 @@ func (l *Listener) ended(from Refusal, raw net.Conn, f *frames, err error) {
 func (l *Listener) answer(conn net.Conn, from Refusal, allowed []Sender, message []byte, err error) bool {
 	head := hl7.HeaderOf(message)
 	from.Sender, from.Control = Sender{head.Application, head.Facility}, head.Control
-	verdict := hl7.Accept
+	verdict := hl7.Reject
 	if err == nil {
 		verdict, err = l.handle(allowed, from.Sender, message)
-	} else {
-		verdict = hl7.Reject
 	}
 	if err != nil {
 		from.Reason = err

@@ -131,7 +131,7 @@ func open(t *testing.T, change func(*mllp.Config)) *hospital {
 	if change != nil {
 		change(&c)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,9 +148,14 @@ type client struct {
 	r *bufio.Reader
 }
 
+func (h *hospital) connect(certs ...tls.Certificate) (net.Conn, error) {
+	d := &tls.Dialer{Config: &tls.Config{RootCAs: h.pool, ServerName: "matron.test", Certificates: certs}}
+	return d.DialContext(h.t.Context(), "tcp", h.l.Addr().String())
+}
+
 func (h *hospital) dial(cert tls.Certificate) *client {
 	h.t.Helper()
-	conn, err := tls.Dial("tcp", h.l.Addr().String(), &tls.Config{RootCAs: h.pool, ServerName: "matron.test", Certificates: []tls.Certificate{cert}})
+	conn, err := h.connect(cert)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -295,7 +300,7 @@ func TestUnknownCertificateIsRefusedAndRecorded(t *testing.T) {
 		"other authority": {[]tls.Certificate{stranger.issue("pas.test")}, mllp.ErrCertificate},
 		"other name":      {[]tls.Certificate{h.issue("printer.test")}, mllp.ErrPeer},
 	} {
-		conn, err := tls.Dial("tcp", h.l.Addr().String(), &tls.Config{RootCAs: h.pool, ServerName: "matron.test", Certificates: row.cert})
+		conn, err := h.connect(row.cert...)
 		if err == nil {
 			_, _ = io.WriteString(conn, framed(message("PAS", "1")))
 			if answer, _ := io.ReadAll(conn); len(answer) > 0 {
@@ -357,7 +362,7 @@ func TestTooManyConnections(t *testing.T) {
 	t.Parallel()
 	h := open(t, func(c *mllp.Config) { c.MaxConnections = 1 })
 	first := h.dial(h.issue("pas.test"))
-	if conn, err := net.Dial("tcp", h.l.Addr().String()); err == nil {
+	if conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", h.l.Addr().String()); err == nil {
 		defer func() { _ = conn.Close() }()
 	}
 	if r := h.desk.next(t); !errors.Is(r.Reason, mllp.ErrCrowded) {
