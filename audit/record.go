@@ -52,6 +52,14 @@ const (
 	None          Certainty = "none"
 )
 
+// Details of a decision that are no field of their own: what the rules were told
+// beside them.
+const (
+	DetailPart    = "part="        // begins action, area and kind of entry of one part of an exchange
+	DetailHeld    = "held=true"    // the answer was kept back until every patient it names was recorded
+	DetailMachine = "machine=true" // a system asked for itself, not a person
+)
+
 // PatientSource says where in the exchange the patient was named.
 type PatientSource string
 

@@ -64,6 +64,9 @@ type WaivedRow struct {
 // know.
 const ReasonUnmapped = "unmapped-route"
 
+// ReasonLimited is the reason code of a limit, which is no answer of the rules.
+const ReasonLimited = "rate-limited"
+
 // IdentifierPattern is a part of a path that counts as an identifier: in the
 // syntax of RE2, so that ClickHouse reads it alike.
 const IdentifierPattern = `/[^/]*[0-9][^/]*`

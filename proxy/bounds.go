@@ -74,5 +74,5 @@ const partsReserve = 256
 
 // partDetail writes one part of an exchange for the record.
 func partDetail(p Part) string {
-	return "part=" + string(p.Action) + " " + string(p.Area) + " " + p.Resource
+	return audit.DetailPart + string(p.Action) + " " + string(p.Area) + " " + p.Resource
 }

@@ -107,7 +107,7 @@ func (x *exchange) newDecision() audit.Record {
 	if x.overLimit {
 		rec.Reasons = append(rec.Reasons, explain(errLimited).code)
 	}
-	rec.Detail = append(rec.Detail, a.Detail...)
+	rec.Detail = append(x.told(), a.Detail...)
 	for _, p := range a.Parts {
 		rec.Detail = append(rec.Detail, partDetail(p))
 	}
@@ -119,6 +119,19 @@ func (x *exchange) newDecision() audit.Record {
 	}
 	rec.Bound()
 	return rec
+}
+
+// told is what the rules were told that no other field of a record holds, so that
+// the same question can be asked of other rules.
+func (x *exchange) told() []string {
+	var list []string
+	if x.access.Hold {
+		list = append(list, audit.DetailHeld)
+	}
+	if x.subject.Machine {
+		list = append(list, audit.DetailMachine)
+	}
+	return list
 }
 
 // inShort is the beginning of a text that stands in a record beside the parts of
@@ -152,7 +165,7 @@ func (x *exchange) patientRecord(p Patient, source audit.PatientSource, c audit.
 	rec := x.decision
 	rec.Kind, rec.Decision = audit.KindPatient, x.receipt.Seq
 	rec.Source, rec.Seq, rec.Nonce = "", 0, [16]byte{}
-	rec.Query, rec.Detail = "", nil
+	rec.Query, rec.Detail = "", x.told()
 	rec.Time = stamp(x.g.cfg.Now())
 	rec.Patient, rec.NHSNumber = p.ID, p.NHSNumber
 	rec.PatientSource, rec.Certainty = source, c

@@ -84,7 +84,7 @@ func explanations() []explanation {
 
 		{errChallenged, 403, "challenged", "One more step is needed", "You may see this record once you have confirmed that you need to.", desk},
 		{errDenied, 403, "denied", "Not allowed", "The access rules do not allow this.", desk},
-		{errLimited, 429, "rate-limited", "Too many requests", "You have asked for more than the gateway answers in so short a time.", "Wait a moment, then try again. Looking after patients one at a time is never limited."},
+		{errLimited, 429, audit.ReasonLimited, "Too many requests", "You have asked for more than the gateway answers in so short a time.", "Wait a moment, then try again. Looking after patients one at a time is never limited."},
 
 		{errNotRecorded, 503, "not-recorded", "The record cannot be opened just now", "The gateway could not write down this access, and nothing may be shown that is not written down.", downtime},
 		{errVoucher, 503, "identity-token", "The record cannot be opened just now", "The gateway could not tell the application who you are.", downtime},

@@ -1,6 +1,7 @@
 package clickhouse_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
@@ -12,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/audit/clickhouse"
 )
 
 // onlyListed is a whole record without what a list leaves out. It names what
@@ -19,9 +21,14 @@ import (
 func onlyListed(r audit.Record) audit.Record {
 	listed := strings.Fields(`Site Source Seq Time Kind Request Decision App Action Area Screen Resource Deliberate Patient NHSNumber
 		PatientSource Certainty Person UserName Roles Purpose Basis ClientIP Device Effect Reasons WouldDeny Outcome Status`)
+	return only(listed, r)
+}
+
+// only is r without the fields that are not named.
+func only(named []string, r audit.Record) audit.Record {
 	v := reflect.ValueOf(&r).Elem()
 	for i := range v.NumField() {
-		if !slices.Contains(listed, v.Type().Field(i).Name) {
+		if !slices.Contains(named, v.Type().Field(i).Name) {
 			v.Field(i).SetZero()
 		}
 	}
@@ -56,6 +63,39 @@ func exchanges(n int) []audit.Record {
 	return append(records, due...)
 }
 
+// decisionsAgree visits every decision of whole once, with all that the rules were
+// asked and answered.
+func decisionsAgree(t *testing.T, s *clickhouse.Store, whole map[uint64]audit.Access) {
+	t.Helper()
+	asked := strings.Fields(`Site Source Seq Time Kind App Method Route Action Area Resource Patient NHSNumber Certainty
+		UserIssuer UserSub Person UserName Roles Activities Org RoleID ACR AMR Assurance AuthTime Session Token Purpose
+		Effect Reasons Rules PolicyRev WouldDeny Mode Detail`)
+	seen := map[uint64]bool{}
+	q := audit.Query{From: start().Add(-10 * time.Hour), To: start().Add(10 * time.Hour)}
+	err := s.Decisions(t.Context(), q, func(r *audit.Record) error {
+		if seen[r.Seq] {
+			t.Errorf("decision %d twice", r.Seq)
+		}
+		seen[r.Seq] = true
+		if diff := cmp.Diff(only(asked, whole[r.Seq].Record), *r); diff != "" {
+			t.Errorf("decision %d: %s", r.Seq, diff)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seq, r := range whole {
+		if r.Kind == audit.KindDecision && !seen[seq] {
+			t.Errorf("decision %d is left out", seq)
+		}
+	}
+	enough := errors.New("enough")
+	if err := s.Decisions(t.Context(), q, func(*audit.Record) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("a visitor's error: %v", err)
+	}
+}
+
 // A list says what the whole records say, of the fields it has.
 func TestListAgreesWithWholeRecords(t *testing.T) {
 	s, e := newStore(t)
@@ -76,6 +116,7 @@ func TestListAgreesWithWholeRecords(t *testing.T) {
 	for _, r := range found {
 		whole[r.Seq] = audit.Join(r, fates[r.Seq])
 	}
+	t.Run("decisions", func(t *testing.T) { decisionsAgree(t, s, whole) })
 	for name, q := range map[string]audit.Query{
 		"everything":        {},
 		"patient":           {Patient: "P1"},

@@ -10,7 +10,7 @@ import (
 
 func newPolicy() *cobra.Command {
 	c := &cobra.Command{Use: "policy", Short: "The rules that decide", GroupID: "rules"}
-	c.AddCommand(newPolicyTest())
+	c.AddCommand(newPolicyTest(), newPolicyMatrix(), newPolicyExplain(), newPolicyReplay())
 	return c
 }
 

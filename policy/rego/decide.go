@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -20,13 +21,7 @@ var errUnreadable = errors.New("unreadable answer from the rules")
 
 // decide asks allow first and the explanation only when the answer is no.
 func (c *compiled) decide(ctx context.Context, q *policy.Request, timeout time.Duration) (d policy.Decision, err error) {
-	// A panic in the evaluator is an error like any other (GW-12), and must
-	// not take down the requests of other people (GW-02).
-	defer func() {
-		if r := recover(); r != nil {
-			d, err = policy.Decision{}, fmt.Errorf("panic during evaluation: %T", r)
-		}
-	}()
+	defer recovered(&err)
 	cancel := topdown.NewCancel()
 	defer time.AfterFunc(timeout, cancel.Cancel).Stop()
 	basis, allowed, err := c.ask(ctx, c.allow, question(c.words, c.reads, q), cancel, nil)
@@ -42,6 +37,36 @@ func (c *compiled) decide(ctx context.Context, q *policy.Request, timeout time.D
 		return policy.Decision{}, err
 	}
 	return d, nil
+}
+
+// Allows answers only whether q is allowed, for who asks many questions and wants
+// to hear why of few. It remembers nothing and, like Decide, never fails.
+func (e *Engine) Allows(ctx context.Context, q policy.Request) bool {
+	c := e.current.Load()
+	if c == nil {
+		return false
+	}
+	allowed, err := c.allows(ctx, &q, e.cfg.Timeout)
+	if err != nil {
+		e.cfg.Log.ErrorContext(ctx, "policy evaluation failed; counted as refused", slog.String("at", place(err)))
+	}
+	return allowed && err == nil
+}
+
+func (c *compiled) allows(ctx context.Context, q *policy.Request, timeout time.Duration) (allowed bool, err error) {
+	defer recovered(&err)
+	cancel := topdown.NewCancel()
+	defer time.AfterFunc(timeout, cancel.Cancel).Stop()
+	_, allowed, err = c.ask(ctx, c.allow, question(c.words, c.reads, q), cancel, nil)
+	return allowed, err
+}
+
+// recovered makes a panic in the evaluator an error like any other (GW-12): it must
+// not take down the requests of other people (GW-02).
+func recovered(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("panic during evaluation: %T", r)
+	}
 }
 
 // ask evaluates one query and returns what answer is bound to, which is nil for

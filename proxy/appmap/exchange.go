@@ -164,9 +164,7 @@ func (x *exchange) body() ([]byte, error) {
 	if x.have {
 		return x.raw, nil
 	}
-	encoding := x.header.Get("Content-Encoding")
-	packed := encoding == "gzip" && x.m.tables["options"][gzipOption] == "read"
-	if encoding != "" && encoding != "identity" && !packed || len(x.header.Values("Content-Encoding")) > 1 {
+	if e := x.header.Get("Content-Encoding"); e != "" && e != "identity" {
 		return nil, malformed("an encoded body cannot be read")
 	}
 	if x.fetch == nil {
@@ -175,11 +173,6 @@ func (x *exchange) body() ([]byte, error) {
 	body, err := x.fetch()
 	if err != nil {
 		return nil, fmt.Errorf("read request body: %w", err)
-	}
-	if packed {
-		if body, err = unpack(body); err != nil {
-			return nil, err
-		}
 	}
 	x.raw, x.have = body, true
 	return body, nil

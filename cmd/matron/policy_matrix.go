@@ -1,0 +1,199 @@
+package main
+
+import (
+	"cmp"
+	_ "embed"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/matron-epr/matron/policy"
+	"github.com/matron-epr/matron/policy/rego"
+)
+
+//go:embed policy_matrix.html
+var matrixPage string
+
+// mark says an answer in one character; the words are in the legend.
+func mark(d policy.Decision) string {
+	switch d.Effect {
+	case policy.Allow:
+		return "●"
+	case policy.Challenge:
+		return "○"
+	case policy.Deny:
+	}
+	return "·"
+}
+
+// said is mark in words, for who does not see it.
+func said(d policy.Decision) string {
+	switch d.Effect {
+	case policy.Allow:
+		return "may"
+	case policy.Challenge:
+		return "may after a further step"
+	case policy.Deny:
+	}
+	return "may not"
+}
+
+const legend = "● may   ○ may after a further step   · may not"
+
+func newPolicyMatrix() *cobra.Command {
+	var format string
+	var asJSON bool
+	c := &cobra.Command{
+		Use: "matrix [DIR]", Short: "Print who may do what", Args: cobra.MaximumNArgs(1),
+		Long: "Asks the rules of the bundle in DIR, or of the built-in bundle, for every role, area and action of its\n" +
+			"tables about one known patient's record, and prints the answers: not what the tables say, but what the\n" +
+			"rules make of them. Roles that may do nothing in an area are left out there.",
+		Example: "  matron policy matrix\n" +
+			"  matron policy matrix ./our-policy --format csv > who-may-do-what.csv\n" +
+			"  matron policy matrix --format html > who-may-do-what.html",
+	}
+	c.Flags().StringVar(&format, "format", "text", "text, csv or html")
+	c.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if asJSON {
+			format = "json"
+		}
+		write, ok := map[string]func(io.Writer, rego.Matrix) error{
+			"text": matrixText, "csv": matrixCSV, "html": matrixHTML, "json": matrixJSON,
+		}[format]
+		if !ok {
+			return failure{exitUsage, fmt.Errorf("--format %s: expected text, csv or html", format)}
+		}
+		dir := ""
+		if len(args) == 1 {
+			dir = args[0]
+		}
+		m, err := rego.Ask(c.Context(), dir)
+		if err != nil {
+			return failure{exitConfig, err}
+		}
+		return write(c.OutOrStdout(), m)
+	}
+	return c
+}
+
+func matrixText(out io.Writer, m rego.Matrix) error {
+	var table strings.Builder
+	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	heads := make([]string, 0, len(m.Actions))
+	for _, a := range m.Actions {
+		heads = append(heads, a.Code)
+	}
+	for _, area := range sections(m) {
+		_, _ = fmt.Fprintf(w, "%s\t%s\n", strings.ToUpper(area.Title[:1])+area.Title[1:], strings.Join(heads, "\t"))
+		for _, l := range area.Lines {
+			shown := make([]string, 0, len(l.Answers))
+			for _, d := range l.Answers {
+				shown = append(shown, mark(d))
+			}
+			_, _ = fmt.Fprintf(w, "  %s\t%s\n", l.Title, strings.Join(shown, "\t"))
+		}
+		if len(area.Lines) == 0 {
+			_, _ = fmt.Fprintf(w, "  nobody\t%s\n", strings.Repeat("·\t", len(heads)-1)+"·")
+		}
+		_, _ = fmt.Fprintln(w, strings.Repeat("\t", len(heads)))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for line := range strings.Lines(table.String()) {
+		_, _ = fmt.Fprintln(out, strings.TrimRight(line, " \n"))
+	}
+	_, err := fmt.Fprintf(out, "%s\npolicy %s\n", legend, m.Revision)
+	return err
+}
+
+// section is one area with its lines, as people read them.
+type section struct {
+	rego.Word
+	Lines []titled
+}
+
+type titled struct {
+	rego.Line
+	Title string
+}
+
+func sections(m rego.Matrix) []section {
+	titles := map[string]string{}
+	for _, r := range m.Roles {
+		titles[r.Code] = cmp.Or(r.Title, r.Code)
+	}
+	list := make([]section, 0, len(m.Areas))
+	for _, area := range m.Areas {
+		s := section{Word: rego.Word{Code: area.Code, Title: cmp.Or(area.Title, area.Code)}}
+		for _, l := range m.Lines {
+			if l.Area != area.Code {
+				continue
+			}
+			title := titles[l.Role]
+			if l.Resource != "" {
+				title += ", " + l.Resource
+			}
+			s.Lines = append(s.Lines, titled{l, title})
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+// cell is one question of the matrix in the forms that programs read.
+type cell struct {
+	Area     string   `json:"area"`
+	Role     string   `json:"role"`
+	Resource string   `json:"resource,omitempty"`
+	Action   string   `json:"action"`
+	Effect   string   `json:"effect"`
+	Rules    []string `json:"rules"`
+}
+
+func cells(m rego.Matrix) []cell {
+	list := []cell{}
+	for _, l := range m.Lines {
+		for i, d := range l.Answers {
+			list = append(list, cell{l.Area, l.Role, l.Resource, m.Actions[i].Code, d.Effect.String(), d.Rules})
+		}
+	}
+	return list
+}
+
+func matrixCSV(out io.Writer, m rego.Matrix) error {
+	w := csv.NewWriter(out)
+	rows := [][]string{{"area", "role", "resource", "action", "effect", "rules"}}
+	for _, a := range cells(m) {
+		rows = append(rows, []string{a.Area, a.Role, a.Resource, a.Action, a.Effect, strings.Join(a.Rules, " ")})
+	}
+	return w.WriteAll(rows)
+}
+
+func matrixJSON(out io.Writer, m rego.Matrix) error {
+	return json.NewEncoder(out).Encode(struct {
+		Revision string      `json:"revision"`
+		Roles    []rego.Role `json:"roles"`
+		Areas    []rego.Word `json:"areas"`
+		Actions  []rego.Word `json:"actions"`
+		Answers  []cell      `json:"answers"`
+	}{m.Revision, m.Roles, m.Areas, m.Actions, cells(m)})
+}
+
+func matrixHTML(out io.Writer, m rego.Matrix) error {
+	page, err := template.New("matrix").Funcs(template.FuncMap{"mark": mark, "said": said}).Parse(matrixPage)
+	if err != nil {
+		return err
+	}
+	return page.Execute(out, struct {
+		Matrix   rego.Matrix
+		Sections []section
+	}{m, sections(m)})
+}
