@@ -60,6 +60,10 @@ type App struct {
 	Upstream    *url.URL
 	StripPrefix bool
 	KeepHost    bool
+	// Authorization is the scheme of the application's own sessions in the header of
+	// that name, never Bearer: it is forwarded as cookies of the application are. Any
+	// other Authorization is taken off.
+	Authorization string
 	// Transport is copied and hardened; nil means a plain one. Its TLS settings
 	// and dialler are kept.
 	Transport *http.Transport

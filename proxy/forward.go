@@ -144,7 +144,9 @@ func (f *forwarder) rewrite(p *httputil.ProxyRequest) {
 		out.Host = up.Host
 	}
 	h := out.Header
-	h.Del("Authorization")
+	if !ownSession(h, f.route.Authorization) {
+		h.Del("Authorization")
+	}
 	dropCookie(h, f.g.cfg.SessionCookie)
 	h["X-Forwarded-For"] = []string{x.ip}
 	h["X-Forwarded-Proto"] = []string{x.scheme}
@@ -160,6 +162,17 @@ func (f *forwarder) rewrite(p *httputil.ProxyRequest) {
 		out.Method = x.asked(out).Method
 		askWhole(h)
 	}
+}
+
+// ownSession reports whether the one Authorization is of the scheme of the
+// application's own sessions. What proves to the gateway who is asking never is.
+func ownSession(h http.Header, scheme string) bool {
+	given := h["Authorization"]
+	if scheme == "" || len(given) != 1 {
+		return false
+	}
+	got, _, _ := strings.Cut(given[0], " ")
+	return strings.EqualFold(got, scheme) && !strings.EqualFold(got, "Bearer")
 }
 
 // askWhole asks for a response that can be read: not compressed, not partial,

@@ -86,6 +86,9 @@ func (x *exchange) send(e explanation) {
 	case form == DenyMessages:
 		contentType, status = "text/xml; charset=UTF-8", http.StatusOK
 		body, err = x.messages(e)
+	case form == DenyTryton && x.access.Reply != "":
+		contentType, status = "application/json", http.StatusOK
+		body, err = x.trytonError(e)
 	case form == DenySOAPFault:
 		contentType, status = "text/xml; charset=utf-8", http.StatusInternalServerError
 		body, err = x.soapFault(e)

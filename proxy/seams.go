@@ -111,6 +111,9 @@ type Access struct {
 	// Reason is why nobody can tell whom the request is about, or why the map takes
 	// it for unmapped, in a few words for the record and for people who write maps.
 	Reason string
+	// Reply is what a refusal in the application's own protocol repeats of the
+	// request: the number of a call, "" for none.
+	Reply string
 	// Redact names query parameters whose values are secret: the record has them
 	// without the value.
 	Redact []string
@@ -160,6 +163,9 @@ const (
 	DenyMessages DenyForm = "openmaxims-messages"
 	// DenySOAPFault is a SOAP 1.1 fault with status 500.
 	DenySOAPFault DenyForm = "soap-fault"
+	// DenyTryton is the error of Tryton's JSON-RPC that its clients show in a box,
+	// with status 200.
+	DenyTryton DenyForm = "tryton-error"
 )
 
 // LimitKind is the kind of action that a rate limit counts.

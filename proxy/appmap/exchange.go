@@ -164,7 +164,9 @@ func (x *exchange) body() ([]byte, error) {
 	if x.have {
 		return x.raw, nil
 	}
-	if e := x.header.Get("Content-Encoding"); e != "" && e != "identity" {
+	encoding := x.header.Get("Content-Encoding")
+	packed := encoding == "gzip" && x.m.tables["options"][gzipOption] == "read"
+	if encoding != "" && encoding != "identity" && !packed || len(x.header.Values("Content-Encoding")) > 1 {
 		return nil, malformed("an encoded body cannot be read")
 	}
 	if x.fetch == nil {
@@ -173,6 +175,11 @@ func (x *exchange) body() ([]byte, error) {
 	body, err := x.fetch()
 	if err != nil {
 		return nil, fmt.Errorf("read request body: %w", err)
+	}
+	if packed {
+		if body, err = unpack(body); err != nil {
+			return nil, err
+		}
 	}
 	x.raw, x.have = body, true
 	return body, nil

@@ -35,6 +35,7 @@ func extractors() []extractor {
 		{name: "fhir.patch", tables: fhir, request: fhirPatch, response: fhirResponse},
 		{name: "fhir.conditional", tables: fhir, request: fhirConditional, response: fhirResponse},
 		{name: "fhir.bundle", tables: fhir, request: fhirBundle, response: fhirResponse},
+		trytonExtractor(),
 		{name: "openmaxims.host", tables: maxims, request: maximsHost, settle: maximsAnswer},
 		{name: "openmaxims.logout", tables: maxims, request: maximsLogout},
 		{name: "openmaxims.document", tables: maxims, request: maximsDocument},

@@ -52,6 +52,7 @@ func (c *compiler) compile(f *file) *Map {
 		c.tables[name] = f.Tables[name]
 	}
 	c.options(f)
+	c.trytonTables(f)
 	deny := c.choice("deny", f.Deny, denyForms()...)
 	m.redact = c.redactions("redact", f.Redact)
 	for i := range f.Rules {
@@ -70,7 +71,7 @@ func (c *compiler) compile(f *file) *Map {
 func denyForms() []string {
 	return []string{
 		string(proxy.DenyAuto), string(proxy.DenyProblem), string(proxy.DenyOperationOutcome),
-		string(proxy.DenyMessages), string(proxy.DenySOAPFault),
+		string(proxy.DenyMessages), string(proxy.DenySOAPFault), string(proxy.DenyTryton),
 	}
 }
 
@@ -108,6 +109,7 @@ func (c *compiler) rule(path string, f *ruleFile) *rule {
 func (c *compiler) options(f *file) {
 	known := fhirOptions()
 	maps.Copy(known, openmaxims.Options())
+	known[gzipOption] = []string{"refuse", "read"}
 	for _, name := range keys(f.Tables["options"]) {
 		if allowed, ok := known[name]; ok {
 			c.choice("tables.options."+name, f.Tables["options"][name], allowed...)

@@ -184,7 +184,7 @@ type Application struct {
 	// CAFile holds the root of the upstream's certificate. Default: the
 	// system's roots.
 	CAFile string `yaml:"ca_file"`
-	// Map is a built-in map (fhir-r4, openmaxims, orthanc) or the path of a YAML file.
+	// Map is a built-in map ("matron appmap list" names them) or the path of a YAML file.
 	// Required.
 	Map string `yaml:"map"`
 	// Mode is enforce or observe: see docs/modes.md. A reload takes in a change.
@@ -192,6 +192,9 @@ type Application struct {
 	Mode string `yaml:"mode"`
 	// Site overrides the site of the gateway, where one gateway serves several.
 	Site string `yaml:"site"`
+	// Authorization is the scheme of the application's own sessions in the header of
+	// that name, for example Session: it is passed on. Default: none is.
+	Authorization string `yaml:"authorization"`
 	// Timeout bounds the wait for the response header. Default 30s.
 	Timeout time.Duration `yaml:"timeout"`
 	// MaxBody bounds a request body in bytes. Default 32 MiB.

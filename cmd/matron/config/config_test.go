@@ -83,6 +83,8 @@ func TestEveryMistakeHasAPlaceAndARemedy(t *testing.T) {
 		{"half a peer", "source: gw1", "source: gw1\njournal: {second: {peer: {name: gw2}}}", `journal.second.peer.address: is missing`},
 		{"keeps for nobody", "source: gw1", "source: gw1\npeers: {listen: \":9444\", certificate_file: a, key_file: b, ca_file: c}", `peers.allow: is missing`},
 		{"keeps nowhere", "source: gw1", "source: gw1\npeers: {allow: [gw2]}", `peers.listen: is missing`},
+		{"bearer passed on", "map: fhir-r4", "map: fhir-r4\n  authorization: bearer", `applications[0].authorization: Bearer is how programs prove`},
+		{"no scheme", "map: fhir-r4", "map: fhir-r4\n  authorization: 'a b'", `applications[0].authorization: `},
 		{"bypass set", "map: fhir-r4", "map: fhir-r4\n  mode: bypass", `applications[0].mode: bypass is begun by two people`},
 		{"bypass for days", "source: gw1", "source: gw1\nbypass: {longest: 48h}", `bypass.longest: 48h0m0s must be from 1m to 24h`},
 		{"bypass alone", "source: gw1", "source: gw1\nbypass: {people: [{name: ann, key_file: a}]}", `bypass.people: one person alone cannot begin a bypass`},

@@ -119,6 +119,12 @@ func (c Config) validateApplications(ps *problems) {
 		} else {
 			ps.oneOf(at+".mode", a.Mode, "enforce", "observe")
 		}
+		if a.Authorization != "" {
+			ps.matches(at+".authorization", a.Authorization, `^[A-Za-z][A-Za-z0-9-]{0,31}$`, "the name of a scheme, for example Session")
+		}
+		if strings.EqualFold(a.Authorization, "Bearer") {
+			ps.add(at+".authorization", "Bearer is how programs prove to the gateway who they are, and is never passed on")
+		}
 		ps.positive(at+".timeout", a.Timeout)
 		if a.MaxBody < 0 || a.MaxHeld < 0 {
 			ps.add(at, "max_body and max_held must not be negative")
