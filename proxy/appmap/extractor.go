@@ -36,6 +36,7 @@ func extractors() []extractor {
 		{name: "fhir.conditional", tables: fhir, request: fhirConditional, response: fhirResponse},
 		{name: "fhir.bundle", tables: fhir, request: fhirBundle, response: fhirResponse},
 		trytonExtractor(),
+		phpExtractor(),
 		{name: "openmaxims.host", tables: maxims, request: maximsHost, settle: maximsAnswer},
 		{name: "openmaxims.logout", tables: maxims, request: maximsLogout},
 		{name: "openmaxims.document", tables: maxims, request: maximsDocument},
