@@ -2,33 +2,44 @@ package care
 
 import (
 	"iter"
+	"slices"
 	"strings"
 	"time"
 )
 
-// Dump yields messages that make an empty register equal to this one. Changes
-// wait until it is done; questions do not, as long as nothing else changes the
-// register meanwhile: the caller sees to that.
+// Dump yields messages that make an empty register equal to this one. Nothing may
+// be applied or forgotten meanwhile, which the caller sees to; questions and new
+// lists do not wait.
 func (r *Register) Dump() iter.Seq[Message] {
 	return func(yield func(Message) bool) {
 		r.mu.RLock()
-		defer r.mu.RUnlock()
-		_ = r.dumpPatients(yield) && r.dumpIDs(yield) && r.dumpLinks(yield) && r.dumpEvents(yield)
+		d := dump{r, r.names.text} // names are only ever added
+		r.mu.RUnlock()
+		_ = d.patients(yield) && d.ids(yield) && d.links(yield) && d.events(yield)
 	}
+}
+
+// dump reads a register of which only the lists may change.
+type dump struct {
+	r    *Register
+	text []string
 }
 
 // What a dump says where the source no longer matters.
 const dumped = "-"
 
-func (r *Register) id(k key) ID { return ID{r.names.text[k.authority], k.value} }
+// A patient's events are dumped in messages of at most so many.
+const maxEvents = 1000
 
-func (r *Register) self(p uint32) ID { return r.id(r.patients[p].id) }
+func (d *dump) id(k key) ID { return ID{d.text[k.authority], k.value} }
 
-// dumpPatients yields every patient by the number they are called by.
-func (r *Register) dumpPatients(yield func(Message) bool) bool {
-	for p := range r.patients {
-		k := r.patients[p].id
-		m := Message{{Kind: Identify, Patient: []ID{r.id(k)}, Source: dumped, Control: dumped, At: time.Unix(int64(max(r.ids[k].at, 1)), 0)}}
+func (d *dump) self(p uint32) ID { return d.id(d.r.patients[p].id) }
+
+// patients yields every patient by the number they are called by.
+func (d *dump) patients(yield func(Message) bool) bool {
+	for p := range d.r.patients {
+		k := d.r.patients[p].id
+		m := Message{{Kind: Identify, Patient: []ID{d.id(k)}, Source: dumped, Control: dumped, At: time.Unix(int64(max(d.r.ids[k].at, 1)), 0)}}
 		if !yield(m) {
 			return false
 		}
@@ -36,13 +47,13 @@ func (r *Register) dumpPatients(yield func(Message) bool) bool {
 	return true
 }
 
-// dumpIDs yields the other numbers.
-func (r *Register) dumpIDs(yield func(Message) bool) bool {
-	for k, a := range r.ids {
-		if k == r.patients[a.patient].id {
+// ids yields the other numbers.
+func (d *dump) ids(yield func(Message) bool) bool {
+	for k, a := range d.r.ids {
+		if k == d.r.patients[a.patient].id {
 			continue
 		}
-		m := Message{{Kind: Identify, Patient: []ID{r.self(a.patient), r.id(k)}, Source: dumped, Control: dumped, At: time.Unix(int64(a.at), 0)}}
+		m := Message{{Kind: Identify, Patient: []ID{d.self(a.patient), d.id(k)}, Source: dumped, Control: dumped, At: time.Unix(int64(a.at), 0)}}
 		if !yield(m) {
 			return false
 		}
@@ -50,17 +61,17 @@ func (r *Register) dumpIDs(yield func(Message) bool) bool {
 	return true
 }
 
-// dumpLinks yields merges and moves.
-func (r *Register) dumpLinks(yield func(Message) bool) bool {
-	for prior, l := range r.links {
-		m := Message{{Kind: Merge, Patient: []ID{r.self(l.into)}, Prior: r.self(prior), Source: dumped, Control: dumped, At: time.UnixMilli(l.at)}}
+// links yields merges and moves.
+func (d *dump) links(yield func(Message) bool) bool {
+	for prior, l := range d.r.links {
+		m := Message{{Kind: Merge, Patient: []ID{d.self(l.into)}, Prior: d.self(prior), Source: dumped, Control: dumped, At: time.UnixMilli(l.at)}}
 		if !yield(m) {
 			return false
 		}
 	}
-	for from, to := range r.moves {
+	for from, to := range d.r.moves {
 		m := Message{{
-			Kind: Move, Patient: []ID{r.self(to.patient)}, Visit: to.visit, Prior: r.self(from.patient), PriorVisit: from.visit,
+			Kind: Move, Patient: []ID{d.self(to.patient)}, Visit: to.visit, Prior: d.self(from.patient), PriorVisit: from.visit,
 			Source: dumped, Control: dumped, At: time.Unix(1, 0),
 		}}
 		if !yield(m) {
@@ -70,35 +81,33 @@ func (r *Register) dumpLinks(yield func(Message) bool) bool {
 	return true
 }
 
-// dumpEvents yields what is known of each patient's visits.
-func (r *Register) dumpEvents(yield func(Message) bool) bool {
-	for p := range r.patients {
-		events := r.patients[p].events
-		if len(events) == 0 {
-			continue
-		}
-		m := make(Message, len(events))
-		for i := range events {
-			m[i] = r.change(uint32(p), &events[i])
-		}
-		if !yield(m) {
-			return false
+// events yields what is known of each patient's visits.
+func (d *dump) events(yield func(Message) bool) bool {
+	for p := range d.r.patients {
+		for events := range slices.Chunk(d.r.patients[p].events, maxEvents) {
+			m := make(Message, len(events))
+			for i := range events {
+				m[i] = d.change(uint32(p), &events[i]) //nolint:gosec // as many as there are patients
+			}
+			if !yield(m) {
+				return false
+			}
 		}
 	}
 	return true
 }
 
-func (r *Register) change(p uint32, e *event) Change {
+func (d *dump) change(p uint32, e *event) Change {
 	c := Change{
-		Kind: e.kind, Patient: []ID{r.self(p)}, Source: r.names.text[e.source], Control: string(r.texts.bytes(e.control)),
-		At: time.UnixMilli(e.at), Sent: instant(e.sent), Visit: string(r.texts.bytes(e.visit)), Class: e.class,
-		Ward: r.names.text[e.ward], Team: r.names.text[e.team], Start: instant(e.start), End: instant(e.end), Clinic: e.clinic,
+		Kind: e.kind, Patient: []ID{d.self(p)}, Source: d.text[e.source], Control: string(d.r.texts.bytes(e.control)),
+		At: time.UnixMilli(e.at), Sent: instant(e.sent), Visit: string(d.r.texts.bytes(e.visit)), Class: e.class,
+		Ward: d.text[e.ward], Team: d.text[e.team], Start: instant(e.start), End: instant(e.end), Clinic: e.clinic,
 	}
 	for _, n := range e.people {
 		if n == 0 {
 			break
 		}
-		authority, value, _ := strings.Cut(r.names.text[n>>1], "\x00")
+		authority, value, _ := strings.Cut(d.text[n>>1], "\x00")
 		c.People = append(c.People, Clinician{ID{authority, value}, n&1 == 1})
 	}
 	return c
@@ -115,28 +124,43 @@ func instant(s uint32) time.Time {
 // planned, since before. Numbers of patients and merges are kept for ever. It
 // returns how many events went.
 func (r *Register) Forget(before time.Time) int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	gone := 0
-	for p := range r.patients {
-		events := r.patients[p].events
-		kept := events[:0:0]
-		for len(events) > 0 {
-			n, newest := 0, int64(0)
-			for n < len(events) && events[n].visit == events[0].visit {
-				newest = max(newest, events[n].at, int64(events[n].start)*1000, int64(events[n].end)*1000)
-				n++
-			}
-			if newest >= before.UnixMilli() {
-				kept = append(kept, events[:n]...)
-			} else {
-				gone += n
-			}
-			events = events[n:]
+	for first := 0; ; first += blockOfPatients {
+		r.mu.Lock()
+		last := min(first+blockOfPatients, len(r.patients))
+		for p := first; p < last; p++ {
+			gone += r.forget(p, before.UnixMilli())
 		}
-		if len(kept) < len(r.patients[p].events) {
-			r.patients[p].events = kept
+		r.mu.Unlock()
+		if last <= first {
+			return gone
 		}
+	}
+}
+
+// blockOfPatients is for how many patients nobody can ask while visits are dropped.
+const blockOfPatients = 4096
+
+// forget drops old visits of one patient and returns how many events went.
+func (r *Register) forget(p int, before int64) int {
+	gone := 0
+	events := r.patients[p].events
+	kept := events[:0:0]
+	for len(events) > 0 {
+		n, newest := 0, int64(0)
+		for n < len(events) && events[n].visit == events[0].visit {
+			newest = max(newest, events[n].at, int64(events[n].start)*1000, int64(events[n].end)*1000)
+			n++
+		}
+		if newest >= before {
+			kept = append(kept, events[:n]...)
+		} else {
+			gone += n
+		}
+		events = events[n:]
+	}
+	if gone > 0 {
+		r.patients[p].events = kept
 	}
 	return gone
 }

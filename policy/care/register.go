@@ -62,13 +62,22 @@ func New(w Windows) *Register {
 func (r *Register) Apply(m Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	var p uint32
 	for i := range m {
-		r.apply(&m[i])
+		if i == 0 || !again(&m[i], &m[i-1]) {
+			p = r.identify(m[i].Patient, m[i].At)
+		}
+		r.apply(p, &m[i])
 	}
 }
 
-func (r *Register) apply(c *Change) {
-	p := r.identify(c.Patient, c.At)
+// again reports whether two changes name the patient by the same number of the
+// hospital, and by nothing else that could be learned.
+func again(a, b *Change) bool {
+	return len(a.Patient) == 1 && len(b.Patient) == 1 && a.Patient[0] == b.Patient[0] && a.Patient[0].Authority != NHS
+}
+
+func (r *Register) apply(p uint32, c *Change) {
 	switch c.Kind {
 	case Identify:
 	case Merge:
