@@ -130,6 +130,9 @@ func sections(m rego.Matrix) []section {
 	for _, r := range m.Roles {
 		titles[r.Code] = cmp.Or(r.Title, r.Code)
 	}
+	for _, a := range m.Granted {
+		titles[a.Code] = "with " + strings.TrimSpace(a.Code+" "+a.Title)
+	}
 	list := make([]section, 0, len(m.Areas))
 	for _, area := range m.Areas {
 		s := section{Word: rego.Word{Code: area.Code, Title: cmp.Or(area.Title, area.Code)}}
@@ -181,10 +184,11 @@ func matrixJSON(out io.Writer, m rego.Matrix) error {
 	return json.NewEncoder(out).Encode(struct {
 		Revision string      `json:"revision"`
 		Roles    []rego.Role `json:"roles"`
+		Granted  []rego.Word `json:"activities"`
 		Areas    []rego.Word `json:"areas"`
 		Actions  []rego.Word `json:"actions"`
 		Answers  []cell      `json:"answers"`
-	}{m.Revision, m.Roles, m.Areas, m.Actions, cells(m)})
+	}{m.Revision, m.Roles, m.Granted, m.Areas, m.Actions, cells(m)})
 }
 
 func matrixHTML(out io.Writer, m rego.Matrix) error {

@@ -103,7 +103,7 @@ func bundleFiles(fsys fs.FS) ([]string, error) {
 				return fs.SkipDir
 			}
 			return nil
-		case !d.IsDir() && slices.Contains([]string{".rego", ".yaml", ".yml", ".json"}, path.Ext(name)):
+		case !d.IsDir() && slices.Contains([]string{".rego", ".yaml", ".yml", ".json", ".csv"}, path.Ext(name)):
 			names = append(names, name)
 		}
 		if len(names) > maxFiles {
@@ -125,8 +125,11 @@ func framed(b []byte) []byte {
 
 // add parses one file into the source.
 func (s *source) add(name string, text []byte) Problems {
-	if path.Ext(name) == ".rego" {
+	switch path.Ext(name) {
+	case ".rego":
 		return s.addModule(name, text)
+	case ".csv":
+		return s.addCSV(name, text)
 	}
 	top, p := readTable(name, text)
 	if p != nil {

@@ -5,8 +5,8 @@
 // values to a log. An Engine is safe for concurrent use: decisions read one
 // immutable bundle, and Reload swaps it whole.
 //
-// A bundle is a folder of rules (.rego), tables (.yaml, .json) and tests
-// (_test.rego). Rules find the question under input: the fields of
+// A bundle is a folder of rules (.rego), tables (.yaml, .json and the national
+// job-roles.csv and activities.csv) and tests (_test.rego). Rules find the question under input: the fields of
 // policy.Request in lower case, those of its subject under input.subject. The
 // engine asks for
 //

@@ -106,7 +106,7 @@ func TestReasonsHoldNothingOfTheRequest(t *testing.T) {
 	const secret = "Zzyzx-4857773456"
 	for _, fact := range factNames() {
 		q := nurseReads()
-		q.Subject.Roles = []string{"receptionist"}
+		q.Subject.Roles, q.Subject.Activities = []string{"receptionist"}, nil
 		v := reflect.ValueOf(&q).Elem()
 		for name := range strings.SplitSeq(fact, ".") {
 			v = v.FieldByName(name)

@@ -132,9 +132,12 @@ func appendText(b []byte, s string) []byte {
 	return append(binary.AppendVarint(b, int64(len(s))), s...)
 }
 
-// vocabulary holds the words that a bundle mentions as ready-made terms. Terms
-// are shared between evaluations and never changed.
-type vocabulary map[string]*ast.Term
+// vocabulary holds the words that a bundle mentions as ready-made terms, and the
+// list of each alone, as most people have one role. Terms are shared between
+// evaluations and never changed.
+type vocabulary map[string]word
+
+type word struct{ term, alone *ast.Term }
 
 // vocabularyOf learns the words of the tables and of the rules.
 func vocabularyOf(data map[string]any, rules []*ast.Rule) (vocabulary, error) {
@@ -154,22 +157,28 @@ func vocabularyOf(data map[string]any, rules []*ast.Rule) (vocabulary, error) {
 func (v vocabulary) learn(x any) {
 	ast.WalkTerms(x, func(t *ast.Term) bool {
 		if s, ok := t.Value.(ast.String); ok {
-			v[string(s)] = ast.StringTerm(string(s))
+			term := ast.StringTerm(string(s))
+			v[string(s)] = word{term, ast.ArrayTerm(term)}
 		}
 		return false
 	})
 }
 
 func (v vocabulary) text(s string) *ast.Term {
-	if t, ok := v[s]; ok {
-		return t
+	if w, ok := v[s]; ok {
+		return w.term
 	}
 	return ast.StringTerm(s)
 }
 
 func (v vocabulary) texts(list []string) *ast.Term {
-	if len(list) == 0 {
+	switch len(list) {
+	case 0:
 		return ast.InternedEmptyArray
+	case 1:
+		if w, ok := v[list[0]]; ok {
+			return w.alone
+		}
 	}
 	terms := make([]*ast.Term, len(list))
 	for i, s := range list {

@@ -230,7 +230,7 @@ func TestFactsThatTheDefaultBundleReads(t *testing.T) {
 	}
 	want := []string{
 		"action", "area", "certainty", "held", "patients", "resource", "rule",
-		"subject.known", "subject.machine", "subject.roles",
+		"subject.activities", "subject.known", "subject.machine", "subject.roles",
 	}
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(paths))); diff != "" {
 		t.Error(diff)

@@ -17,6 +17,7 @@ import (
 type Matrix struct {
 	Revision string `json:"revision"`
 	Roles    []Role `json:"roles"`
+	Granted  []Word `json:"activities"` // national activities that add something to every role
 	Areas    []Word `json:"areas"`
 	Actions  []Word `json:"actions"`
 	Lines    []Line `json:"lines"` // by area, then role, then kind of entry
@@ -36,7 +37,8 @@ type Role struct {
 }
 
 // Line is what one role may do in one area or, where Resource is given, with
-// one kind of entry there that is answered differently.
+// one kind of entry there that is answered differently. Where Role is an activity
+// it is what each person who holds it may do, whatever their role.
 type Line struct {
 	Area     string            `json:"area"`
 	Role     string            `json:"role"`
@@ -61,6 +63,10 @@ type tables struct {
 		Machine bool                           `json:"machine"`
 		Also    map[string]map[string][]string `json:"also"`
 	} `json:"roles"`
+	Activities map[string]struct {
+		Name string `json:"name"`
+	} `json:"activities"`
+	Rights  map[string]any    `json:"rights"`
 	Codes   map[string]string `json:"codes"`
 	Areas   map[string]string `json:"areas"`
 	Actions map[string]string `json:"actions"`
@@ -82,11 +88,11 @@ func Ask(ctx context.Context, dir string) (Matrix, error) {
 	if err != nil {
 		return Matrix{}, inFolder(dir, err)
 	}
-	m := Matrix{Revision: c.revision, Roles: t.roles(), Areas: words(t.Areas), Actions: actions(t.Actions)}
+	m := Matrix{Revision: c.revision, Roles: t.roles(), Granted: t.granted(), Areas: words(t.Areas), Actions: actions(t.Actions)}
 	kinds := t.kinds()
 	for _, area := range m.Areas {
 		for _, role := range m.Roles {
-			whole, err := c.line(ctx, m.Actions, Line{Area: area.Code, Role: role.Code}, role.Machine)
+			whole, err := c.line(ctx, m.Actions, role, Line{Area: area.Code, Role: role.Code})
 			if err != nil {
 				return Matrix{}, err
 			}
@@ -94,7 +100,7 @@ func Ask(ctx context.Context, dir string) (Matrix, error) {
 				m.Lines = append(m.Lines, whole)
 			}
 			for _, kind := range kinds[area.Code] {
-				l, err := c.line(ctx, m.Actions, Line{Area: area.Code, Role: role.Code, Resource: kind}, role.Machine)
+				l, err := c.line(ctx, m.Actions, role, Line{Area: area.Code, Role: role.Code, Resource: kind})
 				if err != nil {
 					return Matrix{}, err
 				}
@@ -103,19 +109,60 @@ func Ask(ctx context.Context, dir string) (Matrix, error) {
 				}
 			}
 		}
+		for _, activity := range m.Granted {
+			l, err := c.grantedLine(ctx, m, Line{Area: area.Code, Role: activity.Code})
+			if err != nil {
+				return Matrix{}, err
+			}
+			if !l.none() {
+				m.Lines = append(m.Lines, l)
+			}
+		}
 	}
 	return m, nil
 }
 
-// line asks one question for each action.
-func (c *compiled) line(ctx context.Context, actions []Word, l Line, machine bool) (Line, error) {
-	for _, a := range actions {
-		q := policy.Request{
-			Subject: policy.Subject{Issuer: "matrix", Sub: "matrix", Roles: []string{l.Role}, Machine: machine},
-			Rule:    "matrix", Action: policy.Action(a.Code), Area: policy.Area(l.Area), Resource: l.Resource,
-			Patients: []string{"matrix"}, Certainty: "authoritative",
+// grantedLine asks for every role of people that has an activity besides.
+func (c *compiled) grantedLine(ctx context.Context, m Matrix, l Line) (Line, error) {
+	for _, a := range m.Actions {
+		d := policy.Decision{Effect: policy.Allow}
+		for _, role := range m.Roles {
+			if role.Machine {
+				continue
+			}
+			q := asking(role, a.Code, l)
+			q.Subject.Activities = []string{l.Role}
+			allowed, err := c.allows(ctx, &q, answerWithin)
+			if err != nil {
+				return Line{}, fmt.Errorf("ask what %s adds to %s: %w", l.Role, role.Code, err)
+			}
+			if !allowed {
+				d = policy.Decision{}
+				break
+			}
 		}
-		d, err := c.decide(ctx, &q, 10*time.Second)
+		l.Answers = append(l.Answers, d)
+	}
+	return l, nil
+}
+
+// answerWithin is how long one question of the matrix may take.
+const answerWithin = 10 * time.Second
+
+// asking is the question whether a role may do something to one known patient's record.
+func asking(role Role, action string, l Line) policy.Request {
+	return policy.Request{
+		Subject: policy.Subject{Issuer: "matrix", Sub: "matrix", Roles: []string{role.Code}, Machine: role.Machine},
+		Rule:    "matrix", Action: policy.Action(action), Area: policy.Area(l.Area), Resource: l.Resource,
+		Patients: []string{"matrix"}, Certainty: "authoritative",
+	}
+}
+
+// line asks one question for each action.
+func (c *compiled) line(ctx context.Context, actions []Word, role Role, l Line) (Line, error) {
+	for _, a := range actions {
+		q := asking(role, a.Code, l)
+		d, err := c.decide(ctx, &q, answerWithin)
 		if err != nil {
 			return Line{}, fmt.Errorf("ask whether %s may %s %s: %w", l.Role, a.Code, l.Area, err)
 		}
@@ -157,6 +204,15 @@ func (t tables) roles() []Role {
 	}
 	slices.SortFunc(list, func(a, b Role) int { return compare(a.Word, b.Word) })
 	return list
+}
+
+// granted are the activities that the tables give rights to.
+func (t tables) granted() []Word {
+	names := map[string]string{}
+	for code := range t.Rights {
+		names[code] = t.Activities[code].Name
+	}
+	return words(names)
 }
 
 // kinds are the kinds of entry of each area that some role has a line for.

@@ -35,7 +35,7 @@ func TestMatrixSaysWhatTheRulesAnswer(t *testing.T) {
 		for _, area := range m.Areas {
 			for _, action := range m.Actions {
 				q := nurseReads()
-				q.Subject.Roles, q.Subject.Machine = []string{role.Code}, role.Machine
+				q.Subject.Roles, q.Subject.Activities, q.Subject.Machine = []string{role.Code}, nil, role.Machine
 				q.Area, q.Action, q.Resource = policy.Area(area.Code), policy.Action(action.Code), ""
 				want := e.Decide(t.Context(), q).Effect
 				if got := cell(m, role.Code, area.Code, "", q.Action); got != want {
@@ -52,6 +52,9 @@ func TestMatrixSaysWhatTheRulesAnswer(t *testing.T) {
 	}
 	if cell(m, "nurse", "prescribing", "MedicationAdministration", policy.Create) != policy.Allow {
 		t.Error("a nurse charts what was given")
+	}
+	if cell(m, "B0360", "notes", "", policy.Read) != policy.Allow || cell(m, "B0360", "notes", "", policy.Update) != policy.Deny {
+		t.Error("whoever may view detailed health records reads notes and changes none")
 	}
 }
 

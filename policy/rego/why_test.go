@@ -64,7 +64,8 @@ func TestWhyAllowed(t *testing.T) {
 // Two things together are found where one is not enough.
 func TestWhyFindsTwoChanges(t *testing.T) {
 	q := nurseReads()
-	q.Subject.Roles, q.Patients, q.Certainty = []string{"receptionist"}, nil, "unknown"
+	q.Subject.Roles, q.Subject.Activities = []string{"receptionist"}, nil
+	q.Patients, q.Certainty = nil, "unknown"
 	x, err := newEngine(t, rego.Config{}).Why(t.Context(), q)
 	if err != nil {
 		t.Fatal(err)

@@ -82,8 +82,32 @@ else := "role-resource" if {
 	input.action in row.also[input.area][input.resource]
 }
 
+# ... or an activity that this person was granted, or one that it includes, has it
+# for somebody with a role here ...
+else := "activity" if {
+	placed
+	some granted in input.subject.activities
+	some code in data.activities[granted].implies
+	input.action in data.rights[code][input.area]
+}
+
+# ... or an activity in the baseline of a national role of theirs has it ...
+else := "baseline" if {
+	placed
+	some role in input.subject.roles
+	some code in data.baseline[role]
+	input.action in data.rights[code][input.area]
+}
+
 # ... or every person who is signed in has it.
 else := "everyone" if {
 	input.subject.machine == false
 	input.action in data.everyone[input.area]
+}
+
+# A person with a role that is known here: activities come with a post.
+placed if {
+	input.subject.machine == false
+	some role in input.subject.roles
+	data.roles[object.get(data.codes, role, role)].machine == false
 }

@@ -178,3 +178,41 @@ test_reasons_are_complete if {
 		is_string(reason.remedy)
 	}
 }
+
+# National activities: what a person was granted besides their role.
+with_activity(code, change) := object.union({"subject": {"roles": ["receptionist"], "activities": [code]}}, change)
+
+test_granted_activity_counts if {
+	matron.allow with input as asked(with_activity("B0360", {}))
+	matron.allow with input as asked(with_activity("B0825", {"area": "demographics", "action": "update"}))
+}
+
+test_activity_includes_others if {
+	matron.allow with input as asked(object.union(
+		{"subject": {"roles": ["security-analyst"], "activities": ["B0825"]}},
+		{"area": "demographics", "action": "read"},
+	))
+}
+
+test_activity_gives_no_more_than_its_rights if {
+	codes(with_activity("B0360", {"action": "update"})) == {"role-not-permitted"}
+	codes(with_activity("B9999", {})) == {"role-not-permitted"}
+	codes(with_activity("", {})) == {"role-not-permitted"}
+}
+
+test_activity_comes_with_a_post if codes({"subject": {"roles": [], "activities": ["B0360"]}}) == {"no-role"}
+
+test_system_is_granted_no_activity if {
+	codes({"subject": {"roles": ["api-client"], "machine": true, "activities": ["B0420"]}, "action": "update", "area": "prescribing"}) == {"role-not-permitted"}
+}
+
+test_baseline_of_a_role_counts if {
+	matron.allow with input as asked(in_role(["R8009"])) with data.baseline as {"R8009": ["B0360"]}
+	codes(in_role(["R8009"])) == {"role-not-permitted"}
+}
+
+test_rights_hold_together if {
+	object.keys(data.rights) - object.keys(data.activities) == set()
+	{area | some right in data.rights; some area, _ in right} - object.keys(data.areas) == set()
+	{action | some right in data.rights; some actions in right; some action in actions} - object.keys(data.actions) == set()
+}
