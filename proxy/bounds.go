@@ -34,10 +34,19 @@ func (m metered) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// letGo gives back what the exchange kept in memory.
+// giveBack says that so many bytes are not in memory any more.
+func (x *exchange) giveBack(n int64) {
+	x.g.kept.Add(-n)
+	x.kept -= n
+}
+
+// letGo gives back what the exchange kept.
 func (x *exchange) letGo() {
-	x.g.kept.Add(-x.kept)
-	x.kept = 0
+	x.giveBack(x.kept)
+	if x.spooled != nil {
+		_ = x.spooled.Close() // nothing of it is needed any more
+		x.spooled = nil
+	}
 }
 
 // nameable reports whether every patient has a name that a record can hold.

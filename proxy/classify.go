@@ -86,13 +86,13 @@ func (x *exchange) readBody() ([]byte, error) {
 	if x.body == nil {
 		return nil, nil
 	}
-	whole, err := io.ReadAll(metered{io.LimitReader(x.body, x.route.MaxHeld+1), x})
+	whole, err := io.ReadAll(metered{io.LimitReader(x.body, x.route.MaxRead+1), x})
 	if err != nil {
 		x.body.err = err
 		return nil, err
 	}
-	if int64(len(whole)) > x.route.MaxHeld {
-		x.body.err = &http.MaxBytesError{Limit: x.route.MaxHeld}
+	if int64(len(whole)) > x.route.MaxRead {
+		x.body.err = &http.MaxBytesError{Limit: x.route.MaxRead}
 		return nil, errBodyTooLarge
 	}
 	x.r.Body = io.NopCloser(bytes.NewReader(whole))

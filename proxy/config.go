@@ -74,9 +74,13 @@ type App struct {
 	// Voucher tells this application who is asking, in place of Config.Voucher.
 	Voucher Voucher
 
-	MaxBody int64         // longest request body; 0 means 64 MiB
-	MaxHeld int64         // longest held response; 0 means 16 MiB
-	Timeout time.Duration // until the response header; 0 means 60 s
+	MaxBody int64 // longest request body; 0 means 64 MiB
+	MaxRead int64 // longest request body that its map reads; 0 means 16 MiB
+	MaxHeld int64 // longest response that is held in memory; 0 means 8 MiB
+	// MaxSpooled is the longest response that is held in Config.Spool; 0 means 256
+	// MiB, and below MaxHeld nothing is spooled.
+	MaxSpooled int64
+	Timeout    time.Duration // until the response header; 0 means 60 s
 }
 
 // Config is what a Gateway is made of. Fields without a stated default are
@@ -103,6 +107,9 @@ type Config struct {
 	// MaxKept is how many bytes of held responses, and of request bodies that maps
 	// read, may be in memory at once; default 128 MiB.
 	MaxKept int64
+	// Spool keeps held responses that are too long for memory. Without one they are
+	// refused.
+	Spool Spool
 	// SessionCookie is never forwarded nor taken from an application; default
 	// "__Host-matron".
 	SessionCookie string
@@ -161,8 +168,10 @@ type Event struct {
 
 const (
 	defaultMaxBody  = 64 << 20
+	defaultMaxRead  = 16 << 20
 	defaultHeader   = 32 << 10
-	defaultMaxHeld  = 16 << 20
+	defaultMaxHeld  = 8 << 20
+	defaultSpooled  = 256 << 20
 	defaultMaxKept  = 128 << 20
 	defaultTimeout  = 60 * time.Second
 	defaultCookie   = "__Host-matron"

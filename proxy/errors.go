@@ -13,6 +13,11 @@ var (
 	// ErrApplicationFault is wrapped by Map.Settle's error when the response tells
 	// how the application's program failed: nothing of it is released.
 	ErrApplicationFault = errors.New("application shows an error of its program")
+
+	// ErrSpool is wrapped by errors of a Spool that cannot keep a response, or
+	// finds that it is not what was kept; ErrSpoolFull where it has no room for it.
+	ErrSpool     = errors.New("held response not kept")
+	ErrSpoolFull = errors.New("no room for a held response")
 )
 
 // Requests that are refused before anybody asks who sent them.

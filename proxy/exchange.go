@@ -40,7 +40,8 @@ type exchange struct {
 	deciding time.Duration
 	recorded time.Duration
 	body     *requestBody
-	kept     int64 // bytes of it and of a held response in memory
+	kept     int64     // bytes of it and of a held response in memory
+	spooled  SpoolFile // a held response that is not, nil for none
 
 	decided  bool // the decision record is durable
 	decision audit.Record
@@ -50,6 +51,7 @@ type exchange struct {
 	sentAt     time.Time
 	upstream   time.Duration
 	results    uint64
+	doubt      string   // why nobody can tell whom the response shows
 	left       string   // whether the application's session was moved, "" where it was not tried
 	cookies    []string // that the application set while it was moved
 	failure    error    // sentinel of what went wrong, nil for nothing

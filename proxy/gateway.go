@@ -114,8 +114,14 @@ func (g *Gateway) newRoute(a App) *route {
 	if a.MaxBody <= 0 {
 		a.MaxBody = defaultMaxBody
 	}
+	if a.MaxRead <= 0 {
+		a.MaxRead = defaultMaxRead
+	}
 	if a.MaxHeld <= 0 {
 		a.MaxHeld = defaultMaxHeld
+	}
+	if a.MaxSpooled <= 0 {
+		a.MaxSpooled = defaultSpooled
 	}
 	if a.Timeout <= 0 {
 		a.Timeout = defaultTimeout

@@ -217,6 +217,7 @@ func (f voucherFunc) Vouch(s policy.Subject, _ string, _ *http.Request) (string,
 type testMap struct {
 	classify func(r *http.Request, body func() ([]byte, error)) (proxy.Access, error)
 	settle   func(a proxy.Access, res *http.Response, body []byte) (proxy.Settlement, error)
+	stream   func(body io.Reader) (proxy.Settlement, error) // in place of settle
 }
 
 func (m testMap) Classify(r *http.Request, body func() ([]byte, error)) (proxy.Access, error) {
@@ -226,8 +227,15 @@ func (m testMap) Classify(r *http.Request, body func() ([]byte, error)) (proxy.A
 	return readPatient(r, body)
 }
 
-func (m testMap) Settle(a proxy.Access, res *http.Response, body []byte) (proxy.Settlement, error) {
-	return m.settle(a, res, body)
+func (m testMap) Settle(a proxy.Access, res *http.Response, body proxy.Body) (proxy.Settlement, error) {
+	if m.stream != nil {
+		return m.stream(body.Open())
+	}
+	whole, err := io.ReadAll(body.Open())
+	if err != nil {
+		return proxy.Settlement{}, err
+	}
+	return m.settle(a, res, whole)
 }
 
 // readPatient is the default map: what lies below /patient/ concerns the patient

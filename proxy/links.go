@@ -5,22 +5,19 @@ import "encoding/json"
 // Link is an address in the text of a held response that leads on in the same
 // application, such as that of the next page of a search.
 type Link struct {
-	From, To int    // where its JSON string stands, quotes included: body[From:To]
+	From, To int64  // where its JSON string stands in the body, quotes included
 	Address  string // what the string says
 }
 
 // relinked turns the links of a response that lead to the application into ones
 // that lead back through the gateway, as outward does for the header. Nothing
 // else of the body is touched, to the byte (GW-15).
-func (x *exchange) relinked(body []byte, links []Link) ([]byte, error) {
+func (x *exchange) relinked(links []Link) ([]edit, error) {
 	if x.route.Upstream == nil {
-		return body, nil
+		return nil, nil
 	}
-	out, done := body, 0
+	var edits []edit
 	for _, l := range links {
-		if l.From < done || l.To < l.From || l.To > len(body) {
-			return nil, errHeldUnreadable
-		}
 		address := x.route.outward(l.Address, x)
 		if address == l.Address {
 			continue
@@ -29,14 +26,7 @@ func (x *exchange) relinked(body []byte, links []Link) ([]byte, error) {
 		if err != nil {
 			return nil, errHeldUnreadable
 		}
-		if done == 0 {
-			out = make([]byte, 0, len(body)+len(links)*len(text))
-		}
-		out = append(append(out, body[done:l.From]...), text...)
-		done = l.To
+		edits = append(edits, edit{l.From, l.To, text})
 	}
-	if done == 0 {
-		return body, nil
-	}
-	return append(out, body[done:]...), nil
+	return edits, nil
 }

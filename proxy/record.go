@@ -213,7 +213,10 @@ func (x *exchange) recordOutcome() {
 		rec.Error = explain(x.failure).code
 	}
 	if x.left != "" {
-		rec.Detail = []string{x.left}
+		rec.Detail = append(rec.Detail, x.left)
+	}
+	if x.doubt != "" {
+		rec.Detail = append(rec.Detail, "why="+inShort(x.doubt))
 	}
 	if x.forwarded && x.route.Upstream != nil {
 		rec.UpstreamTo = x.route.Upstream.Host

@@ -92,6 +92,8 @@ func explanations() []explanation {
 		{errTimeout, 504, "application-timeout", "The application takes too long", "The gateway works, but the application behind it did not answer in time.", downtime},
 		{errBadResponse, 502, "application-failed", "The application broke off", "The gateway works, but the application behind it ended the connection or sent something that is no answer.", again},
 		{errBusy, 503, "busy", "Too much at once", "The gateway is reading as much as it can for others just now.", again},
+		{ErrSpoolFull, 503, "spool-full", "Too much at once", "The gateway is checking as many long answers for others as it has room for.", again},
+		{ErrSpool, 503, "spool-failed", "The answer could not be kept", "The answer is long, and the gateway could not keep it safely until it was checked.", again},
 		{errHeldTooLarge, 502, "response-too-large", "Too much at once", "The answer holds more than the gateway can check before showing it.", "Narrow the search and try again."},
 		{ErrApplicationFault, 502, "application-fault", "The application made a mistake", "The application answered with an error of its program, which is not shown.", again},
 		{errHeldUnreadable, 502, "response-not-understood", "The answer could not be checked", "The gateway could not tell which patients the answer is about, so it shows nothing of it.", desk},

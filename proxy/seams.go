@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"time"
 
@@ -22,9 +23,28 @@ type Map interface {
 	Classify(r *http.Request, body func() ([]byte, error)) (Access, error)
 
 	// Settle reads a response that was held back because Access.Hold said so
-	// and names the patients in it. An error means that the response cannot be
-	// understood: nothing of it may be released.
-	Settle(a Access, res *http.Response, body []byte) (Settlement, error)
+	// and names the patients in it. body is in memory or spooled: a map reads it
+	// from end to end and keeps no more of it than it must. An error means that
+	// the response cannot be understood: nothing of it may be released.
+	Settle(a Access, res *http.Response, body Body) (Settlement, error)
+}
+
+// Spool keeps held responses that are too long for memory. It is safe for
+// concurrent use. proxy/spool has the one in encrypted files.
+type Spool interface {
+	// Create begins a file that nobody but its exchange can read. Its error, and
+	// those of the file, wrap ErrSpool or ErrSpoolFull.
+	Create() (SpoolFile, error)
+}
+
+// SpoolFile is one held response. It is written to its end, then sealed, then
+// read, by one goroutine. An error of ReadAt other than io.EOF means that it is not
+// what was written. Nothing is left of it once it is closed, or the program ends.
+type SpoolFile interface {
+	io.Writer
+	Seal() error
+	io.ReaderAt
+	io.Closer
 }
 
 // Follower is a Map of an application whose own sessions hold what its requests
@@ -140,6 +160,9 @@ type Settlement struct {
 	// Stranger says that the response shows somebody who cannot be named, whoever
 	// the request or the rest of the response names.
 	Stranger bool
+	// Reason is why nobody can tell whom the response shows, in a few words for the
+	// record.
+	Reason string
 	// Parts are things that the response does besides what the request was decided
 	// as, such as opening a screen of another area: they are decided before it is
 	// released.

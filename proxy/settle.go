@@ -25,8 +25,10 @@ func (x *exchange) settle(res *http.Response) error {
 	if err != nil {
 		x.g.cfg.Logger.LogAttrs(x.r.Context(), slog.LevelWarn, "held response not understood",
 			slog.String("request", x.id), slog.String("app", x.route.Name), slog.String("rule", x.access.Rule))
-		if errors.Is(err, ErrApplicationFault) {
-			return ErrApplicationFault
+		for _, known := range [...]error{ErrApplicationFault, ErrSpool} {
+			if errors.Is(err, known) {
+				return known
+			}
 		}
 		return errHeldUnreadable
 	}
@@ -38,7 +40,7 @@ func (x *exchange) settle(res *http.Response) error {
 	case bodiless(res.StatusCode) && len(s.Patients) == 0:
 		return nil
 	}
-	x.results = s.Results
+	x.results, x.doubt = s.Results, s.Reason
 	if err := x.decideAgain(s); err != nil {
 		return err
 	}
@@ -56,15 +58,25 @@ func (x *exchange) settle(res *http.Response) error {
 	if nobodys {
 		return errPatientUnknown
 	}
-	if body, err = x.relinked(body, s.Links); err != nil {
+	return x.release(res, body, s)
+}
+
+// release puts what was held in the place of the response's body.
+func (x *exchange) release(res *http.Response, body Body, s Settlement) error {
+	edits, err := x.relinked(s.Links)
+	if err != nil {
 		return err
 	}
-	res.ContentLength, res.TransferEncoding, res.Trailer = int64(len(body)), nil, nil
-	res.Header.Set("Content-Length", strconv.Itoa(len(body)))
-	if x.r.Method == http.MethodHead {
-		body = nil
+	out, size, err := body.edited(edits)
+	if err != nil {
+		return err
 	}
-	res.Body = io.NopCloser(bytes.NewReader(body))
+	res.ContentLength, res.TransferEncoding, res.Trailer = size, nil, nil
+	res.Header.Set("Content-Length", strconv.FormatInt(size, 10))
+	if x.r.Method == http.MethodHead {
+		out = http.NoBody
+	}
+	res.Body = io.NopCloser(released{out, x})
 	return nil
 }
 
@@ -99,50 +111,6 @@ func anonymous(res *http.Response, a Access, s Settlement) bool {
 		return false
 	}
 	return len(s.Patients) == 0 && s.Certainty != audit.Authoritative || s.Certainty == audit.Unknown || s.Certainty == ""
-}
-
-// hold reads a response whole and takes a coding of its content off: what the map
-// reads is what is released. Both the bytes that come in and those that come out
-// of them are bounded, so that a short answer cannot become an endless one (GW-02).
-func (x *exchange) hold(res *http.Response) ([]byte, error) {
-	defer func() { _ = res.Body.Close() }()
-	limit := x.route.MaxHeld
-	if res.ContentLength > limit {
-		return nil, errHeldTooLarge
-	}
-	in := &io.LimitedReader{R: res.Body, N: limit + 1}
-	plain, err := decoded(res.Header, in)
-	if err != nil {
-		return nil, x.notHeld(err, in)
-	}
-	var b bytes.Buffer
-	if res.ContentLength > 0 {
-		b.Grow(int(min(res.ContentLength, growAtOnce)) + bytes.MinRead)
-	}
-	if _, err := b.ReadFrom(metered{io.LimitReader(plain, limit+1), x}); err != nil {
-		return nil, x.notHeld(err, in)
-	}
-	if int64(b.Len()) > limit || in.N == 0 {
-		return nil, errHeldTooLarge
-	}
-	nowPlain(res.Header)
-	return b.Bytes(), nil
-}
-
-// notHeld is why a response could not be read.
-func (x *exchange) notHeld(err error, in *io.LimitedReader) error {
-	switch {
-	case errors.Is(err, errBusy):
-		return errBusy
-	case x.r.Context().Err() != nil:
-		return errClientGone
-	case in.N == 0:
-		return errHeldTooLarge
-	case broken(err):
-		return errHeldUnreadable
-	}
-	x.fail(errTruncated)
-	return x.failure
 }
 
 // recordPatients makes every patient durable that the response names and the

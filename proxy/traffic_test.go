@@ -444,7 +444,7 @@ func TestBodyThatTheMapReadsReachesTheApplicationUnchanged(t *testing.T) {
 			}
 			return readPatient(r, body)
 		}}
-		c.Apps[0].MaxHeld = 1000
+		c.Apps[0].MaxRead = 1000
 	})
 	for _, length := range []int64{5, -1} {
 		w.do("POST", "/patient/1", "", func(r *http.Request) {

@@ -197,12 +197,12 @@ func (m *Map) classify(x *exchange) (proxy.Access, error) {
 }
 
 // Settle implements proxy.Map.
-func (m *Map) Settle(a proxy.Access, res *http.Response, body []byte) (proxy.Settlement, error) {
+func (m *Map) Settle(a proxy.Access, res *http.Response, body proxy.Body) (proxy.Settlement, error) {
 	return m.settleIn(nil, a, res, body)
 }
 
 // settleIn reads the response of an exchange of a followed session, nil for none.
-func (m *Map) settleIn(t *turn, a proxy.Access, res *http.Response, body []byte) (proxy.Settlement, error) {
+func (m *Map) settleIn(t *turn, a proxy.Access, res *http.Response, body proxy.Body) (proxy.Settlement, error) {
 	r, ok := m.byID[a.Rule]
 	if !ok || !r.holds() {
 		return proxy.Settlement{}, unreadable("no rule says how to read this response")
@@ -213,13 +213,20 @@ func (m *Map) settleIn(t *turn, a proxy.Access, res *http.Response, body []byte)
 	}
 	n.turn = t
 	if r.response == nil && r.extractor.settle != nil {
-		return r.extractor.settle(n)
+		s, err := r.extractor.settle(n)
+		if errors.Is(err, errTooLong) {
+			return (&found{}).tooLong(), nil
+		}
+		return s, err
 	}
 	read := r.settle
 	if r.response == nil {
 		read = r.extractor.response
 	}
 	f, err := read(n)
+	if errors.Is(err, errTooLong) {
+		return f.tooLong(), nil
+	}
 	if err != nil {
 		return proxy.Settlement{}, err
 	}

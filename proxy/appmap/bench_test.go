@@ -54,18 +54,13 @@ func BenchmarkSettleBundle(b *testing.B) {
 }
 
 func benchmarkSettle(b *testing.B, m *Map, entries uint64, body []byte) {
-	r, err := http.NewRequestWithContext(b.Context(), http.MethodGet, "https://epr.example/Observation?code=x", nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	a := proxy.Access{Rule: "fhir-search", Area: "results", Certainty: audit.Unknown, Hold: true}
-	res := &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {fhirType}}, Request: r}
+	res, a := searchExchange(b)
 	var settling, decoding time.Duration
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
 		began := time.Now()
-		s, err := m.Settle(a, res, body)
+		s, err := m.Settle(a, res, proxy.Short(body))
 		settling += time.Since(began)
 		if err != nil || len(s.Patients) != 10 || s.Results != entries {
 			b.Fatal(s, err)

@@ -14,6 +14,9 @@ import (
 // errDICOM is wrapped by the errors of this file.
 var errDICOM = errors.New("DICOM that cannot be read")
 
+// errCutShort is wrapped, besides errDICOM, where an object ends too early.
+var errCutShort = errors.New("cut short")
+
 // Transfer syntaxes whose data set is not explicit VR little endian. All
 // compressed image syntaxes use that encoding for everything but the pixels.
 const (
@@ -26,49 +29,58 @@ const (
 	maxDICOMDepth    = 16
 	maxDICOMElements = 1_000_000
 	maxDICOMParts    = 10_000
+	maxDICOMHead     = 1 << 20 // of an object, in which its patient must be named
 )
 
 // dicomIDs are the patients of one body that holds DICOM objects.
 type dicomIDs struct {
-	texts    []string // distinct PatientIDs
-	nameless int      // objects without one
+	texts    []string     // distinct PatientIDs
+	nameless int          // objects without one
+	head     bytes.Buffer // of the object that is read
 }
 
 // dicomPatientIDs reads PatientID (0010,0020) from every object of a body: one
 // DICOM file, or multipart/related of DICOM files (DICOM PS3.18). Other content,
 // such as a rendered image, is one object that names nobody.
-func dicomPatientIDs(contentType string, body []byte) (dicomIDs, error) {
+func dicomPatientIDs(contentType string, body io.Reader) (dicomIDs, error) {
 	var ids dicomIDs
 	media, params, err := mime.ParseMediaType(contentType)
 	if err != nil || !strings.HasPrefix(media, "multipart/") {
 		return ids, ids.add(body)
 	}
-	parts := multipart.NewReader(bytes.NewReader(body), params["boundary"])
+	parts := multipart.NewReader(body, params["boundary"])
 	for range maxDICOMParts {
 		part, err := parts.NextRawPart()
 		if errors.Is(err, io.EOF) {
 			return ids, nil
 		}
 		if err != nil {
-			return ids, fmt.Errorf("multipart: %w", errDICOM)
+			return ids, fmt.Errorf("multipart: %w: %w", err, errDICOM)
 		}
-		content, err := io.ReadAll(part)
-		if err != nil {
-			return ids, fmt.Errorf("multipart: %w", errDICOM)
-		}
-		if err := ids.add(content); err != nil {
+		if err := ids.add(part); err != nil {
 			return ids, err
 		}
 	}
 	return ids, fmt.Errorf("more than %d parts: %w", maxDICOMParts, errDICOM)
 }
 
-func (ids *dicomIDs) add(object []byte) error {
+// add reads the beginning of an object. Its pixels, which come last, need not be in
+// memory.
+func (ids *dicomIDs) add(content io.Reader) error {
+	ids.head.Reset()
+	n, err := ids.head.ReadFrom(io.LimitReader(content, maxDICOMHead))
+	if err != nil {
+		return fmt.Errorf("object: %w: %w", err, errDICOM)
+	}
+	object := ids.head.Bytes()
 	if len(object) < 132 || string(object[128:132]) != "DICM" {
 		ids.nameless++
 		return nil
 	}
 	id, err := patientIDOf(object)
+	if n == maxDICOMHead && errors.Is(err, errCutShort) {
+		err = fmt.Errorf("no patient within the first %d bytes of an object: %w", n, errTooLong)
+	}
 	if err != nil {
 		return err
 	}
@@ -238,7 +250,7 @@ func (d *dicomReader) skipItem(depth int) error {
 	}
 }
 
-func cutShort() error { return fmt.Errorf("cut short: %w", errDICOM) }
+func cutShort() error { return fmt.Errorf("%w: %w", errCutShort, errDICOM) }
 
 // dicomText trims the padding of a text value.
 func dicomText(value []byte) string { return strings.Trim(string(value), " \x00") }

@@ -208,7 +208,7 @@ func TestResponseThatNamesTooManyIsUnreadable(t *testing.T) {
 		body := `{"resourceType":"Bundle","type":"searchset","entry":[` + b.String()[1:] + `]}`
 		a := proxy.Access{Rule: "fhir-search", Area: "demographics", Certainty: audit.Unknown, Hold: true}
 		res := &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(""))}
-		if _, err := mounted(t).Settle(a, res, []byte(body)); !errors.Is(err, want) {
+		if _, err := mounted(t).Settle(a, res, proxy.Short([]byte(body))); !errors.Is(err, want) {
 			t.Errorf("%d patients: %v", n, err)
 		}
 	}

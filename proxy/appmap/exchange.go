@@ -1,6 +1,7 @@
 package appmap
 
 import (
+	"bytes"
 	"fmt"
 	"mime"
 	"net/http"
@@ -101,7 +102,7 @@ func (x *exchange) dicom() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	ids, err := dicomPatientIDs(x.header.Get("Content-Type"), body)
+	ids, err := dicomPatientIDs(x.header.Get("Content-Type"), bytes.NewReader(body))
 	if err != nil {
 		return nil, malformed("body: %w", err)
 	}

@@ -155,7 +155,7 @@ func (r *rule) responsePlaces(m *Map, e *Exchange, a proxy.Access) []PlaceTrial 
 	if r.response == nil {
 		return nil
 	}
-	n, err := newAnswer(m, a, e.Response, e.ResponseBody)
+	n, err := newAnswer(m, a, e.Response, proxy.Short(e.ResponseBody))
 	if err != nil {
 		return nil // Withheld says the same
 	}
@@ -163,16 +163,19 @@ func (r *rule) responsePlaces(m *Map, e *Exchange, a proxy.Access) []PlaceTrial 
 	from := []reader{n}
 	if r.response.counted {
 		p := PlaceTrial{Setting: "response.each", Place: "json:/" + strings.Join(r.response.each, "/"), Values: []string{}}
-		doc, err := n.json()
-		p.failed(err)
-		list, ok := r.response.elements(doc)
-		if ok {
-			p.Values = append(p.Values, fmt.Sprintf("%d elements", len(list)))
+		listed := false
+		from = nil
+		p.failed(n.json(func(s *jsonStream) (err error) {
+			listed, err = s.elements(r.response.each, 0, func(node any) error {
+				from = append(from, element{n, node})
+				return nil
+			})
+			return err
+		}))
+		if listed {
+			p.Values = append(p.Values, fmt.Sprintf("%d elements", len(from)))
 		}
-		all, from = append(all, p), nil
-		for _, node := range list {
-			from = append(from, element{n, node})
-		}
+		all = append(all, p)
 	}
 	for i := range r.response.patients {
 		all = append(all, tryPlace(fmt.Sprintf("response.patient[%d]", i), r.response.patients[i].from, from...))

@@ -1,6 +1,8 @@
 package appmap
 
 import (
+	"strings"
+
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/policy"
 	"github.com/matron-epr/matron/proxy"
@@ -40,7 +42,7 @@ func (b attached) note(s *scope, res *object) {
 			all.patients = addPatient(all.patients, p)
 		}
 		all.unclear = all.unclear || n.unclear || n.open || len(n.patients) == 0
-		b[text] = all
+		b[strings.Clone(text)] = all
 	}
 }
 
@@ -132,7 +134,27 @@ func (x *exchange) binary() (named, error) {
 	return n, nil
 }
 
-// binary names the patients of a Binary in a response.
+// loose is a Binary in a response, of which the documents are to tell whose it is:
+// they may come behind it.
+type loose struct {
+	addresses [2]string
+	named     bool // it says so itself
+}
+
+// attach names the patients of the Binaries once all documents have been read.
+func (w *fhirWalk) attach() {
+	for _, b := range w.binaries {
+		n := w.attached.of(b.addresses[:]...)
+		for _, p := range n.patients {
+			w.patients = addPatient(w.patients, p)
+		}
+		if n.unclear && !b.named {
+			w.nameless++
+		}
+	}
+}
+
+// binary names the patient whom a Binary in a response says that it belongs to.
 func (w *fhirWalk) binary(res *object, address string) error {
 	if !w.everyArea && !decided(&w.access, string(policy.Documents)) {
 		return unreadable("Binary: %w", errUndecided)
@@ -142,12 +164,8 @@ func (w *fhirWalk) binary(res *object, address string) error {
 	if t == aPatient {
 		w.patients = addPatient(w.patients, p)
 	}
-	n := w.attached.of(address, "Binary/"+res.text("id"))
-	for _, p := range n.patients {
-		w.patients = addPatient(w.patients, p)
-	}
-	if n.unclear && t != aPatient {
-		w.nameless++
-	}
+	w.binaries = append(w.binaries, loose{
+		addresses: [2]string{strings.Clone(address), "Binary/" + res.text("id")}, named: t == aPatient,
+	})
 	return nil
 }

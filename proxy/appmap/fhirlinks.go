@@ -3,54 +3,32 @@ package appmap
 import "github.com/matron-epr/matron/proxy"
 
 // bundleLinks finds the addresses in the links of a Bundle (FHIR R4, 2.36.4),
-// such as that of its next page, in the text that it was read from. The text has
-// been read before: it is one unambiguous JSON object. What follows the links is
-// not looked at.
-func bundleLinks(raw []byte) ([]proxy.Link, error) {
-	p := jsonParser{src: string(raw)}
-	var links []proxy.Link
-	err := p.each('{', '}', func(key string) (bool, error) {
-		if key != "link" {
-			_, err := p.value(1)
-			return true, err
+// such as that of its next page. text is the list of links as it is written, and
+// begins at a place of the response. It has been read before: it is one
+// unambiguous JSON value.
+func bundleLinks(text string, begins int64) (links []proxy.Link, err error) {
+	s := jsonStream{jsonParser: jsonParser{src: text}, base: begins}
+	if !s.begins('[') {
+		return nil, nil
+	}
+	err = s.each(1, func(string, int) error {
+		if !s.begins('{') {
+			return s.skip(2)
 		}
-		return false, p.each('[', ']', func(string) (bool, error) {
-			return true, p.each('{', '}', func(key string) (bool, error) {
-				from := p.pos
-				v, err := p.value(3)
-				if address, ok := v.(string); ok && key == "url" {
-					links = append(links, proxy.Link{From: from, To: p.pos, Address: address})
-				}
-				return true, err
-			})
+		return s.each(2, func(name string, _ int) error {
+			from := s.at()
+			v, err := s.whole(3)
+			if address, ok := v.(string); ok && name == "url" {
+				links = append(links, proxy.Link{From: from, To: s.at(), Address: address})
+			}
+			return err
 		})
 	})
 	return links, err
 }
 
-// each calls do at each value of an object, with its name, or of an array. A
-// value of another kind has none. It stops early where do returns false.
-func (p *jsonParser) each(begin, end byte, do func(key string) (more bool, err error)) error {
-	if !p.next(begin) {
-		_, err := p.value(0)
-		return err
-	}
-	for more := !p.next(end); more; {
-		key := ""
-		if begin == '{' {
-			name, err := p.name()
-			if err != nil || !p.next(':') {
-				return p.failed()
-			}
-			key = name
-		}
-		p.space()
-		if on, err := do(key); err != nil || !on {
-			return err
-		}
-		if more = p.next(','); !more && !p.next(end) {
-			return p.failed()
-		}
-	}
-	return nil
+// begins reports whether the value that is next begins with c.
+func (s *jsonStream) begins(c byte) bool {
+	next, err := s.ahead()
+	return err == nil && next == c
 }

@@ -36,7 +36,7 @@ func TestLinksOfABundleAreFoundWhereTheyStand(t *testing.T) {
 			if row.name == "of another resource" {
 				a.Area = "demographics"
 			}
-			s, err := m.Settle(a, res, []byte(row.body))
+			s, err := m.Settle(a, res, proxy.Short([]byte(row.body)))
 			if err != nil {
 				t.Fatal(err)
 			}

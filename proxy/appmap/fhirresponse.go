@@ -16,14 +16,14 @@ var errUndecided = errors.New("response holds areas that were not decided")
 
 // fhirResponse names the patients in a FHIR response.
 func fhirResponse(n *answer) (found, error) {
-	w := fhirWalk{answer: n}
+	w := fhirWalk{answer: n, attached: attached{}}
 	err := w.read()
 	return w.found, err
 }
 
 // fhirWholeRecord reads the response of an operation that returns every area.
 func fhirWholeRecord(n *answer) (found, error) {
-	w := fhirWalk{answer: n, everyArea: true}
+	w := fhirWalk{answer: n, attached: attached{}, everyArea: true}
 	err := w.read()
 	return w.found, err
 }
@@ -31,7 +31,7 @@ func fhirWholeRecord(n *answer) (found, error) {
 // fhirBinaryResponse names the patient that a Binary says it belongs to. One in
 // its own format says nothing.
 func fhirBinaryResponse(n *answer) (found, error) {
-	if len(n.raw) > 0 && !n.failed() && !isJSONType(mediaType(n.header)) {
+	if n.body.Len() > 0 && !n.failed() && !isJSONType(mediaType(n.header)) {
 		return found{nameless: 1, seen: true}, nil
 	}
 	return fhirResponse(n)
@@ -42,31 +42,88 @@ type fhirWalk struct {
 	*answer
 	found
 	everyArea bool
-	attached  attached // to the documents of the Bundles around
+	matches   uint64   // entries of the outermost Bundle, but for what is there besides
+	attached  attached // to the documents of the response
+	binaries  []loose
 }
 
 func (w *fhirWalk) read() error {
 	if !w.failed() {
 		w.created(w.header.Get("Location"))
 	}
-	if len(w.raw) == 0 {
+	if w.body.Len() == 0 {
 		return nil
 	}
-	doc, err := w.json()
+	w.seen = !w.failed()
+	if err := w.json(w.outermost); err != nil {
+		return err
+	}
+	w.attach()
+	return nil
+}
+
+// outermost reads the resource that the response is. Where it says that it is a
+// Bundle before its entries come, as servers write it, they are read one after
+// the other and need not be in memory together.
+func (w *fhirWalk) outermost(s *jsonStream) error {
+	res, links, begin := &object{}, "", int64(0)
+	if !s.begins('{') {
+		if _, err := s.whole(0); err != nil {
+			return err
+		}
+		return unreadable("the response is no FHIR resource")
+	}
+	err := s.each(0, func(name string, _ int) error {
+		if name == "entry" && res.text("resourceType") == "Bundle" {
+			return w.entries(s)
+		}
+		at := s.at()
+		v, err := s.whole(1)
+		if name == "link" {
+			links, begin = s.last, at
+		}
+		res.members = append(res.members, member{name, v})
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	res, ok := doc.(*object)
-	if !ok || res.text("resourceType") == "" {
+	kind := res.text("resourceType")
+	if kind == "" {
 		return unreadable("the response is no FHIR resource")
 	}
-	w.seen = !w.failed()
-	if res.text("resourceType") == "Bundle" && len(res.list("link")) > 0 {
-		if w.links, err = bundleLinks(w.raw); err != nil {
+	if kind == "Bundle" {
+		if w.links, err = bundleLinks(links, begin); err != nil {
 			return unreadable("the links of the bundle: %w", err)
+		}
+		if counts(res) {
+			w.results += w.matches
 		}
 	}
 	return w.resource(res, "", 0)
+}
+
+// entries reads those of the outermost Bundle.
+func (w *fhirWalk) entries(s *jsonStream) error {
+	if !s.begins('[') {
+		return unreadable("the entries of the bundle are no list")
+	}
+	return s.each(1, func(string, int) error {
+		v, err := s.whole(2)
+		if err != nil {
+			return err
+		}
+		matches, err := w.entry(v, 1)
+		if matches {
+			w.matches++
+		}
+		return err
+	})
+}
+
+// counts reports whether the entries of a Bundle are results.
+func counts(bundle *object) bool {
+	return bundle.text("type") == "searchset" || bundle.text("type") == "history"
 }
 
 // created names the patient at the address of something that the server made.
@@ -118,55 +175,46 @@ func (w *fhirWalk) bundle(res *object, depth int) error {
 	if v, given := res.get("entry"); given && !isList(v) {
 		return unreadable("the entries of the bundle are no list")
 	}
-	counts := res.text("type") == "searchset" || res.text("type") == "history"
-	w.noteAttached(res)
 	for _, node := range res.list("entry") {
-		o, ok := node.(*object)
-		if !ok {
-			return unreadable("an entry of the bundle cannot be read")
-		}
-		mode := ""
-		if s := o.child("search"); s != nil {
-			mode = s.text("mode")
-		}
-		if counts && mode != "include" && mode != "outcome" {
-			w.results++
-		}
-		if r := o.child("response"); r != nil && strings.HasPrefix(r.text("status"), "2") {
-			w.created(r.text("location"))
-		}
-		if r := o.child("response"); r != nil && r.child("outcome") != nil {
-			if err := w.resource(r.child("outcome"), "", depth+1); err != nil {
-				return err
-			}
-		}
-		v, given := o.get("resource")
-		inner, ok := v.(*object)
-		if given && !ok {
-			return unreadable("an entry of the bundle cannot be read")
-		}
-		if !given {
-			continue
-		}
-		if err := w.resource(inner, o.text("fullUrl"), depth+1); err != nil {
+		matches, err := w.entry(node, depth+1)
+		if err != nil {
 			return err
+		}
+		if matches && counts(res) {
+			w.results++
 		}
 	}
 	return nil
 }
 
-// noteAttached reads the documents of a Bundle before anything that may be
-// attached to them.
-func (w *fhirWalk) noteAttached(bundle *object) {
-	s := scope{m: w.m, host: w.host}
-	for _, node := range bundle.list("entry") {
-		o, ok := node.(*object)
-		if !ok || o.child("resource") == nil {
-			continue
-		}
-		if w.attached == nil {
-			w.attached = attached{}
-		}
-		w.attached.note(&s, o.child("resource"))
+// entry reads one entry of a Bundle. It matches unless the server says that it is
+// there for the sake of another.
+func (w *fhirWalk) entry(node any, depth int) (matches bool, err error) {
+	o, ok := node.(*object)
+	if !ok {
+		return false, unreadable("an entry of the bundle cannot be read")
 	}
+	mode := ""
+	if s := o.child("search"); s != nil {
+		mode = s.text("mode")
+	}
+	matches = mode != "include" && mode != "outcome"
+	if r := o.child("response"); r != nil && strings.HasPrefix(r.text("status"), "2") {
+		w.created(r.text("location"))
+	}
+	if r := o.child("response"); r != nil && r.child("outcome") != nil {
+		if err := w.resource(r.child("outcome"), "", depth); err != nil {
+			return false, err
+		}
+	}
+	v, given := o.get("resource")
+	inner, ok := v.(*object)
+	switch {
+	case !given:
+		return matches, nil
+	case !ok:
+		return false, unreadable("an entry of the bundle cannot be read")
+	}
+	w.attached.note(&scope{m: w.m, host: w.host}, inner)
+	return matches, w.resource(inner, o.text("fullUrl"), depth)
 }

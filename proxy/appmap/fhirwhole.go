@@ -155,7 +155,7 @@ func exportParam(name string) bool {
 // fhirExportResponse: an accepted export is fetched later, under addresses that
 // the server chooses. Anything else is read as a record.
 func fhirExportResponse(n *answer) (found, error) {
-	if n.status == http.StatusAccepted && len(n.raw) == 0 {
+	if n.status == http.StatusAccepted && n.body.Len() == 0 {
 		return found{seen: true}, nil
 	}
 	return fhirWholeRecord(n)
@@ -181,10 +181,10 @@ func fhirGraphQL(x *exchange, a *proxy.Access) error {
 }
 
 func fhirGraphQLResponse(n *answer) (found, error) {
-	if len(n.raw) == 0 {
+	if n.body.Len() == 0 {
 		return found{}, nil
 	}
-	_, err := n.json()
+	err := n.pick()
 	return found{nameless: 1, seen: !n.failed()}, err
 }
 

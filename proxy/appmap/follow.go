@@ -282,7 +282,7 @@ func (t *turn) Classify(r *http.Request, body func() ([]byte, error)) (proxy.Acc
 }
 
 // Settle implements proxy.Map.
-func (t *turn) Settle(a proxy.Access, res *http.Response, body []byte) (proxy.Settlement, error) {
+func (t *turn) Settle(a proxy.Access, res *http.Response, body proxy.Body) (proxy.Settlement, error) {
 	return t.m.settleIn(t, a, res, body)
 }
 

@@ -91,8 +91,12 @@ func details(s *openmaxims.Session, p openmaxims.Plan) []string {
 
 // maximsAnswer reads the answer of the user interface.
 func maximsAnswer(n *answer) (proxy.Settlement, error) {
+	body, err := n.whole()
+	if err != nil {
+		return proxy.Settlement{}, err
+	}
 	s, tables := n.m.state(n.turn)
-	seen, err := s.Answer(n.status, n.raw, tables, n.m.mounts())
+	seen, err := s.Answer(n.status, body, tables, n.m.mounts())
 	if n.turn != nil {
 		n.turn.settled = err == nil || errors.Is(err, openmaxims.ErrFault)
 	}
@@ -171,8 +175,12 @@ func maximsUploaded(n *answer) (proxy.Settlement, error) {
 	if n.status >= http.StatusBadRequest {
 		return proxy.Settlement{Certainty: audit.None}, nil
 	}
+	body, err := n.whole()
+	if err != nil {
+		return proxy.Settlement{}, err
+	}
 	s, _ := n.m.state(n.turn)
-	if err := s.Uploaded(n.raw, n.m.mounts()); err != nil {
+	if err := s.Uploaded(body, n.m.mounts()); err != nil {
 		return proxy.Settlement{}, unreadable("response: %w", err)
 	}
 	return proxy.Settlement{Patients: n.access.Patients, Certainty: n.access.Certainty}, nil
@@ -199,9 +207,13 @@ func maximsCall(x *exchange, a *proxy.Access) error {
 
 // maximsResult reads the result of a SOAP call. What the call named it is about.
 func maximsResult(n *answer) (proxy.Settlement, error) {
+	body, err := n.whole()
+	if err != nil {
+		return proxy.Settlement{}, err
+	}
 	_, tables := n.m.state(n.turn)
 	nobody := slices.Contains([]policy.Area{policy.Home, policy.Administration}, n.access.Area)
-	seen, err := tables.Result(n.raw, nobody || len(n.access.Patients) > 0)
+	seen, err := tables.Result(body, nobody || len(n.access.Patients) > 0)
 	s, err := settled(seen, err)
 	if err == nil && len(s.Patients) == 0 && len(n.access.Patients) > 0 {
 		s.Patients, s.Certainty = n.access.Patients, n.access.Certainty

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/matron-epr/matron/policy"
+	"github.com/matron-epr/matron/proxy"
 )
 
 // wardPage is an answer of about 20 KB: a ward of patients, as many controls, the
@@ -64,7 +65,7 @@ func oneTurn(m *Map, r *http.Request, request, answer []byte, cookie string) err
 	}
 	res := &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Set-Cookie": {"JSESSIONID=" + cookie}}, Request: r}
 	t.Received(res)
-	s, err := t.Settle(a, res, answer)
+	s, err := t.Settle(a, res, proxy.Short(answer))
 	if err == nil && (len(s.Patients) != 51 || s.Stranger) {
 		return errTurn
 	}

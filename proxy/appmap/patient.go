@@ -53,11 +53,18 @@ func addPatient(list []proxy.Patient, p proxy.Patient) []proxy.Patient {
 	}
 	for i := range list {
 		if list[i].Same(p) {
-			list[i] = list[i].Join(p)
+			if both := list[i].Join(p); both != list[i] {
+				list[i] = ownCopy(both)
+			}
 			return list
 		}
 	}
-	return append(list, p)
+	return append(list, ownCopy(p))
+}
+
+// ownCopy keeps the names without the long text that they may be part of.
+func ownCopy(p proxy.Patient) proxy.Patient {
+	return proxy.Patient{ID: strings.Clone(p.ID), NHSNumber: strings.Clone(p.NHSNumber)}
 }
 
 // nhsNumber returns the ten digits of an NHS number, "" when it is none. The

@@ -55,6 +55,21 @@ func (p pointer) nodes(found []any, n any) []any {
 	return found
 }
 
+// leadsTo reports whether the pointer goes on into the member of this name, or into
+// the element of this number of a list.
+func (p pointer) leadsTo(list bool, name string, number int) bool {
+	switch {
+	case len(p) == 0:
+		return false
+	case p[0] == "*":
+		return true
+	case !list:
+		return p[0] == name
+	}
+	i, err := strconv.Atoi(p[0])
+	return err == nil && i == number
+}
+
 // texts appends the strings, numbers and truth values that the pointer finds.
 func (p pointer) texts(found []string, n any) []string {
 	for _, n := range p.nodes(nil, n) {

@@ -52,7 +52,7 @@ func Try(m *Map, e Exchange) Trial {
 		return t
 	}
 	t.Settled = true
-	t.Settlement, t.Withheld = m.settleIn(turn, t.Access, e.Response, e.ResponseBody)
+	t.Settlement, t.Withheld = m.settleIn(turn, t.Access, e.Response, proxy.Short(e.ResponseBody))
 	return t
 }
 

@@ -283,10 +283,10 @@ func trytonReport(c *trytonCall, a *proxy.Access) error {
 
 // trytonAnswer reads whom a result shows.
 func trytonAnswer(n *answer) (found, error) {
-	if len(n.raw) == 0 {
+	if n.body.Len() == 0 {
 		return found{}, nil
 	}
-	doc, err := n.json()
+	doc, err := n.document()
 	if err != nil {
 		return found{}, err
 	}

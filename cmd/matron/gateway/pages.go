@@ -74,7 +74,7 @@ func denyForm(path string) proxy.DenyForm {
 }
 
 // Settle implements proxy.Map; no page is ever held.
-func (pagesMap) Settle(proxy.Access, *http.Response, []byte) (proxy.Settlement, error) {
+func (pagesMap) Settle(proxy.Access, *http.Response, proxy.Body) (proxy.Settlement, error) {
 	return proxy.Settlement{Certainty: audit.None}, nil
 }
 
