@@ -17,6 +17,7 @@ import (
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/cmd/matron/config"
 	"github.com/matron-epr/matron/cmd/matron/gateway"
+	"github.com/matron-epr/matron/proxy/appmap"
 	"github.com/matron-epr/matron/proxy/appmap/learn"
 )
 
@@ -42,8 +43,8 @@ func newAppmapLearn() *cobra.Command {
 			"patient. The area, and whatever else only a person can tell, is left as TODO. Fill it in, and\n" +
 			"\"matron appmap check\" says what is missing.\n\n" +
 			"It shows no value of any request. A part of a path or the name of a parameter is shown only where it\n" +
-			"is known as a word of applications, since anything else may be a name; --word shows one that you know\n" +
-			"to be the application's own.\n\n" +
+			"is known as a word of applications, or the application's map has it, since anything else may be a\n" +
+			"name; --word shows one that you know to be the application's own.\n\n" +
 			"With --file it reads exported accesses (NDJSON, a path in the field path, target, url, screen or\n" +
 			"resource; .zst too; - for standard input) in place of the journal. All of them count.\n\n" +
 			"Exit code 0: the proposal is whole, with no rules when nothing was unmapped; 1: the journal or the file\n" +
@@ -152,8 +153,12 @@ func (l *learning) fromJournal(ctx context.Context) (*learn.Proposal, error) {
 	if err != nil {
 		return nil, failure{exitUsage, err}
 	}
+	m, err := appmap.Load(app.Map)
+	if err != nil {
+		return nil, failure{exitConfig, err}
+	}
 	l.query.App = app.Name
-	tally := learn.New(l.query, cmp.Or(l.base, app.Prefix), l.words...)
+	tally := learn.New(l.query, cmp.Or(l.base, app.Prefix), append(m.Words(), l.words...)...)
 	if err := gateway.Walk(ctx, cfg, l.query.From, l.query.To, l.shown.set, tally.AddRecord); err != nil {
 		return nil, failure{exitFailure, fmt.Errorf("read the journal: %w", err)}
 	}

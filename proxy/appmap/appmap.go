@@ -112,6 +112,23 @@ func (m *Map) RuleIDs() []string {
 	return ids
 }
 
+// Words returns the parts of paths that the rules name: literals, and the keys of
+// tables that a part must be in.
+func (m *Map) Words() []string {
+	all := map[string]bool{}
+	for _, r := range m.rules {
+		for _, s := range r.pattern.segments {
+			if s.capture == "" {
+				all[s.literal] = true
+			}
+			for _, key := range keys(s.table) {
+				all[key] = true
+			}
+		}
+	}
+	return keys(all)
+}
+
 // WithBase returns a copy of the map for an application that is mounted at
 // base, e.g. "/fhir" or "" for the root. Classify gets the path as the client
 // sent it and cuts base off; a path outside base is unmapped. origins are the

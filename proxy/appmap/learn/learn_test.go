@@ -170,13 +170,14 @@ func words0(text string) []string {
 }
 
 func TestAWordIsShownOnlyWhereNoNameCanStand(t *testing.T) {
-	w := newWords([]string{"OphCiExamination"})
+	w := newWords([]string{"OphCiExamination", "Ward"})
 	for _, row := range []struct {
 		path, want string
 	}{
 		{"/wards/OBS1", "/wards/{ward}"},
 		{"/bed/ward", "/bed/ward"},
 		{"/patient/ward", "/patient/{word}"},
+		{"/patient/Ward", "/patient/{word}"},
 		{"/Smith/ward", "/{word}/{word2}"},
 		{"/patient/summary/5", "/patient/summary/{id:number}"},
 		{"/interface/patient_file/summary/demographics.php", "/interface/patient_file/summary/demographics.php"},

@@ -32,6 +32,9 @@ func (s *shape) likeNHS() bool { return s.nhs*2 > s.values }
 // isNHSNumber reports whether a text is ten digits of which the last checks the
 // others (modulus 11), in whatever groups they are written.
 func isNHSNumber(text string) bool {
+	if len(text) < 10 || len(text) > 16 {
+		return false
+	}
 	digits := strings.NewReplacer(" ", "", "-", "").Replace(text)
 	if len(digits) != 10 || !only(digits, "0123456789") {
 		return false

@@ -219,13 +219,15 @@ func (r *route) addParameter(t *Tally, pair string, seen map[string]bool) {
 	if err != nil || name == "" {
 		return
 	}
-	if !t.words.parameter(name, valued) || r.parameters[name] == nil && len(r.parameters) >= maxParameters {
-		if len(r.hidden) < maxDistinct {
-			r.hidden[maphash.String(t.seed, name)] = true
-		}
-		return
-	}
 	s := r.parameters[name]
+	if s == nil || !valued {
+		if !t.words.parameter(name, valued) || s == nil && len(r.parameters) >= maxParameters {
+			if len(r.hidden) < maxDistinct {
+				r.hidden[maphash.String(t.seed, name)] = true
+			}
+			return
+		}
+	}
 	if s == nil {
 		s = newShape()
 		r.parameters[name] = s

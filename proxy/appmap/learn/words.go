@@ -94,7 +94,7 @@ func (w *words) segment(text string, before segment) segment {
 // shown reports whether a text is made of known words only. aside says that a name
 // may stand here.
 func (w *words) shown(text string, aside bool) bool {
-	if w.whole[text] {
+	if w.whole[text] && (!aside || !w.names[strings.ToLower(text)]) {
 		return true
 	}
 	parts := tokens(text)
