@@ -205,16 +205,17 @@ func (l *Listener) answer(conn net.Conn, from Refusal, allowed []Sender, message
 // handle decides what is answered to a message. Only a handler that returned nil
 // makes it accepted.
 func (l *Listener) handle(allowed []Sender, from Sender, message []byte) (verdict hl7.Answer, err error) {
-	if !slices.Contains(allowed, from) {
-		return hl7.Reject, ErrSender
-	}
 	defer func() {
 		if recover() != nil { // one message must not end the gateway (GW-02)
 			verdict, err = hl7.Reject, ErrPanic
 		}
 	}()
 	m, err := hl7.Parse(message)
-	if err == nil {
+	switch {
+	case err != nil && from == Sender{}: // it names nobody because it is no message
+	case !slices.Contains(allowed, from):
+		err = ErrSender
+	case err == nil:
 		err = l.c.Handler.Handle(m)
 	}
 	if err == nil {
