@@ -49,6 +49,8 @@ func from(h int) func(*care.Change) { return func(c *care.Change) { c.Start = ho
 
 func to(h int) func(*care.Change) { return func(c *care.Change) { c.End = hours(h) } }
 
+func sent(h int) func(*care.Change) { return func(c *care.Change) { c.Sent = hours(h) } }
+
 func clinic(c *care.Change) { c.Clinic = true }
 
 func team(t string) func(*care.Change) { return func(c *care.Change) { c.Team = t } }
@@ -179,6 +181,10 @@ func TestRelations(t *testing.T) {
 		{"referral is old", []care.Change{ev(care.Referral, 0, "i12", by("C1"))}, "doctor", 127 * d, ""},
 		{"referred to a team", []care.Change{ev(care.Referral, 0, "i12", team("renal"))}, "registrar", 1, "team-handover i12[staff list 0]"},
 		{"care team", []care.Change{ev(care.CareTeam, 0, "ct", by("C1"), to(5*d))}, "doctor", 1, "named-clinician ct[ 0 to 120], team-handover ct[staff list 0 to 120]"},
+
+		{"replaced", []care.Change{ev(care.Stay, 0, "v1", ward("A"), sent(0)), ev(care.Replace, 2, "v2", sent(2)), ev(care.Stay, 0, "v2", ward("B"), sent(2))}, "nurseA", 3, ""},
+		{"replacing", []care.Change{ev(care.Stay, 0, "v1", ward("A"), sent(0)), ev(care.Replace, 2, "v2", sent(2)), ev(care.Stay, 0, "v2", ward("B"), sent(2))}, "nurseB", 3, "ward-stay v2[staff list 0]"},
+		{"another source is not replaced", []care.Change{admit, ev(care.Replace, 2, "v2", sent(2), func(c *care.Change) { c.Source = "EPR" })}, "nurseA", 3, "ward-stay a01[staff list 0]"},
 
 		{"A&E nobody ends", []care.Change{ev(care.Stay, 0, "a04", ward("A"), class('E'))}, "nurseA", 4 * d, ""},
 		{"A&E", []care.Change{ev(care.Stay, 0, "a04", ward("A"), class('E'))}, "nurseA", 2 * d, "ward-stay a04[staff list 0]"},
@@ -316,7 +322,7 @@ func TestDevicesAndFeeds(t *testing.T) {
 
 // history is a long, random but possible life of some patients.
 func history(rnd *rand.Rand, events int) []care.Change {
-	kinds := []care.Kind{care.Stay, care.Stay, care.Update, care.End, care.CancelEnd, care.CancelMove, care.CancelStay, care.Plan, care.CancelPlan, care.Referral, care.Merge}
+	kinds := []care.Kind{care.Stay, care.Stay, care.Update, care.End, care.CancelEnd, care.CancelMove, care.CancelStay, care.Plan, care.CancelPlan, care.Referral, care.Merge, care.Replace}
 	out := make([]care.Change, events)
 	for i := range out {
 		k := kinds[rnd.IntN(len(kinds))]

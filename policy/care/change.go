@@ -17,8 +17,8 @@ type ID struct{ Authority, Value string }
 // Kind is what a change does.
 type Kind uint8
 
-// The kinds of changes. Those about a visit are kept for it in the order of their
-// times; the last three are about which numbers belong together.
+// The kinds of changes. Identify, Merge and Move are about which numbers belong
+// together; the others are kept for a visit, in the order of their times.
 const (
 	Stay       Kind = iota + 1 // the patient is in Ward from At, or from Start
 	Update                     // as Stay, but it opens nothing that has ended
@@ -33,6 +33,7 @@ const (
 	Identify                   // the identifiers belong together
 	Merge                      // Prior is now Patient
 	Move                       // the visit PriorVisit of Prior is now Visit of Patient
+	Replace                    // what Source said of the visit before Sent no longer holds, nor did it ever
 )
 
 // Class is the class of a visit, of HL7 table 0004: I inpatient, E emergency,
@@ -90,13 +91,13 @@ func (m Message) Check() error {
 
 func (c *Change) check() error {
 	switch {
-	case c.Kind < Stay || c.Kind > Move:
+	case c.Kind < Stay || c.Kind > Replace:
 		return fmt.Errorf("%w: unknown kind", ErrChange)
 	case len(c.Patient) == 0 || len(c.Patient) > maxIDs:
 		return fmt.Errorf("%w: %d identifiers of the patient", ErrChange, len(c.Patient))
 	case len(c.People) > MaxPeople:
 		return fmt.Errorf("%w: too many clinicians", ErrChange)
-	case c.Kind >= Merge && c.Prior.Value == "":
+	case (c.Kind == Merge || c.Kind == Move) && c.Prior.Value == "":
 		return fmt.Errorf("%w: no prior number", ErrChange)
 	case c.Source == "" || c.Control == "":
 		return fmt.Errorf("%w: no evidence", ErrChange)

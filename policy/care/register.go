@@ -127,12 +127,24 @@ func (r *Register) visit(v place) uint32 {
 // insert puts an event into its place, unless it is there.
 func (r *Register) insert(p uint32, e event) {
 	events := &r.patients[p].events
+	if slices.ContainsFunc(*events, func(o event) bool { return o.replaces(&e) }) {
+		r.texts.drop(e.control)
+		return
+	}
+	if e.kind == Replace {
+		*events = slices.DeleteFunc(*events, func(o event) bool { return e.replaces(&o) })
+	}
 	i, found := slices.BinarySearchFunc(*events, e, r.order)
 	if found {
 		r.texts.drop(e.control)
 		return
 	}
 	*events = slices.Insert(*events, i, e)
+}
+
+// replaces reports whether o no longer holds because of e, whichever came first.
+func (e *event) replaces(o *event) bool {
+	return e.kind == Replace && e.visit == o.visit && e.source == o.source && o.sent < e.sent
 }
 
 // order is that of events: by visit, then by time; what has the same time by when

@@ -43,10 +43,12 @@ func spans(events []event, out []span) []span {
 			ended = false
 		case CancelPlan:
 			undo(out, e.at, func(s *span) bool { return !s.stay() })
-		case Plan, Referral, CareTeam:
+		case CareTeam: // there may be several at once
+			out = append(out, expected(e))
+		case Plan, Referral:
 			undo(out, e.at, func(s *span) bool { return s.e.kind == e.kind }) // the newer one holds
 			out = append(out, expected(e))
-		case Identify, Merge, Move:
+		case Identify, Merge, Move, Replace:
 		}
 	}
 	for i := range out {
