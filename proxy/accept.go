@@ -24,8 +24,16 @@ func accept(r *http.Request) error {
 		if err := acceptHeader(name, values); err != nil {
 			return err
 		}
+		if len(values) > 1 && standsOnce(name) {
+			return errRepeated
+		}
 	}
-	return nil
+	for name := range r.Trailer {
+		if err := acceptHeader(name, nil); err != nil {
+			return err
+		}
+	}
+	return acceptConnection(r.Header["Connection"])
 }
 
 // acceptedMethod names the methods that reach an application. CONNECT and TRACE
@@ -40,16 +48,47 @@ func acceptedMethod(m string) bool {
 }
 
 // acceptTarget decides on the request line as received: the origin form with
-// one reading only.
+// one reading only, for the host that the connection is for. HTTP/2 carries what
+// would end the request line of HTTP/1 too soon.
 func acceptTarget(r *http.Request) error {
 	raw, _, _ := strings.Cut(r.RequestURI, "?")
-	if raw == "" || raw[0] != '/' || strings.ContainsAny(raw, `#\`) {
+	if raw == "" || raw[0] != '/' || strings.ContainsAny(raw, `#\`) || breaksLine(r.RequestURI) {
+		return errTarget
+	}
+	if host := r.Header["Host"]; len(host) == 1 && host[0] != r.Host || !acceptedHost(r) {
 		return errTarget
 	}
 	if hasEncodedSlash(raw) || !canonicalPath(r.URL.Path) {
 		return errTarget
 	}
 	return nil
+}
+
+// acceptedHost reports whether the host is a name or an address, with or without
+// a port. HTTP/1.0, which health checks speak, need not name any.
+func acceptedHost(r *http.Request) bool {
+	for i := range len(r.Host) {
+		switch c := r.Host[i]; {
+		case isAlphanumeric(c), strings.IndexByte("-._:[]", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return r.Host != "" || r.ProtoMajor == 1
+}
+
+func isAlphanumeric(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
+}
+
+// breaksLine reports whether a target holds what ends a target, or a line.
+func breaksLine(target string) bool {
+	for i := range len(target) {
+		if target[i] <= ' ' || target[i] == 0x7f {
+			return true
+		}
+	}
+	return false
 }
 
 // hasEncodedSlash reports whether path hides a slash that some readers decode
@@ -102,7 +141,7 @@ func isHex(c byte) bool {
 // application would read different questions out of it, and one that asks for
 // another method than the request line.
 func acceptQuery(raw string) error {
-	if strings.ContainsAny(raw, "#;\x00") {
+	if strings.ContainsAny(raw, "#;") {
 		return errTarget
 	}
 	if !strings.ContainsAny(raw, "%_") {
@@ -142,6 +181,31 @@ func acceptUpgrade(values []string) error {
 		return nil
 	}
 	return errUpgrade
+}
+
+// standsOnce names the headers of which one reader would take the first and
+// another the last.
+func standsOnce(name string) bool {
+	switch name {
+	case "Authorization", "Content-Encoding", "Content-Length", "Content-Type", "Expect", "Host", "Origin":
+		return true
+	}
+	return false
+}
+
+// acceptConnection refuses a Connection header that takes other headers away on
+// the way: the map would read them, and the application would not.
+func acceptConnection(lists []string) error {
+	for _, list := range lists {
+		for name := range strings.SplitSeq(list, ",") {
+			switch strings.ToLower(strings.TrimSpace(name)) {
+			case "", "close", "keep-alive", "upgrade", "te", "trailer", "http2-settings":
+			default:
+				return errConnection
+			}
+		}
+	}
+	return nil
 }
 
 // headerLength is about how long the request header was on the wire.

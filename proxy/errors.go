@@ -26,6 +26,8 @@ var (
 	errHeaderName     = errors.New("header name with an underscore")
 	errIdentityHeader = errors.New("client-sent identity header")
 	errOverride       = errors.New("method or target override")
+	errRepeated       = errors.New("header repeated that stands once")
+	errConnection     = errors.New("header taken away on the way")
 	errUpgrade        = errors.New("upgrade to an unknown protocol")
 	errMethod         = errors.New("method not accepted")
 	errFraming        = errors.New("ambiguous message framing")

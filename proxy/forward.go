@@ -112,7 +112,6 @@ func harden(r *route, single bool) *http.Transport {
 	t.MaxIdleConns, t.MaxIdleConnsPerHost = 1024, 256
 	t.IdleConnTimeout = 60 * time.Second
 	t.TLSHandshakeTimeout = 10 * time.Second
-	t.ExpectContinueTimeout = time.Second
 	t.ResponseHeaderTimeout = r.Timeout
 	t.MaxResponseHeaderBytes = 256 << 10
 	return t
@@ -143,7 +142,9 @@ func (f *forwarder) rewrite(p *httputil.ProxyRequest) {
 	if !f.route.KeepHost {
 		out.Host = up.Host
 	}
+	out.Trailer = nil // nobody has looked at them
 	h := out.Header
+	delete(h, "Expect") // reading the body answers it
 	if !ownSession(h, f.route.Authorization) {
 		h.Del("Authorization")
 	}

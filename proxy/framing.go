@@ -5,13 +5,15 @@ import "bytes"
 // framing follows the bytes of one HTTP/1 connection and finds requests whose
 // length two readers could understand in two ways, before net/http resolves the
 // doubt silently: Content-Length together with Transfer-Encoding, a
-// Transfer-Encoding in HTTP/1.0, folded header lines. It never changes a byte.
+// Transfer-Encoding in HTTP/1.0, folded header lines, lines that end in LF alone.
+// It never changes a byte.
 // It is not safe for concurrent use; its connection is read by one goroutine at
 // a time.
 type framing struct {
 	state     framingState
 	left      int64  // bytes left of the body or the chunk
 	line      []byte // the beginning of the current line, at most framingLine bytes
+	cr        bool   // the last byte of the current line so far is CR
 	started   bool   // the request line has been read
 	http10    bool
 	length    int64
@@ -76,9 +78,17 @@ func (f *framing) feedLine(p []byte) []byte {
 	if room := f.room() - len(f.line); room > 0 {
 		f.line = append(f.line, part[:min(room, len(part))]...)
 	}
+	if len(part) > 0 {
+		f.cr = part[len(part)-1] == '\r'
+	}
 	if end < 0 {
 		return nil
 	}
+	if !f.cr {
+		f.doubt()
+		return nil
+	}
+	f.cr = false
 	line := bytes.TrimSuffix(f.line, []byte("\r"))
 	f.line = f.line[:0]
 	f.endOfLine(line)

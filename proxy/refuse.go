@@ -63,6 +63,8 @@ func explanations() []explanation {
 		{errHeaderName, 400, "header-name", "Request not understood", "The request has a header with an underscore in its name.", software},
 		{errIdentityHeader, 400, "identity-header", "Request refused", "The request has a header that says who is asking, which only the gateway may say.", software},
 		{errOverride, 400, "method-override", "Request refused", "The request asks to be read as another one than it is.", software},
+		{errRepeated, 400, "repeated-header", "Request not understood", "The request has a header twice that may stand there once.", software},
+		{errConnection, 400, "connection-header", "Request refused", "The request asks that some of its headers be taken away on the way to the application.", software},
 		{errUpgrade, 400, "upgrade", "Request refused", "The request asks for a protocol that the gateway does not carry.", software},
 		{errMethod, 405, "method", "Request refused", "The gateway does not carry requests of this method.", software},
 		{errFraming, 400, "ambiguous-framing", "Request not understood", "The length of the request can be read in more than one way.", software},
