@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -64,8 +65,8 @@ func TestRecordedDecisionsAreAskedAgain(t *testing.T) {
 	for _, rec := range s.records() {
 		if rec.Kind == audit.KindDecision && rec.Effect == "deny" && rec.Area == "results" {
 			text := s.run("policy", "explain", fmt.Sprintf("%s/%d", rec.Source, rec.Seq), "-c", s.config)
-			for _, want := range []string{"DENY, by role-not-permitted@explain.rego:", `subject.roles    ["receptionist"]`, "with the role doctor"} {
-				if !strings.Contains(text, want) {
+			for _, want := range []string{`^DENY, by role-not-permitted@explain\.rego:`, `subject\.roles +\["receptionist"\]`, "with the role doctor"} {
+				if !regexp.MustCompile(want).MatchString(text) {
 					t.Errorf("%q is not in:\n%s", want, text)
 				}
 			}
