@@ -22,13 +22,13 @@ func (x *exchange) classify() error {
 		if cause := x.bodyError(); cause != nil {
 			return cause
 		}
-		x.access.Deny, x.access.Reason = a.Deny, err.Error()
+		x.access.Deny, x.access.Reply, x.access.Reason = a.Deny, a.Reply, err.Error()
 		x.g.cfg.Logger.LogAttrs(x.r.Context(), slog.LevelWarn, "request does not fit the map",
 			slog.String("request", x.id), slog.String("app", x.route.Name), slog.Any("error", err))
 		return errUnclassifiable
 	}
 	if a.Rule == "" { // unmapped: nothing else in it can be relied on
-		a = Access{Certainty: audit.Unknown, Deny: a.Deny, Reason: a.Reason, Redact: a.Redact, Detail: bodyKind(x.r.Header)}
+		a = Access{Certainty: audit.Unknown, Deny: a.Deny, Reply: a.Reply, Reason: a.Reason, Redact: a.Redact, Detail: bodyKind(x.r.Header)}
 	}
 	if a.Certainty == "" {
 		a.Certainty = audit.Unknown

@@ -58,6 +58,15 @@ func TestTrytonRefusalIsAnErrorThatItsClientsShow(t *testing.T) {
 	if a.status != http.StatusForbidden || a.header.Get("Content-Type") != "application/problem+json" {
 		t.Errorf("a call without a number: %d %s", a.status, a.body)
 	}
+	for _, call := range []string{
+		strings.Replace(readPatient41, "patient.read", "patient.discharge", 1), // unmapped
+		strings.Replace(readPatient41, "[41]", `["41"]`, 1),                    // malformed
+	} {
+		a = w.do("POST", "/hospital/", call, header("Content-Type", "application/json"))
+		if a.status != http.StatusOK || !strings.HasPrefix(a.body, `{"id":7,"error":["UserError",`) {
+			t.Errorf("%s: %d %s", call, a.status, a.body)
+		}
+	}
 	a = w.do("POST", "/hospital/", `[1]`, header("Content-Type", "application/json"))
 	if a.status != http.StatusBadRequest {
 		t.Errorf("no call: %d %s", a.status, a.body)

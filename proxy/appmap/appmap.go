@@ -149,9 +149,9 @@ func (m *Map) WithBase(base string, origins ...string) *Map {
 func (m *Map) Classify(r *http.Request, body func() ([]byte, error)) (proxy.Access, error) {
 	a, err := m.classifyIn(nil, r, body)
 	if errors.Is(err, errUnmapped) {
-		a = m.unmapped()
-		a.Reason = err.Error()
-		return a, nil
+		u := m.unmapped()
+		u.Deny, u.Reply, u.Reason = a.Deny, a.Reply, err.Error()
+		return u, nil
 	}
 	return a, err
 }
