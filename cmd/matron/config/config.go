@@ -36,6 +36,7 @@ type Config struct {
 	SignIn       SignIn        `yaml:"sign_in"`
 	Policy       Policy        `yaml:"policy"`
 	Limits       Limits        `yaml:"limits"`
+	Spool        Spool         `yaml:"spool"`
 	Applications []Application `yaml:"applications"`
 	ClickHouse   ClickHouse    `yaml:"clickhouse"`
 	Detection    Detection     `yaml:"detection"`
@@ -172,6 +173,14 @@ type Rate struct {
 	Burst int `yaml:"burst"`
 }
 
+// Spool keeps responses that are too long to be held in memory until their patients
+// are recorded: in encrypted files without a name, in the folder held of the data
+// folder, whose keys are in memory alone.
+type Spool struct {
+	// Max bounds all of them together in bytes. Default 1 GiB.
+	Max int64 `yaml:"max"`
+}
+
 // Application is one application behind the gateway.
 type Application struct {
 	// Name stands in every record. Required.
@@ -199,9 +208,15 @@ type Application struct {
 	Timeout time.Duration `yaml:"timeout"`
 	// MaxBody bounds a request body in bytes. Default 32 MiB.
 	MaxBody int64 `yaml:"max_body"`
-	// MaxHeld bounds a response that is held until its patients are recorded.
-	// Default 16 MiB.
+	// MaxRead bounds in bytes a request body that has to be read to tell whom it
+	// concerns; others stream. Default 16 MiB.
+	MaxRead int64 `yaml:"max_read"`
+	// MaxHeld is how many bytes of a response are in memory while it is held until
+	// its patients are recorded. A longer one is spooled. Default 8 MiB.
 	MaxHeld int64 `yaml:"max_held"`
+	// MaxSpooled bounds a response that is held at all, in bytes; a longer one is
+	// refused. Default 256 MiB.
+	MaxSpooled int64 `yaml:"max_spooled"`
 }
 
 // ClickHouse is where records become searchable.

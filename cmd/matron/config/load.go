@@ -99,6 +99,9 @@ func (c *Config) complete(dir string) {
 	for i := range c.Applications {
 		c.Applications[i].complete(c.Site, dir)
 	}
+	if c.Spool.Max == 0 {
+		c.Spool.Max = 1 << 30
+	}
 	c.Export.Syslog.complete()
 	if len(c.TLS.Names) == 0 {
 		if host := hostOf(c.ExternalURL); host != "" {
@@ -120,8 +123,14 @@ func (a *Application) complete(site, dir string) {
 	if a.MaxBody == 0 {
 		a.MaxBody = 32 << 20
 	}
+	if a.MaxRead == 0 {
+		a.MaxRead = 16 << 20
+	}
 	if a.MaxHeld == 0 {
-		a.MaxHeld = 16 << 20
+		a.MaxHeld = 8 << 20
+	}
+	if a.MaxSpooled == 0 {
+		a.MaxSpooled = 256 << 20
 	}
 	if isPath(a.Map) && !filepath.IsAbs(a.Map) {
 		a.Map = filepath.Join(dir, a.Map)

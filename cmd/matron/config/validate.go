@@ -44,6 +44,9 @@ func (c Config) Validate() []Problem {
 	c.SignIn.validate(&ps)
 	ps.positive("policy.timeout", c.Policy.Timeout)
 	c.Limits.validate(&ps)
+	if c.Spool.Max < 0 {
+		ps.add("spool.max", "must not be negative")
+	}
 	c.validateApplications(&ps)
 	c.ClickHouse.validate(&ps)
 	ps.positive("detection.every", c.Detection.Every)
@@ -126,8 +129,8 @@ func (c Config) validateApplications(ps *problems) {
 			ps.add(at+".authorization", "Bearer is how programs prove to the gateway who they are, and is never passed on")
 		}
 		ps.positive(at+".timeout", a.Timeout)
-		if a.MaxBody < 0 || a.MaxHeld < 0 {
-			ps.add(at, "max_body and max_held must not be negative")
+		if a.MaxBody < 0 || a.MaxRead < 0 || a.MaxHeld < 0 || a.MaxSpooled < 0 {
+			ps.add(at, "max_body, max_read, max_held and max_spooled must not be negative")
 		}
 	}
 }

@@ -29,6 +29,7 @@ import (
 	"github.com/matron-epr/matron/proxy"
 	"github.com/matron-epr/matron/proxy/limit"
 	"github.com/matron-epr/matron/proxy/signin"
+	"github.com/matron-epr/matron/proxy/spool"
 	"github.com/matron-epr/matron/proxy/tlscert"
 )
 
@@ -282,11 +283,15 @@ func (g *Gateway) openProxy(context.Context) error {
 	if err != nil {
 		return err
 	}
-	public, paths := g.publicRoutes()
+	held, err := spool.New(spool.Config{Dir: paths{g.cfg.DataDir}.held(), Max: g.cfg.Spool.Max})
+	if err != nil {
+		return err
+	}
+	public, publicPaths := g.publicRoutes()
 	g.proxy, err = proxy.New(proxy.Config{
 		Apps: apps, Identifier: g.signin, Decider: g.policy, Limiter: limiter, Log: g.journal, Logger: g.log, Now: g.now,
 		Voucher: g.voucher, TrustedProxies: trusted, MaxHeader: g.cfg.Listen.MaxHeaderBytes, SignInPath: "/.matron/sign-in",
-		Public: public, PublicPaths: paths, Observe: g.metrics.observe,
+		Public: public, PublicPaths: publicPaths, Spool: held, Observe: g.metrics.observe,
 		Home: g.cfg.Home, Service: g.cfg.Branding.ServiceName, Organisation: g.cfg.Branding.Organisation,
 		Location: g.detection.location, StrictTransport: g.cfg.TLS.Mode != "local", Space: g.shortage,
 		Bypassed: g.bypass.Bypassed,

@@ -40,6 +40,7 @@ func (p paths) engine() string       { return filepath.Join(p.dir, "clickhouse")
 func (p paths) tls() string          { return filepath.Join(p.dir, "tls") }
 func (p paths) witness() string      { return filepath.Join(p.dir, "witness") }
 func (p paths) database() string     { return filepath.Join(p.dir, "matron.db") }
+func (p paths) held() string         { return filepath.Join(p.dir, "held") }
 func (p paths) keys() string         { return filepath.Join(p.dir, "keys") }
 func (p paths) voucherKey() string   { return filepath.Join(p.keys(), "voucher.pem") }
 func (p paths) linkKey() string      { return filepath.Join(p.keys(), "links.key") }
