@@ -40,6 +40,19 @@ func Ambiguous(b []byte, step int) bool {
 	return f.ambiguous
 }
 
+// Answer follows the bytes of an application and returns where its answer ends, 0
+// if it does not end before the connection does.
+func Answer(b []byte, step int, head bool) int {
+	f := framing{answer: true, head: head}
+	for i := 0; i < len(b); i += step {
+		p := b[i:min(i+step, len(b))]
+		if rest := f.feed(p); f.state == ended {
+			return i + len(p) - len(rest)
+		}
+	}
+	return 0
+}
+
 // Codes returns the code of every explanation and checks that each is whole.
 func Codes() ([]string, error) {
 	var codes []string

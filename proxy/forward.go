@@ -81,6 +81,12 @@ type forwarder struct {
 
 func newForwarder(g *Gateway, r *route) *forwarder {
 	f := &forwarder{g: g, route: r, pool: harden(r, false), once: harden(r, true)}
+	surplus := sync.OnceFunc(func() {
+		g.cfg.Logger.LogAttrs(context.Background(), slog.LevelWarn, "application sends more than its answer, which is dropped",
+			slog.String("app", r.Name))
+	})
+	followAnswers(f.pool, surplus)
+	followAnswers(f.once, surplus)
 	f.proxy = httputil.ReverseProxy{
 		Rewrite:        f.rewrite,
 		Transport:      f,
@@ -111,7 +117,6 @@ func harden(r *route, single bool) *http.Transport {
 	t.Protocols.SetHTTP1(true)
 	t.MaxIdleConns, t.MaxIdleConnsPerHost = 1024, 256
 	t.IdleConnTimeout = 60 * time.Second
-	t.TLSHandshakeTimeout = 10 * time.Second
 	t.ResponseHeaderTimeout = r.Timeout
 	t.MaxResponseHeaderBytes = 256 << 10
 	return t

@@ -1,12 +1,17 @@
 package proxy
 
-import "bytes"
+import (
+	"bytes"
+	"net/http"
+	"strconv"
+)
 
-// framing follows the bytes of one HTTP/1 connection and finds requests whose
-// length two readers could understand in two ways, before net/http resolves the
+// framing follows the bytes of one HTTP/1 connection. Of a client it finds requests
+// whose length two readers could understand in two ways, before net/http resolves the
 // doubt silently: Content-Length together with Transfer-Encoding, a
 // Transfer-Encoding in HTTP/1.0, folded header lines, lines that end in LF alone.
-// It never changes a byte.
+// Of an application it finds the end of an answer, as net/http does, which is
+// less strict there. It never changes a byte.
 // It is not safe for concurrent use; its connection is read by one goroutine at
 // a time.
 type framing struct {
@@ -20,6 +25,10 @@ type framing struct {
 	hasLength bool
 	chunked   bool
 	ambiguous bool // sticky: nothing after such a request can be relied on
+
+	answer bool // the bytes are those of an application
+	head   bool // and answer a HEAD
+	status int
 }
 
 type framingState uint8
@@ -31,14 +40,16 @@ const (
 	inChunk
 	inChunkEnd
 	inTrailer
-	unfollowed // an upgraded or an ambiguous connection
+	unfollowed // an upgraded or an ambiguous connection, an answer that ends with it
+	ended      // an answer, whole
 )
 
 const framingLine = 128
 
-// feed follows the next bytes that were read.
-func (f *framing) feed(p []byte) {
-	for len(p) > 0 && f.state != unfollowed {
+// feed follows the next bytes that were read and returns those beyond the end of
+// an answer.
+func (f *framing) feed(p []byte) []byte {
+	for len(p) > 0 && f.state != unfollowed && f.state != ended {
 		switch f.state {
 		case inBody, inChunk:
 			n := min(int64(len(p)), f.left)
@@ -48,9 +59,13 @@ func (f *framing) feed(p []byte) {
 			}
 		case inHeader, inChunkSize, inChunkEnd, inTrailer:
 			p = f.feedLine(p)
-		case unfollowed:
+		case unfollowed, ended:
 		}
 	}
+	if f.state == ended {
+		return p
+	}
+	return nil
 }
 
 // afterBytes moves on once a body or a chunk has been read.
@@ -62,10 +77,18 @@ func (f *framing) afterBytes() {
 	f.next()
 }
 
-// next gets ready for the next request.
+// next gets ready for the next request, or ends the answer.
 func (f *framing) next() {
-	line := f.line[:0]
-	*f = framing{line: line}
+	if f.answer {
+		f.state = ended
+		return
+	}
+	*f = framing{line: f.line[:0]}
+}
+
+// expect gets ready for an answer.
+func (f *framing) expect(head bool) {
+	*f = framing{line: f.line[:0], answer: true, head: head}
 }
 
 // feedLine takes what belongs to the current line and returns the rest.
@@ -84,7 +107,7 @@ func (f *framing) feedLine(p []byte) []byte {
 	if end < 0 {
 		return nil
 	}
-	if !f.cr {
+	if !f.cr && !f.answer {
 		f.doubt()
 		return nil
 	}
@@ -121,7 +144,7 @@ func (f *framing) endOfLine(line []byte) {
 		if len(line) == 0 {
 			f.next()
 		}
-	case inBody, inChunk, unfollowed:
+	case inBody, inChunk, unfollowed, ended:
 	}
 }
 
@@ -131,13 +154,17 @@ func (f *framing) doubt() { f.ambiguous, f.state = true, unfollowed }
 // headerLine reads the request line, a header line or the end of the header.
 func (f *framing) headerLine(line []byte) {
 	switch {
+	case !f.started && f.answer:
+		f.statusLine(line)
 	case !f.started:
 		f.started = len(line) > 0 // empty lines before a request are ignored
 		f.http10 = bytes.HasSuffix(line, []byte(" HTTP/1.0"))
+	case len(line) == 0 && f.answer:
+		f.endOfAnswersHeader()
 	case len(line) == 0:
 		f.endOfHeader()
 	case line[0] == ' ' || line[0] == '\t':
-		f.doubt()
+		f.folded()
 	default:
 		name, value, _ := bytes.Cut(line, []byte(":"))
 		switch {
@@ -146,6 +173,21 @@ func (f *framing) headerLine(line []byte) {
 		case bytes.EqualFold(bytes.TrimSpace(name), []byte("Transfer-Encoding")):
 			f.chunked = true
 		}
+	}
+}
+
+// statusLine reads the first line of an answer.
+func (f *framing) statusLine(line []byte) {
+	version, status, _ := bytes.Cut(line, []byte(" "))
+	f.started, f.http10 = true, bytes.Equal(version, []byte("HTTP/1.0"))
+	code, _, _ := bytes.Cut(bytes.TrimLeft(status, " "), []byte(" "))
+	f.status, _ = strconv.Atoi(string(code)) // net/http refuses one that is none
+}
+
+// folded meets a line that goes on with the one before.
+func (f *framing) folded() {
+	if !f.answer {
+		f.doubt()
 	}
 }
 
@@ -159,7 +201,7 @@ func (f *framing) contentLength(value []byte) {
 		}
 		n = n*10 + int64(c-'0')
 	}
-	if len(value) == 0 || len(value) > 20 || f.hasLength {
+	if len(value) == 0 || len(value) > 20 || f.hasLength && (!f.answer || n != f.length) {
 		f.doubt()
 		return
 	}
@@ -177,6 +219,26 @@ func (f *framing) endOfHeader() {
 		f.state, f.left = inBody, f.length
 	default:
 		f.next()
+	}
+}
+
+// endOfAnswersHeader decides what follows in an answer (RFC 9112, section 6.3).
+func (f *framing) endOfAnswersHeader() {
+	switch {
+	case f.status == http.StatusSwitchingProtocols:
+		f.state = unfollowed
+	case f.status >= 100 && f.status < 200: // the answer is still to come
+		f.expect(f.head)
+	case f.head, bodiless(f.status):
+		f.next()
+	case f.chunked && !f.http10:
+		f.state = inChunkSize
+	case f.length > 0:
+		f.state, f.left = inBody, f.length
+	case f.hasLength:
+		f.next()
+	default: // it ends with the connection
+		f.state = unfollowed
 	}
 }
 

@@ -94,7 +94,8 @@ func FuzzCanonicalPath(f *testing.F) {
 }
 
 // FuzzFraming: where net/http understands a request, it ends where we say it
-// ends, or we call it ambiguous; and how the bytes arrive makes no difference.
+// ends, or we call it ambiguous; where it understands an answer, that ends where we
+// say; and how the bytes arrive makes no difference.
 func FuzzFraming(f *testing.F) {
 	for _, s := range []string{
 		"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -105,6 +106,9 @@ func FuzzFraming(f *testing.F) {
 		"POST / HTTP/1.1\nHost: a\nContent-Length: 0005\n\nhello",
 		"POST / HTTP/1.1\r\nHost: a\r\nX: y\r\n z\r\n\r\n",
 		"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0005;ext=\"\r\n\"\r\nhello\r\n0\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nmore",
+		"HTTP/1.1 204\nX: y\n z\nContent-Length: 2\n\nno",
 	} {
 		f.Add([]byte(s))
 	}
@@ -112,6 +116,7 @@ func FuzzFraming(f *testing.F) {
 		if one, whole := proxy.Ambiguous(b, 1), proxy.Ambiguous(b, len(b)+1); one != whole {
 			t.Fatalf("ambiguous byte by byte %v, at once %v", one, whole)
 		}
+		sameAnswer(t, b)
 		source := bytes.NewReader(b)
 		r := bufio.NewReaderSize(source, 16)
 		req, err := http.ReadRequest(r)
@@ -127,4 +132,28 @@ func FuzzFraming(f *testing.F) {
 			t.Errorf("ends at %d of %d, net/http says %d", end, len(b), want)
 		}
 	})
+}
+
+// sameAnswer compares where an answer ends with what net/http says.
+func sameAnswer(t *testing.T, b []byte) {
+	t.Helper()
+	for _, method := range [...]string{http.MethodGet, http.MethodHead} {
+		source := bytes.NewReader(b)
+		r := bufio.NewReaderSize(source, 16)
+		res, err := http.ReadResponse(r, &http.Request{Method: method})
+		if err != nil || res.ProtoMajor != 1 || res.StatusCode < 200 {
+			continue
+		}
+		_, err = io.Copy(io.Discard, res.Body)
+		_ = res.Body.Close()
+		if err != nil || res.ContentLength < 0 && len(res.TransferEncoding) == 0 {
+			continue
+		}
+		want := len(b) - source.Len() - r.Buffered()
+		for _, step := range [...]int{1, len(b)} {
+			if end := proxy.Answer(b, step, method == http.MethodHead); end != want {
+				t.Errorf("%s: the answer ends at %d of %d, net/http says %d", method, end, len(b), want)
+			}
+		}
+	}
 }
