@@ -236,6 +236,7 @@ func (f *forwarder) received(res *http.Response) error {
 		_ = http.NewResponseController(x.w).SetWriteDeadline(time.Time{})
 	default:
 		x.watch(res)
+		cleanTrailer(res)
 	}
 	return nil
 }

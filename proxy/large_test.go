@@ -126,9 +126,9 @@ func bundle(to io.Writer, patients int, app string) []byte {
 	return digest.Sum(nil)
 }
 
-func newSpool(t *testing.T, most int64) *spool.Spool {
+func newSpool(t *testing.T) *spool.Spool {
 	t.Helper()
-	s, err := spool.New(spool.Config{Dir: t.TempDir(), Max: most})
+	s, err := spool.New(spool.Config{Dir: t.TempDir(), Max: 1 << 30})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func TestALongBundleIsReleasedOnceItsPatientsAreRecorded(t *testing.T) {
 		c.Apps[0].Map, c.Apps[0].Prefix, c.Apps[0].StripPrefix = looking{m, &h}, "/fhir", true
 		u := *c.Apps[0].Upstream
 		u.Path = "/fhir"
-		c.Apps[0].Upstream, c.Spool = &u, newSpool(t, 1<<30)
+		c.Apps[0].Upstream, c.Spool = &u, newSpool(t)
 	})
 	for _, row := range []struct {
 		coding   string

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -30,6 +31,53 @@ func (f *forwarder) cleanResponse(x *exchange, h http.Header) {
 	for i, v := range h["Link"] {
 		h["Link"][i] = f.route.outwardLinks(v, x)
 	}
+}
+
+// cleanTrailer lets go on what the application announced to send behind the body,
+// such as the status of gRPC, but for what belongs before it or is the gateway's to
+// say. What it did not announce is known once the body has been read.
+func cleanTrailer(res *http.Response) {
+	if res.Body == nil || res.Body == http.NoBody || res.ContentLength >= 0 {
+		return // nothing comes behind a body of a known length
+	}
+	announced := http.Header{}
+	for name := range res.Trailer {
+		if trails(name) {
+			announced[name] = nil
+		}
+	}
+	res.Trailer = announced.Clone()
+	res.Body = &trailedBody{res.Body, res, announced}
+}
+
+// trails reports whether a response may have a header of that name behind its body.
+func trails(name string) bool {
+	switch name {
+	case "Set-Cookie", "Location", "Content-Location", "Link", "Cache-Control", "Expires", "Pragma",
+		"Content-Encoding", "Content-Type", "Content-Range", "Strict-Transport-Security":
+		return false
+	}
+	return !claimsIdentity(name) // as those of the gateway do
+}
+
+// trailedBody is a response body behind which a trailer may come.
+type trailedBody struct {
+	io.ReadCloser
+	res       *http.Response
+	announced http.Header
+}
+
+// Read is part of io.Reader.
+func (b *trailedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		for name := range b.res.Trailer {
+			if _, known := b.announced[name]; !known {
+				delete(b.res.Trailer, name)
+			}
+		}
+	}
+	return n, err
 }
 
 // keepOwnCookie refuses to let an application set the gateway's session, nor a

@@ -14,7 +14,11 @@ import (
 // settle holds a response back until every patient it names is recorded. On any
 // error nothing of it is released (GW-08, GW-12).
 func (x *exchange) settle(res *http.Response) error {
-	if res.StatusCode == http.StatusSwitchingProtocols {
+	switch res.StatusCode {
+	case http.StatusSwitchingProtocols:
+		return errHeldUnreadable
+	case http.StatusPartialContent: // the rest may name somebody else
+		x.doubt = "a part of the answer came, although the whole was asked for"
 		return errHeldUnreadable
 	}
 	body, err := x.hold(res)

@@ -109,7 +109,7 @@ func TestNothingOfALongResponseIsReleased(t *testing.T) {
 			if row.app == nil {
 				row.app = send([]byte(long))
 			}
-			row.spool.Spool = newSpool(t, 1<<30)
+			row.spool.Spool = newSpool(t)
 			w := build(t, row.app, func(c *proxy.Config) {
 				held := heldMap()
 				held.classify = func(*http.Request, func() ([]byte, error)) (proxy.Access, error) {
@@ -138,7 +138,7 @@ func TestWhatIsDamagedOnItsWayOutIsBrokenOff(t *testing.T) {
 	long := lines(4_000, 60)
 	w := build(t, say(long), func(c *proxy.Config) {
 		c.Apps[0].Map, c.Apps[0].MaxHeld = heldMap(), 1000
-		c.Spool = &faultySpool{Spool: newSpool(t, 1<<30), second: errOnPurpose}
+		c.Spool = &faultySpool{Spool: newSpool(t), second: errOnPurpose}
 	})
 	a := w.do("GET", "/search", "")
 	if a.err == nil || len(a.body) == len(long) || !strings.HasPrefix(long, a.body) {
@@ -153,7 +153,7 @@ func TestWhatIsDamagedOnItsWayOutIsBrokenOff(t *testing.T) {
 func TestHeadOfALongResponseSaysItsLength(t *testing.T) {
 	long := lines(1_000, 0)
 	w := build(t, say(long), func(c *proxy.Config) {
-		c.Apps[0].Map, c.Apps[0].MaxHeld, c.Spool = heldMap(), 1000, newSpool(t, 1<<30)
+		c.Apps[0].Map, c.Apps[0].MaxHeld, c.Spool = heldMap(), 1000, newSpool(t)
 	})
 	a := w.do("HEAD", "/search", "")
 	if a.status != 200 || a.body != "" || a.header.Get("Content-Length") != fmt.Sprint(len(long)) || len(w.log.kinds(audit.KindPatient)) != 1000 {
@@ -171,7 +171,7 @@ func TestALongAnswerOfAStranger(t *testing.T) {
 			m.stream = func(io.Reader) (proxy.Settlement, error) {
 				return proxy.Settlement{Certainty: audit.Unknown, Stranger: true, Reason: "too long to be read"}, nil
 			}
-			c.Apps[0].Map, c.Apps[0].MaxHeld, c.Spool, c.Apps[0].Mode = m, 1000, newSpool(t, 1<<30), mode
+			c.Apps[0].Map, c.Apps[0].MaxHeld, c.Spool, c.Apps[0].Mode = m, 1000, newSpool(t), mode
 		})
 		a := w.do("GET", "/search", "")
 		o := w.log.waitOutcome()

@@ -54,7 +54,12 @@ func BenchmarkSettleBundle(b *testing.B) {
 }
 
 func benchmarkSettle(b *testing.B, m *Map, entries uint64, body []byte) {
-	res, a := searchExchange(b)
+	r, err := http.NewRequestWithContext(b.Context(), http.MethodGet, "https://epr.example/Observation?code=x", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	a := proxy.Access{Rule: "fhir-search", Area: "results", Certainty: audit.Unknown, Hold: true}
+	res := &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {fhirType}}, Request: r}
 	var settling, decoding time.Duration
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()

@@ -77,15 +77,16 @@ func TestStreamReadsWhatTheParserReads(t *testing.T) {
 // long is a body that counts as not in memory.
 func long(text string) proxy.Body { return proxy.Long(strings.NewReader(text), int64(len(text))) }
 
-// searchExchange is a search for observations and the header of its answer.
-func searchExchange(tb testing.TB) (*http.Response, proxy.Access) {
+// settleSearch reads the answer to a search for observations, by a rule.
+func settleSearch(tb testing.TB, m *Map, rule string, body proxy.Body) (proxy.Settlement, error) {
 	tb.Helper()
 	r, err := http.NewRequestWithContext(tb.Context(), http.MethodGet, "https://epr.example/Observation?code=x", nil)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {fhirType}}, Request: r},
-		proxy.Access{Rule: "fhir-search", Area: "results", Parts: []proxy.Part{{Area: "documents"}}, Certainty: audit.Unknown, Hold: true}
+	res := &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {fhirType}}, Request: r}
+	a := proxy.Access{Rule: rule, Area: "results", Parts: []proxy.Part{{Area: "documents"}}, Certainty: audit.Unknown, Hold: true}
+	return m.Settle(a, res, body)
 }
 
 // TestLongBodyIsSettledAsAShortOne: what is read piece by piece shows the same.
@@ -105,9 +106,8 @@ func TestLongBodyIsSettledAsAShortOne(t *testing.T) {
 		"plain": base, "reordered": reordered, "links before": linked, "links behind": behind, "a Binary of nobody": binary, "a Binary before its document": document,
 		"cut": base[:len(base)-300], "not UTF-8": strings.Replace(base, "Haemo", "H\xffmo", 1), "entry twice": strings.TrimSuffix(base, "}") + `,"entry":[]}`, "no entry": strings.Replace(base, `"entry":[`, `"entry":[7,`, 1),
 	} {
-		res, a := searchExchange(t)
-		want, wrong := m.Settle(a, res, proxy.Short([]byte(body)))
-		got, err := m.Settle(a, res, long(body))
+		want, wrong := settleSearch(t, m, "fhir-search", proxy.Short([]byte(body)))
+		got, err := settleSearch(t, m, "fhir-search", long(body))
 		if (err == nil) != (wrong == nil) {
 			t.Errorf("%s: %v, in memory %v", name, err, wrong)
 		}
@@ -134,14 +134,13 @@ func TestWhatIsTooLongIsUnknown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, a := searchExchange(t)
 	huge := strings.Repeat("x", 2*maxJSONWindow)
 	first := `{"resource":{"resourceType":"Observation","subject":{"reference":"Patient/p1"}}}`
-	s, err := m.Settle(a, res, long(`{"resourceType":"Bundle","type":"searchset","entry":[`+first+`,{"resource":{"resourceType":"Observation","note":"`+huge+`"}}]}`))
+	s, err := settleSearch(t, m, "fhir-search", long(`{"resourceType":"Bundle","type":"searchset","entry":[`+first+`,{"resource":{"resourceType":"Observation","note":"`+huge+`"}}]}`))
 	if err != nil || !s.Stranger || s.Certainty != audit.Unknown || s.Reason == "" || !slices.Equal(s.Patients, []proxy.Patient{{ID: "p1"}}) {
 		t.Errorf("an entry: %+v, %v", s, err)
 	}
-	s, err = m.Settle(a, res, long(`{"entry":[`+first+strings.Repeat(","+first, 2*maxJSONWindow/len(first))+`],"resourceType":"Bundle"}`))
+	s, err = settleSearch(t, m, "fhir-search", long(`{"entry":[`+first+strings.Repeat(","+first, 2*maxJSONWindow/len(first))+`],"resourceType":"Bundle"}`))
 	if err != nil || !s.Stranger || s.Certainty != audit.Unknown {
 		t.Errorf("entries before the type: %+v, %v", s, err)
 	}
@@ -176,10 +175,8 @@ func TestLongListsAreReadRowByRow(t *testing.T) {
 		`{"rows":{}}`, `[]`, `{"rows":[` + rows + `]`, `{"rows":[` + rows + `7,8]}`,
 	} {
 		for _, rule := range []string{"list", "one"} {
-			res, a := searchExchange(t)
-			a.Rule = rule
-			want, wrong := m.Settle(a, res, proxy.Short([]byte(body)))
-			got, err := m.Settle(a, res, long(body))
+			want, wrong := settleSearch(t, m, rule, proxy.Short([]byte(body)))
+			got, err := settleSearch(t, m, rule, long(body))
 			if diff := cmp.Diff(want, got); diff != "" || (err == nil) != (wrong == nil) {
 				t.Errorf("%s %.40s: %v, in memory %v: %s", rule, body, err, wrong, diff)
 			}

@@ -16,9 +16,9 @@ const chunk = 64 << 10
 func text() []byte { return bytes.Repeat([]byte("patient 4711 has an appointment.\n"), 3*chunk/33) }
 
 // kept is a sealed file of text.
-func kept(t *testing.T, max int64) (*Spool, *file) {
+func kept(t *testing.T, most int64) (*Spool, *file) {
 	t.Helper()
-	s, err := New(Config{Dir: filepath.Join(t.TempDir(), "spool"), Max: max})
+	s, err := New(Config{Dir: filepath.Join(t.TempDir(), "spool"), Max: most})
 	if err != nil {
 		t.Fatal(err)
 	}
