@@ -110,7 +110,7 @@ const (
 func TestApplicationFails(t *testing.T) {
 	nobody := fmt.Sprintf("http://127.0.0.1:%d", freePort(t))
 	upstream := serve(t, http.HandlerFunc(faulty))
-	s := newSite(t, fmt.Sprintf(`- {name: epr, prefix: /ui, upstream: %q, map: pages-map.yaml, timeout: 500ms, max_held: 4096}
+	s := newSite(t, fmt.Sprintf(`- {name: epr, prefix: /ui, upstream: %q, map: pages-map.yaml, timeout: 500ms, max_held: 1024, max_spooled: 4096}
 - {name: down, prefix: /down, upstream: %q, map: pages-map.yaml}
 `, upstream, nobody))
 	s.copyPagesMap()
