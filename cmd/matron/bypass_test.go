@@ -21,6 +21,7 @@ import (
 // two people begin a bypass by command, care goes on, all of it is recorded and
 // shown, a restart changes nothing, and the end is the end.
 func TestGW19BypassBesideARunningGateway(t *testing.T) {
+	t.Parallel()
 	upstream := serve(t, http.NotFoundHandler())
 	s := newSite(t, fmt.Sprintf("- {name: fhir, prefix: /fhir, upstream: %q, map: fhir-r4}\n", upstream))
 	key := func(name string) string { return filepath.Join(s.dir, name+".key") }

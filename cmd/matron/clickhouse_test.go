@@ -13,6 +13,7 @@ import (
 // TestClickHouseByAddress ships to a server that is not the gateway's own, over
 // HTTP and over the native protocol, with user, password and database.
 func TestClickHouseByAddress(t *testing.T) {
+	t.Parallel()
 	server, err := engine.Start(t.Context(), engine.Config{
 		Dir: t.TempDir(), Library: libchdb, Executable: binary(t), Args: []string{engineChildName},
 		Native: true, Log: slog.New(slog.DiscardHandler),

@@ -73,6 +73,7 @@ func (s *site) administer(statement string) {
 // ClickHouse does to the rows is found beside the running gateway and named, and
 // what is missing is put back from the journal.
 func TestAdministratorOfClickHouse(t *testing.T) {
+	t.Parallel()
 	s := newRecordSite(t)
 	s.unlimited()
 	s.start()

@@ -206,6 +206,7 @@ func signedSizes(t *testing.T, dir string) []uint64 {
 // checksums and hashes fit, is found out, and the gateway does not go on with a
 // record that is not what was signed.
 func TestJournalAltered(t *testing.T) {
+	t.Parallel()
 	s := longRecord(t)
 	dir := gateway.JournalDir(s.settings())
 	key := filepath.Join(dir, gateway.PublicKeyName)

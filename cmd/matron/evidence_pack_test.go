@@ -150,6 +150,7 @@ func newDay(t *testing.T) *day {
 // with other people's software, and an evidence pack holds what really happened,
 // whatever was deleted from ClickHouse.
 func TestReceiptsAndPacks(t *testing.T) {
+	t.Parallel()
 	d := newDay(t)
 	dir := gateway.JournalDir(d.settings())
 	d.receipts(dir)

@@ -139,6 +139,7 @@ func (s *site) readyCheck(name string) (c struct {
 // first one's disk dies: care goes on, and afterwards its record is whole at home.
 // Somebody puts an old state of it back: its witness says no, and everybody sees.
 func TestTwoGateways(t *testing.T) {
+	t.Parallel()
 	first, second := newPair(t)
 	dir := gateway.JournalDir(first.settings())
 	dies, comesBack := ownDevice(t, dir)

@@ -108,6 +108,7 @@ const (
 // slow, ends early or talks nonsense: a person gets a page, software a problem,
 // the record says what happened, and nothing hangs.
 func TestApplicationFails(t *testing.T) {
+	t.Parallel()
 	nobody := fmt.Sprintf("http://127.0.0.1:%d", freePort(t))
 	upstream := serve(t, http.HandlerFunc(faulty))
 	s := newSite(t, fmt.Sprintf(`- {name: epr, prefix: /ui, upstream: %q, map: pages-map.yaml, timeout: 500ms, max_held: 1024, max_spooled: 4096}
@@ -250,6 +251,7 @@ func TestJournalCannotBeWritten(t *testing.T) {
 // TestNoRoomNoStart starts the gateway where there is no room for a segment of
 // the journal: it refuses, and says why.
 func TestNoRoomNoStart(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "- {name: epr, prefix: /ui, upstream: \"http://127.0.0.1:9\", map: pages-map.yaml}\n")
 	s.copyPagesMap()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

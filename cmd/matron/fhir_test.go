@@ -41,6 +41,7 @@ type fhirEvent struct {
 // privacy officer, in a browser session, with a token and by the command. A
 // nurse finds nothing, and every look at the record is on record itself.
 func TestRecordAsFHIR(t *testing.T) {
+	t.Parallel()
 	s := newRecordSite(t)
 	s.edit("bearer: {audiences: [matron]}", "bearer: {audiences: ["+signin.APIAudience+"], types: [JWT]}")
 	s.start()

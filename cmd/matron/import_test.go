@@ -60,6 +60,7 @@ func (s *site) importing(args ...string) (o outcome, code int, stderr string) {
 // the middle, stopped by Ctrl-C, and to its end. The gateway's journal tells of
 // each run, and the gateway's own accesses stay apart.
 func TestImport(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, `- {name: fhir, prefix: /fhir, upstream: "http://127.0.0.1:9", map: fhir-r4}`)
 	const many = 250_000 // five blocks
 	file, good := s.pastAccesses("past.ndjson", many)

@@ -21,6 +21,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -299,12 +300,29 @@ func (s *site) eventually(what string, f func() error) {
 	}
 }
 
+// freePort is a port that nobody else is given: not by this function, and not by
+// the kernel to a connection while a gateway is down between two starts.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		port := int(nextPort.Add(1))
+		if port >= firstEphemeral {
+			t.Fatal("no free port")
+		}
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			_ = l.Close()
+			return port
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
 }
+
+// firstEphemeral is where the kernel's own choice begins on Linux.
+const firstEphemeral = 32768
+
+// nextPort begins where another run on this machine most probably does not.
+var nextPort = func() *atomic.Int32 {
+	var n atomic.Int32
+	n.Store(int32(20000 + os.Getpid()%100*100))
+	return &n
+}()

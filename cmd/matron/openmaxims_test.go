@@ -19,6 +19,7 @@ import (
 // instance: a nurse finds a patient, writes a note and prints, across a reload,
 // and the record names patient and action each time.
 func TestOpenMAXIMS(t *testing.T) {
+	t.Parallel()
 	const password = "demonstration-only"
 	emulator := httptest.NewUnstartedServer(nil)
 	address := "http://" + emulator.Listener.Addr().String() + openmaxims.Base

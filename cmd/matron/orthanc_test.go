@@ -24,6 +24,7 @@ const patientID = "9990000018"
 // study is stored, found and read over REST and over DICOMweb, and the record
 // names patient and action each time.
 func TestOrthanc(t *testing.T) {
+	t.Parallel()
 	port := startOrthanc(t)
 	s := newSite(t, fmt.Sprintf("- {name: orthanc, prefix: /orthanc, upstream: \"http://127.0.0.1:%d\", map: orthanc}\n", port))
 	s.start()

@@ -58,6 +58,7 @@ func ownDevice(t *testing.T, dir string) (dies, comesBack func()) {
 // gateway: staff notice nothing, readiness and metrics say where the record is,
 // and once the device is back everything comes home.
 func TestRecordGoesOnInASecondPlace(t *testing.T) {
+	t.Parallel()
 	upstream := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "well") }))
 	s := newSite(t, fmt.Sprintf("- {name: epr, prefix: /ui, upstream: %q, map: pages-map.yaml}\n", upstream))
 	s.copyPagesMap()

@@ -18,6 +18,7 @@ import (
 // TestRecordedDecisionsAreAskedAgain records reads, searches and refusals and asks
 // the same questions again: of the same rules, which change nothing, and of others.
 func TestRecordedDecisionsAreAskedAgain(t *testing.T) {
+	t.Parallel()
 	s := newRecordSite(t)
 	s.start()
 	patient := s.hospital.Patients[0].ID

@@ -16,6 +16,7 @@ import (
 // TestReindex rebuilds the index beside a running gateway, then with the gateway
 // stopped and the engine's data gone altogether.
 func TestReindex(t *testing.T) {
+	t.Parallel()
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/fhir+json")
 		_, _ = w.Write([]byte(`{"resourceType":"Patient","id":"P1"}`))

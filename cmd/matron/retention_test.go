@@ -21,6 +21,7 @@ import (
 // alarm, verify knows why the records are gone, and an evidence pack about a
 // patient under a hold has what was kept.
 func TestRetentionBesideARunningGateway(t *testing.T) {
+	t.Parallel()
 	upstream := serve(t, http.NotFoundHandler())
 	s := newSite(t, fmt.Sprintf("- {name: fhir, prefix: /fhir, upstream: %q, map: fhir-r4}\n", upstream))
 	old := s.recordsOf2012(t)

@@ -31,6 +31,7 @@ import (
 // TestWithoutSession asks as nobody: a browser is led to sign in, software is
 // told so, and what somebody typed is never lost in a redirect.
 func TestWithoutSession(t *testing.T) {
+	t.Parallel()
 	s := newRecordSite(t)
 	s.start()
 	c := s.stranger()
@@ -72,6 +73,7 @@ func TestWithoutSession(t *testing.T) {
 // TestSessions follows sessions over a restart of the gateway and to their end
 // at either side.
 func TestSessions(t *testing.T) {
+	t.Parallel()
 	s := newRecordSite(t)
 	s.start()
 	doctor, nurse := s.as("doctor"), s.as("nurse")
@@ -247,6 +249,7 @@ func TestSearchLimit(t *testing.T) {
 // TestUnmappedRoute asks for what no map knows: refused in enforce mode, let
 // through and marked in observe mode, on record as unknown in both.
 func TestUnmappedRoute(t *testing.T) {
+	t.Parallel()
 	var reached atomic.Int32
 	upstream := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached.Add(1) }))
 	s := newSite(t, fmt.Sprintf(`- {name: enforced, prefix: /enforced, upstream: %[1]q, map: pages-map.yaml}
@@ -279,6 +282,7 @@ func TestUnmappedRoute(t *testing.T) {
 // TestMalformedRequests sends what no browser sends, with a good session: each
 // is refused and recorded, none is forwarded.
 func TestMalformedRequests(t *testing.T) {
+	t.Parallel()
 	var reached atomic.Int32
 	upstream := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached.Add(1) }))
 	s := newSite(t, fmt.Sprintf("- {name: epr, prefix: /ui, upstream: %q, map: pages-map.yaml}\n", upstream))
@@ -374,6 +378,7 @@ func (s *site) raw(text string) int {
 // TestAPIClient lets a program in with the access token of its client
 // credentials, as far as the policy lets it, and with no other token.
 func TestAPIClient(t *testing.T) {
+	t.Parallel()
 	s := newRecordSite(t)
 	s.edit("bearer: {audiences: [matron]}", "bearer: {audiences: ["+signin.APIAudience+"], types: [JWT]}")
 	s.start()

@@ -187,6 +187,7 @@ func TestDiskOfTheJournalFillsUp(t *testing.T) {
 // running gateway: care goes on, it is said, and the index comes back whole
 // without a restart.
 func TestIndexVanishes(t *testing.T) {
+	t.Parallel()
 	server, err := engine.Start(t.Context(), engine.Config{
 		Dir: t.TempDir(), Library: libchdb, Executable: binary(t), Args: []string{engineChildName}, Log: slog.New(slog.DiscardHandler),
 	})

@@ -65,6 +65,7 @@ func (s *site) fromAdmin(path string) string {
 }
 
 func TestAuditMessagesGoToSyslog(t *testing.T) {
+	t.Parallel()
 	collector, address, certificate := collect(t)
 	s := newSite(t, fmt.Sprintf(`- {name: fhir, prefix: /fhir, upstream: "http://127.0.0.1:1", map: fhir-r4}
 export: {syslog: {address: %q, ca_file: collector.pem, window: 1s}}

@@ -123,6 +123,7 @@ func mustCosign(t *testing.T, set *witness.Set, l *grownLog, signed []byte) {
 // TestWitnessServe runs the program as an outsider does: TLS, kill -9 and start
 // again, SIGTERM.
 func TestWitnessServe(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "w")
 	l := newGrownLog(t, "matron/RZZ/gw1")
 	for _, args := range [][]string{{"init", "--name", "example.org/w"}, {"add-log", l.pub}} {
@@ -182,6 +183,7 @@ func TestWitnessServe(t *testing.T) {
 // TestGatewayCosignsForItsPeer: a gateway is a witness of another gateway's log,
 // on its own address, without a session and for no other log.
 func TestGatewayCosignsForItsPeer(t *testing.T) {
+	t.Parallel()
 	l, other := newGrownLog(t, "matron/RZZ/gw2"), newGrownLog(t, "matron/RZZ/gw3")
 	s := newSite(t, fmt.Sprintf("- {name: fhir, prefix: /fhir, upstream: %q, map: fhir-r4}\nwitnessing: {logs: [{key_file: %q}]}\n", "http://127.0.0.1:1", l.pub))
 	s.start()
