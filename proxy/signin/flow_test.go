@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -82,7 +83,7 @@ func TestDatabaseHoldsNoSecret(t *testing.T) {
 			t.Errorf("the database holds the value of cookie %s", c.Name)
 		}
 	}
-	if strings.Contains(dump.String(), "eyJ") {
+	if regexp.MustCompile(`eyJ[\w-]*\.eyJ`).MatchString(dump.String()) { // header and claims: three letters alone come up by chance
 		t.Error("the database holds a token in clear")
 	}
 }
