@@ -2,12 +2,16 @@ package proxy
 
 import (
 	"errors"
+	"net/http"
 
 	"github.com/matron-epr/matron/policy"
 )
 
 // CanonicalPath lets tests reach canonicalPath.
 func CanonicalPath(p string) bool { return canonicalPath(p) }
+
+// Accept lets tests reach accept.
+func Accept(r *http.Request) error { return accept(r) }
 
 // ClaimsIdentity lets tests reach claimsIdentity.
 func ClaimsIdentity(name string) bool { return claimsIdentity(name) }

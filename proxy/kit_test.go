@@ -284,6 +284,7 @@ type world struct {
 	ids      *identifier
 	gateway  *proxy.Gateway
 	server   *proxy.Server
+	bounds   proxy.ServerConfig // for the next serve
 	cfg      proxy.Config
 	url      string
 	addr     string
@@ -341,6 +342,8 @@ func build(t *testing.T, app http.HandlerFunc, change func(*proxy.Config)) *worl
 	return w
 }
 
+// serve serves the gateway at an address of its own, which is that of the world from
+// then on.
 func (w *world) serve() {
 	w.t.Helper()
 	lender := httptest.NewUnstartedServer(nil)
@@ -353,13 +356,14 @@ func (w *world) serve() {
 	}
 	w.addr = ln.Addr().String()
 	w.url = "https://" + w.addr
-	w.server = proxy.NewServer(w.gateway, proxy.ServerConfig{})
+	server := proxy.NewServer(w.gateway, w.bounds)
+	w.server = server
 	served := make(chan error, 1)
 	go func() {
-		served <- w.server.Serve(ln, &tls.Config{Certificates: lender.TLS.Certificates, MinVersion: tls.VersionTLS12})
+		served <- server.Serve(ln, &tls.Config{Certificates: lender.TLS.Certificates, MinVersion: tls.VersionTLS12})
 	}()
 	w.t.Cleanup(func() {
-		_ = w.server.Close()
+		_ = server.Close()
 		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 			w.t.Errorf("serve: %v", err)
 		}

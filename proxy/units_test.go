@@ -68,12 +68,17 @@ func TestConfigurationIsCheckedWhole(t *testing.T) {
 }
 
 // FuzzCanonicalPath: an accepted path has one reading. Cleaning it, or sending it
-// on and parsing it again, changes nothing.
+// on and parsing it again, changes nothing; and the application reads out of the
+// target that it gets what the map has seen.
 func FuzzCanonicalPath(f *testing.F) {
 	for _, p := range []string{"/", "/a/b", "/a//b", "/a/../b", "/a/./b", "/a;b", `/a\b`, "/a%2fb", "/a\x00", "/é", "/100%", "/a/"} {
 		f.Add(p)
 	}
+	for _, target := range []string{"/a%2e%2e/b?c=d", "/a/%2e%2e/b", "/a%2Fb", "/a%255c", "//a", "/a?b=//../c#d", "/a?_method=x", "/%41 b?c d"} {
+		f.Add(target)
+	}
 	f.Fuzz(func(t *testing.T, p string) {
+		sameTarget(t, p)
 		if !proxy.CanonicalPath(p) {
 			return
 		}
@@ -91,6 +96,30 @@ func FuzzCanonicalPath(f *testing.F) {
 			t.Errorf("%q can be decoded once more, to %q", p, again)
 		}
 	})
+}
+
+// sameTarget takes p for the target of a request and compares what is sent on with
+// what was accepted.
+func sameTarget(t *testing.T, p string) {
+	t.Helper()
+	in, err := url.ParseRequestURI(p)
+	if err != nil || proxy.Accept(&http.Request{Method: http.MethodGet, ProtoMajor: 1, RequestURI: p, URL: in}) != nil {
+		return
+	}
+	sent := (&url.URL{Path: in.Path, RawQuery: in.RawQuery}).RequestURI()
+	out, err := url.ParseRequestURI(sent)
+	if err != nil || out.Path != in.Path || out.RawQuery != in.RawQuery {
+		t.Fatalf("%q is sent on as %q and read as %v, %v", p, sent, out, err)
+	}
+	if err := proxy.Accept(&http.Request{Method: http.MethodGet, ProtoMajor: 1, RequestURI: sent, URL: out}); err != nil {
+		t.Errorf("%q is sent on as %q, which would be refused: %v", p, sent, err)
+	}
+	raw, _, _ := strings.Cut(sent, "?")
+	for _, hidden := range [...]string{"//", "/../", "/./", "%2f", "%5c", "%3b", "%00", " "} {
+		if strings.Contains(strings.ToLower(strings.TrimSuffix(raw, "/"))+"/", hidden) {
+			t.Errorf("%q is sent on as %q", p, sent)
+		}
+	}
 }
 
 // FuzzFraming: where net/http understands a request, it ends where we say it
