@@ -153,6 +153,9 @@ type Bearer struct {
 type Policy struct {
 	// Dir holds Rego v1 files and data. Default: the embedded bundle.
 	Dir string `yaml:"dir"`
+	// Candidate is the folder of a bundle that is tried on what is decided, from the
+	// record and without any effect. Default: none.
+	Candidate string `yaml:"candidate"`
 	// Timeout bounds one decision; an unfinished decision is a deny. Default 250ms.
 	Timeout time.Duration `yaml:"timeout"`
 }

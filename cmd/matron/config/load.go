@@ -152,7 +152,7 @@ func (s *Syslog) complete() {
 func (c *Config) paths() []*string {
 	paths := []*string{
 		&c.DataDir, &c.TLS.CertificateFile, &c.TLS.KeyFile, &c.TLS.ACME.CAFile, &c.TLS.ACME.EABKeyFile,
-		&c.SignIn.ClientSecretFile, &c.SignIn.CAFile, &c.Policy.Dir, &c.ClickHouse.Library,
+		&c.SignIn.ClientSecretFile, &c.SignIn.CAFile, &c.Policy.Dir, &c.Policy.Candidate, &c.ClickHouse.Library,
 		&c.ClickHouse.PasswordFile, &c.ClickHouse.CAFile, &c.Detection.Staff, &c.Detection.Patients, &c.Detection.Care,
 		&c.Export.Syslog.CAFile, &c.Export.Syslog.CertificateFile, &c.Export.Syslog.KeyFile,
 		&c.Witness.PolicyFile,

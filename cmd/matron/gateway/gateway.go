@@ -72,6 +72,7 @@ type Gateway struct {
 	office    *backOffice
 	syslog    *syslogExport
 	policy    *rego.Engine
+	shadow    *shadow
 	signin    *signin.Service
 	voucher   *signin.Voucher
 	certs     *tlscert.Manager
@@ -102,7 +103,7 @@ func New(ctx context.Context, o Options) (_ *Gateway, err error) {
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		g.openStores, g.openMachine, g.openBypass, g.openPolicy, g.openSignIn, g.openCertificates, g.openPages, g.openWitness,
+		g.openStores, g.openMachine, g.openBypass, g.openPolicy, g.openShadow, g.openSignIn, g.openCertificates, g.openPages, g.openWitness,
 		g.openProxy,
 	} {
 		if err := step(ctx); err != nil {

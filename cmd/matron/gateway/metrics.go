@@ -16,6 +16,7 @@ type metrics struct {
 	exchanges *prometheus.CounterVec
 	refusals  *prometheus.CounterVec
 	waived    *prometheus.CounterVec
+	candidate *prometheus.CounterVec
 	whole     *prometheus.HistogramVec
 	recording prometheus.Histogram
 	deciding  prometheus.Histogram
@@ -38,6 +39,9 @@ func newMetrics() *metrics {
 		waived: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "matron_waived_total", Help: "Exchanges that the rules would have refused and that went on, by mode.",
 		}, []string{"application", "mode"}),
+		candidate: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "matron_policy_candidate_total", Help: "Decisions that the candidate policy was asked about, and those that it would change.",
+		}, []string{"answer"}),
 		whole: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "matron_exchange_seconds", Help: "Time from request to the end of the response.", Buckets: seconds,
 		}, []string{"application"}),
@@ -60,7 +64,7 @@ func newMetrics() *metrics {
 			Name: "matron_alerts_total", Help: "Alerts raised since the start.",
 		}),
 	}
-	m.registry.MustRegister(m.exchanges, m.refusals, m.waived, m.whole, m.recording, m.deciding, m.upstream, m.reloadOK, m.reloadAt, m.alerts,
+	m.registry.MustRegister(m.exchanges, m.refusals, m.waived, m.candidate, m.whole, m.recording, m.deciding, m.upstream, m.reloadOK, m.reloadAt, m.alerts,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
