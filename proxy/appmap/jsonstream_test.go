@@ -144,6 +144,10 @@ func TestWhatIsTooLongIsUnknown(t *testing.T) {
 	if err != nil || !s.Stranger || s.Certainty != audit.Unknown {
 		t.Errorf("entries before the type: %+v, %v", s, err)
 	}
+	_, err = settleSearch(t, m, "fhir-search", long(`{"resourceType":"Bundle","type":"searchset","entry":[{"resource" 7},"`+huge+`"]}`))
+	if !errors.Is(err, ErrUnreadable) {
+		t.Errorf("a mistake before what is too long: %v", err)
+	}
 }
 
 const listMap = `

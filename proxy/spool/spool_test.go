@@ -119,6 +119,16 @@ func TestTamperingIsFound(t *testing.T) {
 	}
 }
 
+// TestAnEndThatComesEarlyIsNone: what reads the file must not take it for the end of
+// the response.
+func TestAnEndThatComesEarlyIsNone(t *testing.T) {
+	_, f := kept(t, 1<<20)
+	f.plain = bytes.NewReader(text()[:chunk])
+	if _, err := read(f); !errors.Is(err, proxy.ErrSpool) || errors.Is(err, io.EOF) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestSpoolIsBounded: all files together are, and what is closed makes room.
 func TestSpoolIsBounded(t *testing.T) {
 	s, f := kept(t, int64(len(text()))+10)
