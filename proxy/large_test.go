@@ -52,7 +52,7 @@ type stretch struct {
 	heap *heap
 }
 
-const lookEvery = 32 << 20
+const lookEvery = 32 << 20 / slowdown
 
 func (s *stretch) Read(p []byte) (int, error) {
 	if s.left == 0 {
@@ -70,7 +70,7 @@ func (s *stretch) Read(p []byte) (int, error) {
 // TestLargeBodiesStreamInConstantMemory, up and down, where nothing in them tells
 // whom they concern.
 func TestLargeBodiesStreamInConstantMemory(t *testing.T) {
-	const size, most = 256 << 20, 8 << 20
+	const size, most = 256 << 20 / slowdown, 8 << 20
 	for _, h2 := range []bool{false, true} {
 		var received atomic.Int64
 		var h *heap
@@ -173,7 +173,7 @@ func (l *lookingAt) ReadAt(p []byte, off int64) (int, error) {
 // TestALongBundleIsReleasedOnceItsPatientsAreRecorded: 64 MiB of it wait outside of
 // memory, plain or compressed, and nothing comes out while a record is missing.
 func TestALongBundleIsReleasedOnceItsPatientsAreRecorded(t *testing.T) {
-	const most = 16 << 20
+	const most = 16 << 20 // of which the records of so many patients take most
 	m, err := appmap.Builtin("fhir-r4")
 	if err != nil {
 		t.Fatal(err)
@@ -194,14 +194,14 @@ func TestALongBundleIsReleasedOnceItsPatientsAreRecorded(t *testing.T) {
 		c.Apps[0].Map, c.Apps[0].Prefix, c.Apps[0].StripPrefix = looking{m, &h}, "/fhir", true
 		u := *c.Apps[0].Upstream
 		u.Path = "/fhir"
-		c.Apps[0].Upstream, c.Spool = &u, newSpool(t)
+		c.Apps[0].Upstream, c.Apps[0].MaxHeld, c.Spool = &u, 1<<20, newSpool(t)
 	})
 	for _, row := range []struct {
 		coding   string
 		patients int
 		h2       bool
 		fault    fault
-	}{{"none", 4000, false, noFault}, {"gzip", 600, true, noFault}, {"none", 600, true, lost}, {"none", 600, false, persistedButReportedFailed}} {
+	}{{"none", 4000 / slowdown, false, noFault}, {"gzip", 100, true, noFault}, {"none", 100, true, lost}, {"none", 100, false, persistedButReportedFailed}} {
 		want := bundle(io.Discard, row.patients, w.url)
 		h = newHeap()
 		w.log.mu.Lock()
