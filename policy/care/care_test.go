@@ -146,6 +146,8 @@ func TestRelations(t *testing.T) {
 		{"transferred, same doctor", []care.Change{admit, ev(care.Stay, 5, "a02", ward("B"), by("C1"))}, "doctor", 6, "named-clinician a02[ 0], team-handover a02[staff list 0]"},
 		{"new doctor, same ward", []care.Change{admit, ev(care.Update, 5, "a08", ward("A"), by("C9"))}, "nurseA", 6, "ward-stay a08[staff list 0]"},
 		{"nothing new", []care.Change{admit, ev(care.Update, 5, "a08", ward("A"), by("C1"), referred)}, "nurseA", 6, "ward-stay a01[staff list 0]"},
+		{"two moves in the same minute", []care.Change{ev(care.Stay, 0, "z2", ward("A"), sent(1)), ev(care.Stay, 0, "a1", ward("B"), sent(2))}, "nurseB", 3, "ward-stay a1[staff list 0]"},
+		{"two moves in the same second", []care.Change{ev(care.Stay, 0, "10", ward("B"), sent(1)), ev(care.Stay, 0, "9", ward("A"), sent(1))}, "nurseB", 3, "ward-stay 10[staff list 0]"},
 		{"transfer cancelled, old ward", []care.Change{admit, ev(care.Stay, 5, "a02", ward("B")), ev(care.CancelMove, 6, "a12")}, "nurseA", 30 * d, "ward-stay a01[staff list 0]"},
 		{"transfer cancelled, wrong ward", []care.Change{admit, ev(care.Stay, 5, "a02", ward("B")), ev(care.CancelMove, 6, "a12")}, "nurseB", 7, ""},
 		{"wrong ward at that time", []care.Change{admit, ev(care.Stay, 5, "a02", ward("B")), ev(care.CancelMove, 6, "a12")}, "nurseB", 5, "ward-stay a02[staff list 5 to 6]"},
@@ -162,6 +164,7 @@ func TestRelations(t *testing.T) {
 
 		{"admission cancelled", []care.Change{admit, ev(care.CancelStay, 2, "a11")}, "nurseA", 3, ""},
 		{"admission cancelled, doctor", []care.Change{admit, ev(care.CancelStay, 2, "a11")}, "doctor", 3, ""},
+		{"updated after it was cancelled", []care.Change{admit, ev(care.CancelStay, 2, "a11"), ev(care.Update, 3, "a08", ward("A"))}, "nurseA", 4, ""},
 		{"before it was cancelled", []care.Change{admit, ev(care.CancelStay, 2, "a11")}, "nurseA", 1, "ward-stay a01[staff list 0 to 2]"},
 		{"admitted after all", []care.Change{admit, ev(care.CancelStay, 2, "a11"), ev(care.Stay, 3, "a01b", ward("A"))}, "nurseA", 4, "ward-stay a01b[staff list 3]"},
 
@@ -231,6 +234,10 @@ func TestMergedNumbersResolveToTheSurvivor(t *testing.T) {
 	r := register(t, old...)
 	if _, ok := r.Resolve(mrn("4")); ok || r.Relations("nurseA", mrn("4"), hours(8)) != nil || r.Relations("nurseA", care.ID{Value: "1"}, hours(8)) != nil {
 		t.Error("an unknown number is somebody's")
+	}
+	nobodys := register(t, ev(care.Stay, 0, "a01", patient(care.ID{Value: "1"}), ward("A")))
+	if _, ok := nobodys.Resolve(care.ID{Authority: "XYZ", Value: "1"}); ok || nobodys.Relations("nurseA", care.ID{Authority: "XYZ", Value: "1"}, hours(1)) != nil {
+		t.Error("an authority that was never heard of is taken for none")
 	}
 	// A newer merge puts the number elsewhere; an older one that comes late does not.
 	r.Apply(care.Message{ev(care.Merge, 9, "c", patient(mrn("7")), prior(mrn("1"), ""))})
@@ -365,12 +372,16 @@ func TestOrderAndDuplicatesDoNotMatter(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 25 {
 		h := history(rnd, 24)
-		want := everything(register(t, h...))
+		inOrder := register(t, h...)
+		want := everything(inOrder)
 		shuffled := append(slices.Clone(h), h[:12]...)
 		rnd.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
 		r := register(t, shuffled...)
 		if diff := gocmp.Diff(want, everything(r)); diff != "" {
 			t.Fatalf("another order, another answer:\n%s", diff)
+		}
+		if a, b := inOrder.Counts().Events, r.Counts().Events; a != b {
+			t.Fatalf("%d events, with duplicates %d", a, b)
 		}
 		again := register(t)
 		for m := range r.Dump() {
@@ -470,4 +481,20 @@ func BenchmarkRelations(b *testing.B) {
 	}
 	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/(1<<20), "MiB-heap")
 	b.ReportMetric(cmp.Or(float64(facts), 1)/float64(b.N), "facts/op")
+}
+
+// BenchmarkRelationsOfALongStay asks about a patient of whom an update came each
+// hour for a month.
+func BenchmarkRelationsOfALongStay(b *testing.B) {
+	r := care.New(care.Windows{})
+	r.Use(lists)
+	r.Apply(care.Message{ev(care.Stay, 0, "a01", ward("A"))})
+	for h := range 720 {
+		r.Apply(care.Message{ev(care.Update, h, "u"+strconv.Itoa(h), ward("A"), by("C"+strconv.Itoa(h/100)))})
+	}
+	for b.Loop() {
+		if len(r.Relations("nurseA", mrn("1"), hours(720))) != 1 {
+			b.Fatal("no fact")
+		}
+	}
 }

@@ -191,10 +191,21 @@ func (r *Register) moved(v place) place {
 func (r *Register) Resolve(id ID) (ID, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	a, ok := r.ids[key{r.names.number[id.Authority], id.Value}]
+	p, ok := r.named(id)
 	if !ok {
 		return ID{}, false
 	}
-	k := r.patients[r.survivor(a.patient)].id
+	k := r.patients[r.survivor(p)].id
 	return ID{r.names.text[k.authority], k.value}, true
+}
+
+// named returns the patient of whom id is a number. An authority that was never
+// heard of is not the same as none.
+func (r *Register) named(id ID) (uint32, bool) {
+	authority, ok := r.names.number[id.Authority]
+	if !ok {
+		return 0, false
+	}
+	a, ok := r.ids[key{authority, id.Value}]
+	return a.patient, ok
 }

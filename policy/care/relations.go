@@ -86,12 +86,12 @@ type question struct {
 // ask goes through the visits of a patient under all their numbers.
 func (q *question) ask(patient ID) []Fact {
 	r := q.r
-	a, ok := r.ids[key{r.names.number[patient.Authority], patient.Value}]
+	p, ok := r.named(patient)
 	if !ok {
 		return nil
 	}
 	var room [16]span
-	events := r.events(a.patient)
+	events := r.events(p)
 	for len(events) > 0 {
 		n := 1
 		for n < len(events) && events[n].visit == events[0].visit {

@@ -40,7 +40,7 @@ func spans(events []event, out []span) []span {
 			out = undoMove(out, e)
 		case CancelStay:
 			undo(out, e.at, (*span).stay)
-			ended = false
+			ended = true
 		case CancelPlan:
 			undo(out, e.at, func(s *span) bool { return !s.stay() })
 		case CareTeam: // there may be several at once

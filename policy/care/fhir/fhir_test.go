@@ -32,7 +32,8 @@ const (
 		"location":[{"location":{"reference":"Location/ward-b"},"status":"active","period":{"start":"2026-11-03T09:30:00Z"}},{"location":{"reference":"Location/ward-a"},"status":"completed","period":{"start":"2026-11-03T07:30:00Z"}},{"location":{"reference":"Location/ward-c"},"status":"planned"}]}`
 	finished = `{"resourceType":"Encounter","id":"e1","meta":{"lastUpdated":"2026-11-03T11:00:00Z"},"status":"finished","class":{"code":"IMP"},"subject":{"reference":"Patient/p1"},"period":{"start":"2026-11-03T07:30:00Z","end":"2026-11-03T10:45:00Z"},
 		"location":[{"location":{"identifier":{"value":"ward-b"}}}]}`
-	wrong       = `{"resourceType":"Encounter","id":"e1","meta":{"lastUpdated":"2026-11-03T11:30:00Z"},"status":"entered-in-error","subject":{"reference":"Patient/p1"}}`
+	wrong = `{"resourceType":"Encounter","id":"e1","meta":{"lastUpdated":"2026-11-03T11:30:00Z"},"status":"entered-in-error","subject":{"reference":"Patient/p1"},
+		"location":[{"location":{"reference":"Location/ward-b"}}]}`
 	appointment = `{"resourceType":"Appointment","id":"a1","meta":{"lastUpdated":"2026-11-01T08:00:00Z"},"status":"booked","start":"2026-11-04T09:00:00Z","end":"2026-11-04T09:30:00Z",
 		"participant":[{"actor":{"reference":"Patient/p1"},"status":"accepted"},{"actor":{"reference":"Practitioner/d7"},"status":"accepted"},{"actor":{"reference":"Location/ward-a"},"status":"accepted"}]}`
 	team = `{"resourceType":"CareTeam","id":"t1","status":"active","subject":{"reference":"Patient/p1"},"period":{"start":"2026-11-01"},

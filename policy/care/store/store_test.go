@@ -157,6 +157,13 @@ func TestTornEndIsCutBack(t *testing.T) {
 		if diff := cmp.Diff(upTo(left), b.admitted(messages), cmpopts.EquateEmpty()); diff != "" {
 			t.Fatalf("cut at %d: %s", cut, diff)
 		}
+		end := int64(0)
+		if left > 0 {
+			end = ends[left-1]
+		}
+		if info, err := os.Stat(filepath.Join(dir, logName(1))); err != nil || info.Size() != end {
+			t.Fatalf("cut at %d: %v, %v, want %d bytes", cut, info, err, end)
+		}
 		b.accept(t, admission(left))
 		if err := b.Close(); err != nil {
 			t.Fatal(err)
