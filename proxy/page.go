@@ -98,6 +98,12 @@ func (x *exchange) send(e explanation) {
 	case form == DenyOperationOutcome:
 		contentType = "application/fhir+json; charset=utf-8"
 		body, err = json.Marshal(x.operationOutcome(e))
+	case form == DenyOpenMRS:
+		contentType = "application/json"
+		body, err = x.openmrsError(e)
+	case form == DenyOpenEHR:
+		contentType = "application/json"
+		body, err = x.openehrMessage(e)
 	default:
 		contentType = "application/problem+json"
 		body, err = json.Marshal(x.problem(e))

@@ -189,6 +189,10 @@ const (
 	// DenyTryton is the error of Tryton's JSON-RPC that its clients show in a box,
 	// with status 200.
 	DenyTryton DenyForm = "tryton-error"
+	// DenyOpenMRS is the error of OpenMRS' REST interface.
+	DenyOpenMRS DenyForm = "openmrs-error"
+	// DenyOpenEHR is the error of openEHR's REST interface.
+	DenyOpenEHR DenyForm = "openehr-message"
 )
 
 // LimitKind is the kind of action that a rate limit counts.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/policy"
 	"github.com/matron-epr/matron/proxy"
 )
 
@@ -166,12 +167,15 @@ func (f *found) tooLong() proxy.Settlement {
 }
 
 // settlement says no more than the response shows: a piece of data that names
-// nobody makes the whole unknown, unless the request named whose it is (GW-08).
+// nobody makes the whole unknown, unless the request said for certain whose it is
+// (GW-08).
 func (f *found) settlement(a proxy.Access) proxy.Settlement {
 	s := proxy.Settlement{Patients: f.patients, Results: f.results, Certainty: certaintyOf(f.patients), Links: f.links}
 	switch {
-	case f.nameless > 0 && len(a.Patients) == 0:
+	case f.nameless > 0 && (len(a.Patients) == 0 || a.Certainty == audit.Unknown):
 		s.Certainty = audit.Unknown
+	case len(f.patients) > 0 && a.Certainty == audit.Unknown && reads(a.Action):
+		// Everything that is shown names somebody, and nothing else was done.
 	case len(f.patients) > 0 && everyIn(f.patients, a.Patients):
 		s.Certainty = a.Certainty
 	case len(f.patients) == 0 && len(a.Patients) > 0:
@@ -180,6 +184,10 @@ func (f *found) settlement(a proxy.Access) proxy.Settlement {
 		s.Certainty = audit.None
 	}
 	return s
+}
+
+func reads(a policy.Action) bool {
+	return a == policy.Read || a == policy.Search || a == policy.List
 }
 
 // settle reads a response as the rule declares. An empty one shows nothing.

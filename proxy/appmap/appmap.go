@@ -77,8 +77,8 @@ func Names() []string {
 	return names
 }
 
-// Builtin returns an embedded map: "fhir-r4", "openmaxims", "orthanc", or
-// "generic", in which everything is unmapped.
+// Builtin returns an embedded map, one of Names. In "generic" everything is
+// unmapped.
 func Builtin(name string) (*Map, error) {
 	src, err := builtin.ReadFile("maps/" + name + ".yaml")
 	if err != nil {

@@ -25,6 +25,7 @@ func (c *compiler) extend(f *file) {
 		c.doc.Report("extends", err.Error())
 		return
 	}
+	c.extend(&base) // built-in maps extend each other as well
 	if f.App == "" {
 		f.App = base.App
 	}

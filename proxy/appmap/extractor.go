@@ -37,6 +37,7 @@ func extractors() []extractor {
 		{name: "fhir.bundle", tables: fhir, request: fhirBundle, response: fhirResponse},
 		trytonExtractor(),
 		phpExtractor(),
+		{name: "openehr.query", request: openehrQuery, response: openehrRows},
 		{name: "openmaxims.host", tables: maxims, request: maximsHost, settle: maximsAnswer},
 		{name: "openmaxims.logout", tables: maxims, request: maximsLogout},
 		{name: "openmaxims.document", tables: maxims, request: maximsDocument},

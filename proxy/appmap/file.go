@@ -49,6 +49,9 @@ type ruleFile struct {
 	Version    string `yaml:"version"`
 	// Patient lists the places in the request that name patients.
 	Patient []patientFile `yaml:"patient"`
+	// Others says that the exchange may concern others besides those whom Patient
+	// names, for example whose record it was before.
+	Others bool `yaml:"others"`
 	// NoPatient says that the exchange concerns no patient at all.
 	NoPatient bool `yaml:"no-patient"`
 	// Phase may be written for clarity; response or use alone decides whether the

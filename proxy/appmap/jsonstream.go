@@ -299,6 +299,10 @@ func arrived(leads []lead) bool {
 func onward(leads []lead, list bool, name string, i int) []lead {
 	var on []lead
 	for _, l := range leads {
+		if l.rest[0] == anyDepth {
+			on = append(on, l)
+			l.rest = l.rest[1:]
+		}
 		if l.rest.leadsTo(list, name, i) {
 			on = append(on, lead{l.which, l.rest[1:]})
 		}

@@ -72,12 +72,13 @@ func denyForms() []string {
 	return []string{
 		string(proxy.DenyAuto), string(proxy.DenyProblem), string(proxy.DenyOperationOutcome),
 		string(proxy.DenyMessages), string(proxy.DenySOAPFault), string(proxy.DenyTryton),
+		string(proxy.DenyOpenMRS), string(proxy.DenyOpenEHR),
 	}
 }
 
 func (c *compiler) rule(path string, f *ruleFile) *rule {
 	r := &rule{
-		id: f.ID, nobody: f.NoPatient, static: f.Static, keepAlive: f.KeepAlive, block: f.Block,
+		id: f.ID, nobody: f.NoPatient, others: f.Others, static: f.Static, keepAlive: f.KeepAlive, block: f.Block,
 		kind:       proxy.LimitKind(c.choice(path+".limit", f.Limit, "", string(proxy.Interactive), string(proxy.SearchKind), string(proxy.Bulk), string(proxy.MachineClient))),
 		deny:       proxy.DenyForm(c.choice(path+".deny", f.Deny, denyForms()...)),
 		deliberate: c.choice(path+".deliberate", f.Deliberate, "", "true", "false"),
@@ -99,6 +100,9 @@ func (c *compiler) rule(path string, f *ruleFile) *rule {
 	r.patients = c.patients(path+".patient", f.Patient, r)
 	c.use(path, f, r)
 	c.response(path, f, r)
+	if f.Others && len(f.Patient) == 0 {
+		c.doc.Report(path+".others", "is besides those whom patient names: say where, or remove it")
+	}
 	if f.NoPatient && (len(f.Patient) > 0 || f.Response != nil) {
 		c.doc.Report(path+".no-patient", "contradicts patient and response: remove the one or the others")
 	}
@@ -292,6 +296,9 @@ func (c *compiler) response(path string, f *ruleFile, r *rule) {
 		s, err := parseSource(f.Response.Each)
 		if err == nil && s.kind != fromJSON {
 			err = fmt.Errorf("%q cannot be counted: write json:/pointer", f.Response.Each)
+		}
+		if err == nil && slices.Contains(s.pointer, anyDepth) {
+			err = fmt.Errorf("%q could be in itself: write the way to the list without **", f.Response.Each)
 		}
 		if err != nil {
 			c.doc.Report(path+".response.each", err.Error())

@@ -75,7 +75,7 @@ func parseSegment(part string, tables map[string]table) (segment, error) {
 }
 
 // classes are the built-in kinds of a captured segment.
-func classes() []string { return []string{"fhir-id", "number", "uid", "hex"} }
+func classes() []string { return []string{"fhir-id", "number", "uid", "hex", "uuid"} }
 
 func isClass(name string) bool {
 	for _, c := range classes() {
@@ -136,6 +136,22 @@ func inClass(class, text string) bool {
 		return len(text) <= 64 && only(text, "0123456789.")
 	case "hex":
 		return only(text, "0123456789abcdefABCDEF-")
+	case "uuid":
+		return isUUID(text)
+	}
+	return true
+}
+
+// isUUID reports whether text is a UUID in the one form in which applications write
+// it. Those that read others as well would take two texts for one patient.
+func isUUID(text string) bool {
+	if len(text) != 36 {
+		return false
+	}
+	for i := range len(text) {
+		if dash := i == 8 || i == 13 || i == 18 || i == 23; dash && text[i] != '-' || !dash && !only(text[i:i+1], "0123456789abcdef") {
+			return false
+		}
 	}
 	return true
 }

@@ -8,8 +8,12 @@ import (
 )
 
 // pointer is a JSON pointer (RFC 6901) in which a "*" stands for every element
-// of an array or every member of an object.
+// of an array or every member of an object, and "**" for any number of steps, none
+// as well.
 type pointer []string
+
+// anyDepth is the step of a pointer that stands for any number of them.
+const anyDepth = "**"
 
 func parsePointer(text string) (pointer, error) {
 	if text == "/" {
@@ -21,6 +25,9 @@ func parsePointer(text string) (pointer, error) {
 	parts := strings.Split(text[1:], "/")
 	for i, p := range parts {
 		parts[i] = strings.ReplaceAll(strings.ReplaceAll(p, "~1", "/"), "~0", "~")
+		if p == anyDepth && (i == len(parts)-1 || parts[i+1] == anyDepth) {
+			return nil, fmt.Errorf("%q points to everything: write a name after **", text)
+		}
 	}
 	return parts, nil
 }
@@ -29,6 +36,13 @@ func parsePointer(text string) (pointer, error) {
 func (p pointer) nodes(found []any, n any) []any {
 	if len(p) == 0 {
 		return append(found, n)
+	}
+	if p[0] == anyDepth {
+		found = p[1:].nodes(found, n)
+		for _, child := range children(n) {
+			found = p.nodes(found, child)
+		}
+		return found
 	}
 	switch n := n.(type) {
 	case *object:
@@ -68,6 +82,20 @@ func (p pointer) leadsTo(list bool, name string, number int) bool {
 	}
 	i, err := strconv.Atoi(p[0])
 	return err == nil && i == number
+}
+
+func children(n any) []any {
+	switch n := n.(type) {
+	case *object:
+		all := make([]any, len(n.members))
+		for i := range n.members {
+			all[i] = n.members[i].value
+		}
+		return all
+	case []any:
+		return n
+	}
+	return nil
 }
 
 // texts appends the strings, numbers and truth values that the pointer finds.

@@ -19,6 +19,7 @@ type rule struct {
 
 	patients  []patientSource
 	nobody    bool // concerns no patient
+	others    bool // may concern others besides those whom the request names
 	response  *responseRule
 	extractor *extractor
 
@@ -121,6 +122,9 @@ func (r *rule) access(x *exchange) (proxy.Access, error) {
 	}
 	a.Patients = found
 	a.Certainty, a.Source = certaintyOf(found), sourceOf(r.patients, found)
+	if r.others {
+		a.Certainty = audit.Unknown
+	}
 	if r.nobody {
 		a.Certainty, a.Source = audit.None, audit.SourceNone
 	}
