@@ -92,6 +92,9 @@ func TestEveryoneGetsTheirOwn(t *testing.T) {
 		c.MaxKept = 64 << 20
 	})
 	clients := [...]*http.Client{w.newClient(false), w.newClient(true)}
+	for _, c := range clients { // keep-alive for everybody
+		c.Transport.(*http.Transport).MaxIdleConnsPerHost = people
+	}
 	var wg sync.WaitGroup
 	for p := range people {
 		wg.Go(func() {

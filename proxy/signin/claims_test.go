@@ -64,6 +64,7 @@ func TestClaims(t *testing.T) {
 		{"person as number", plain, `{"sub":12345678901234567890}`, with(func(s *policy.Subject) { s.Sub, s.Person = "12345678901234567890", "12345678901234567890" })},
 		{"name with a line feed", plain, `{"sub":"s","name":"A\nB"}`, with(func(s *policy.Subject) { s.Name = "A B" })},
 		{"null", plain, `{"sub":"s","roles":null,"name":null}`, &nurse},
+		{"an e-mail address says nothing", plain, `{"sub":"s","email":"admin@evil.test@trust.nhs.uk","email_verified":true,"preferred_username":"admin"}`, &nurse},
 		{"selected role", cis2(), selected("3", `"555"`), &person},
 		{"selected role, all text", cis2(), selected(`"3"`, `"555"`), &person},
 		{"selected role not listed", cis2(), selected("3", `"557"`), &noRole},
