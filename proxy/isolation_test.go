@@ -58,26 +58,6 @@ func TestSurplusOfAnAnswerReachesNobody(t *testing.T) {
 	}
 }
 
-// lockedBuilder is a strings.Builder for more than one goroutine.
-type lockedBuilder struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-// Write is part of io.Writer.
-func (l *lockedBuilder) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-// String is what was written.
-func (l *lockedBuilder) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 const (
 	people   = 32
 	requests = 50

@@ -294,14 +294,14 @@ type world struct {
 	mu       sync.Mutex
 	hits     []*http.Request
 	bodies   []string
-	logged   *strings.Builder
+	logged   *lockedBuilder
 }
 
 // build starts a world. app answers requests that reach the application; change
 // adjusts the configuration.
 func build(t *testing.T, app http.HandlerFunc, change func(*proxy.Config)) *world {
 	t.Helper()
-	w := &world{t: t, log: newLog(t), ids: &identifier{}, logged: &strings.Builder{}}
+	w := &world{t: t, log: newLog(t), ids: &identifier{}, logged: &lockedBuilder{}}
 	w.upstream = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if !w.log.decided(r.Header.Get("Matron-Request")) {
 			t.Errorf("%s %s reached the application before its decision was durable", r.Method, r.URL.Path)
@@ -323,7 +323,7 @@ func build(t *testing.T, app http.HandlerFunc, change func(*proxy.Config)) *worl
 		MaxHeader:  8 << 10,
 		Apps:       []proxy.App{{Name: "epr", Site: "RBA", Prefix: "/", Map: testMap{}, Upstream: target}},
 		Identifier: w.ids, Decider: deciderFunc(allowAll), Limiter: limiterFunc(noLimit), Log: w.log,
-		Logger: slog.New(slog.NewTextHandler(&lockedWriter{w: w.logged}, nil)), Now: now(),
+		Logger: slog.New(slog.NewTextHandler(w.logged, nil)), Now: now(),
 		Voucher:    voucherFunc(func(s policy.Subject) (string, error) { return "voucher-for-" + s.Sub, nil }),
 		SignInPath: "/.matron/sign-in", BreakGlassPath: "/.matron/break-glass",
 		Public: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -382,16 +382,24 @@ func now() func() time.Time {
 	return time.Now
 }
 
-// lockedWriter makes a builder safe for concurrent logging.
-type lockedWriter struct {
+// lockedBuilder is a strings.Builder for more than one goroutine.
+type lockedBuilder struct {
 	mu sync.Mutex
-	w  io.Writer
+	b  strings.Builder
 }
 
-func (l *lockedWriter) Write(p []byte) (int, error) {
+// Write is part of io.Writer.
+func (l *lockedBuilder) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.w.Write(p)
+	return l.b.Write(p)
+}
+
+// String is what was written.
+func (l *lockedBuilder) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // answer is what a client got.
