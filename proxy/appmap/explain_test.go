@@ -12,6 +12,29 @@ import (
 // have matched is the one that classified the exchange, and every other says why
 // not.
 func TestExplanationSaysWhatHappened(t *testing.T) {
+	explainCorpus(t, func(name string, got Explanation) {
+		var matched []string
+		for _, r := range got.Rules {
+			if r.Matched {
+				matched = append(matched, r.ID)
+			}
+			if r.Why == "" {
+				t.Errorf("%s: %s says nothing", name, r.ID)
+			}
+		}
+		rule := got.Trial.Access.Rule
+		switch {
+		case len(matched) > 1, rule != "" && !slices.Equal(matched, []string{rule}):
+			t.Errorf("%s: %v matched, %q classified", name, matched, rule)
+		case rule == "" && got.Trial.Unmapped == nil && got.Trial.Refused == nil && len(matched) > 0:
+			t.Errorf("%s: %v matched an unmapped exchange", name, matched)
+		}
+	})
+}
+
+// explainCorpus calls do with what the maps make of each exchange of the corpus.
+func explainCorpus(t *testing.T, do func(name string, got Explanation)) {
+	t.Helper()
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no corpus: %v", err)
@@ -31,23 +54,7 @@ func TestExplanationSaysWhatHappened(t *testing.T) {
 		}
 		m = m.WithBase(recording.Base)
 		for _, e := range recording.Exchanges {
-			got := Explain(m, e.Exchange)
-			var matched []string
-			for _, r := range got.Rules {
-				if r.Matched {
-					matched = append(matched, r.ID)
-				}
-				if r.Why == "" {
-					t.Errorf("%s %s: %s says nothing", name, e.Name, r.ID)
-				}
-			}
-			rule := got.Trial.Access.Rule
-			switch {
-			case len(matched) > 1, rule != "" && !slices.Equal(matched, []string{rule}):
-				t.Errorf("%s %s: %v matched, %q classified", name, e.Name, matched, rule)
-			case rule == "" && got.Trial.Unmapped == nil && got.Trial.Refused == nil && len(matched) > 0:
-				t.Errorf("%s %s: %v matched an unmapped exchange", name, e.Name, matched)
-			}
+			do(name+" "+e.Name, Explain(m, e.Exchange))
 		}
 	}
 }
