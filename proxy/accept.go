@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -34,6 +36,17 @@ func accept(r *http.Request) error {
 		}
 	}
 	return acceptConnection(r.Header["Connection"])
+}
+
+// emptyAsSaid reports whether a body whose length is said to be nothing is nothing.
+// HTTP/2 lets a client send one all the same, and nobody would read it before the
+// request has been acted on.
+func emptyAsSaid(r *http.Request) bool {
+	if r.ProtoMajor != 2 || r.ContentLength != 0 || r.Body == nil {
+		return true
+	}
+	n, err := r.Body.Read(make([]byte, 1))
+	return n == 0 && errors.Is(err, io.EOF)
 }
 
 // acceptedMethod names the methods that reach an application. CONNECT and TRACE

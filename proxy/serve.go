@@ -70,6 +70,9 @@ func (x *exchange) accept() error {
 	if err := framingError(x.r.Context()); err != nil {
 		return err
 	}
+	if !emptyAsSaid(x.r) {
+		return errFraming
+	}
 	if headerLength(x.r) > x.g.cfg.MaxHeader {
 		return errHeaderTooLarge
 	}
