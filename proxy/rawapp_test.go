@@ -26,28 +26,46 @@ type rawApp struct {
 	broken   []error // of bytes that are no canonical request
 }
 
-// serve listens and returns where. Its goroutines end with the test.
+// serve listens until the test ends and returns where.
 func (a *rawApp) serve(t *testing.T) *url.URL {
+	t.Helper()
+	return listening(t, a.read)
+}
+
+// listening serves every connection until the test ends, and returns where.
+func listening(t *testing.T, serve func(net.Conn)) *url.URL {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test's own listener
 	if err != nil {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
+	ending := make(chan struct{})
 	wg.Go(func() {
 		for {
 			c, err := ln.Accept()
 			if err != nil {
 				return
 			}
+			served := make(chan struct{})
 			wg.Go(func() {
-				defer func() { _ = c.Close() }()
-				a.read(c)
+				defer close(served)
+				serve(c)
 			})
-			t.Cleanup(func() { _ = c.Close() })
+			wg.Go(func() {
+				select {
+				case <-served:
+				case <-ending:
+				}
+				_ = c.Close()
+			})
 		}
 	})
-	t.Cleanup(func() { _ = ln.Close() })
+	t.Cleanup(func() {
+		close(ending)
+		_ = ln.Close()
+		wg.Wait()
+	})
 	return &url.URL{Scheme: "http", Host: ln.Addr().String()}
 }
 
