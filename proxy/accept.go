@@ -23,7 +23,7 @@ func accept(r *http.Request) error {
 		return err
 	}
 	for name, values := range r.Header {
-		if err := acceptHeader(name, values); err != nil {
+		if err := acceptHeader(name); err != nil {
 			return err
 		}
 		if len(values) > 1 && standsOnce(name) {
@@ -31,11 +31,14 @@ func accept(r *http.Request) error {
 		}
 	}
 	for name := range r.Trailer {
-		if err := acceptHeader(name, nil); err != nil {
+		if err := acceptHeader(name); err != nil {
 			return err
 		}
 	}
-	return acceptConnection(r.Header["Connection"])
+	if err := acceptConnection(r.Header["Connection"]); err != nil {
+		return err
+	}
+	return acceptUpgrade(r)
 }
 
 // emptyAsSaid reports whether a body whose length is said to be nothing is nothing.
@@ -173,7 +176,7 @@ func acceptQuery(raw string) error {
 }
 
 // acceptHeader refuses what a header name alone gives away.
-func acceptHeader(name string, values []string) error {
+func acceptHeader(name string) error {
 	switch {
 	case claimsIdentity(name):
 		return errIdentityHeader
@@ -181,19 +184,10 @@ func acceptHeader(name string, values []string) error {
 		return errOverride
 	case strings.IndexByte(name, '_') >= 0:
 		return errHeaderName
-	case name == "Upgrade":
-		return acceptUpgrade(values)
+	case name == "Http2-Settings":
+		return errUpgrade
 	}
 	return nil
-}
-
-// acceptUpgrade lets WebSocket through and nothing else: an upgrade to h2c would
-// be a tunnel past every later decision.
-func acceptUpgrade(values []string) error {
-	if len(values) == 1 && strings.EqualFold(values[0], "websocket") {
-		return nil
-	}
-	return errUpgrade
 }
 
 // standsOnce names the headers of which one reader would take the first and
@@ -212,7 +206,7 @@ func acceptConnection(lists []string) error {
 	for _, list := range lists {
 		for name := range strings.SplitSeq(list, ",") {
 			switch strings.ToLower(strings.TrimSpace(name)) {
-			case "", "close", "keep-alive", "upgrade", "te", "trailer", "http2-settings":
+			case "", "close", "keep-alive", "upgrade", "te", "trailer":
 			default:
 				return errConnection
 			}

@@ -225,6 +225,11 @@ func TestCrossOriginWriteIsRefused(t *testing.T) {
 	upgrade := func(r *http.Request) {
 		r.Header.Set("Connection", "Upgrade")
 		r.Header.Set("Upgrade", "websocket")
+		r.Header.Set("Sec-WebSocket-Version", "13")
+		r.Header.Set("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+		if r.Header.Get("Origin") == "own" {
+			r.Header.Set("Origin", r.URL.Scheme+"://"+r.URL.Host)
+		}
 	}
 	for _, row := range []struct {
 		name, method string
@@ -234,6 +239,12 @@ func TestCrossOriginWriteIsRefused(t *testing.T) {
 		{"write from another site", "POST", 403, []with{header("Sec-Fetch-Site", "cross-site")}},
 		{"write from another origin, old browser", "POST", 403, []with{header("Origin", "https://evil.test")}},
 		{"upgrade from another origin", "GET", 403, []with{header("Origin", "https://evil.test"), upgrade}},
+		{"upgrade from another site that hides its origin", "GET", 403, []with{header("Sec-Fetch-Site", "none"), header("Origin", "null"), upgrade}},
+		{"upgrade that does not say from where", "GET", 403, []with{upgrade}},
+		{"upgrade from the same host in the clear", "GET", 403, []with{func(r *http.Request) { r.Header.Set("Origin", "http://"+r.URL.Host) }, upgrade}},
+		{"upgrade from two origins", "GET", 403, []with{func(r *http.Request) { r.Header["Origin"] = []string{"https://" + r.URL.Host, "https://evil.test"} }, upgrade}},
+		{"upgrade from the same origin", "GET", 200, []with{header("Origin", "own"), upgrade}},
+		{"upgrade with a token", "GET", 200, []with{header("Cookie", ""), header("Authorization", "Bearer bob"), upgrade}},
 		{"read from another site", "GET", 200, []with{header("Sec-Fetch-Site", "cross-site")}},
 		{"write from the same origin", "POST", 200, []with{header("Sec-Fetch-Site", "same-origin")}},
 		{"write with a token, which no browser adds by itself", "POST", 200, []with{

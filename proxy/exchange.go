@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"time"
 
@@ -51,10 +52,14 @@ type exchange struct {
 	sentAt     time.Time
 	upstream   time.Duration
 	results    uint64
-	doubt      string   // why nobody can tell whom the response shows
-	left       string   // whether the application's session was moved, "" where it was not tried
-	cookies    []string // that the application set while it was moved
-	failure    error    // sentinel of what went wrong, nil for nothing
+	doubt      string          // why nobody can tell whom the response shows
+	left       string          // whether the application's session was moved, "" where it was not tried
+	cookies    []string        // that the application set while it was moved
+	failure    error           // sentinel of what went wrong, nil for nothing
+	changes    uint64          // of what lets streams go on, as the exchange began
+	stream     *stream         // nil for an answer that ends by itself
+	ended      bool            // the gateway ended the stream
+	ending     policy.Decision // that did, where it was the rules
 	status     int
 	bytesOut   int64
 	outcomeRec audit.Record
@@ -91,12 +96,40 @@ func (x *exchange) Write(b []byte) (int, error) {
 	if x.status == 0 {
 		x.status = http.StatusOK
 	}
+	if x.stream != nil && x.stream.endless {
+		if !x.stream.sending() {
+			return 0, net.ErrClosed
+		}
+		defer x.stream.sent()
+	}
 	n, err := x.w.Write(b) //nolint:gosec // an application's response is passed on as it is; our own pages are html/template
 	x.bytesOut += int64(n)
 	if err != nil {
 		x.fail(errClientGone)
 	}
 	return n, err
+}
+
+// FlushError sends what has been written.
+func (x *exchange) FlushError() error {
+	if x.stream != nil && x.stream.endless {
+		if !x.stream.sending() {
+			return net.ErrClosed
+		}
+		defer x.stream.sent()
+	}
+	return http.NewResponseController(x.w).Flush()
+}
+
+// bytesIn counts what the client has sent.
+func (x *exchange) bytesIn() int64 {
+	switch {
+	case x.stream != nil && x.status == http.StatusSwitchingProtocols:
+		return x.stream.in.Load()
+	case x.body != nil:
+		return x.body.n
+	}
+	return 0
 }
 
 // fail notes the first thing that went wrong.

@@ -23,7 +23,6 @@ func (x *exchange) forward() error {
 	if err := x.vouch(); err != nil {
 		return err
 	}
-	defer x.pass()()
 	x.sentAt = x.g.cfg.Now()
 	x.forwarded = true
 	x.route.handler.ServeHTTP(x, x.r)
@@ -219,7 +218,11 @@ func (f *forwarder) received(res *http.Response) error {
 	if x.turn != nil {
 		x.turn.Received(res)
 	}
-	events := strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream")
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		if err := x.upgraded(res); err != nil {
+			return err
+		}
+	}
 	switch {
 	case x.access.Hold:
 		x.watch(res)
@@ -229,15 +232,19 @@ func (f *forwarder) received(res *http.Response) error {
 		}
 		return err
 	case res.StatusCode == http.StatusSwitchingProtocols:
-		x.status = res.StatusCode
-		x.lasts()
-	case events: // lasts as long as the page that shows it
-		x.lasts()
-		_ = http.NewResponseController(x.w).SetWriteDeadline(time.Time{})
-	default:
+		err := x.lasts(res, true)
+		x.boundBackend(res)
+		return err
+	case lastingType(res.Header.Get("Content-Type")):
+		return x.lasts(res, true)
+	case res.ContentLength < 0 && !x.writes():
+		err := x.lasts(res, false)
 		x.watch(res)
 		cleanTrailer(res)
+		return err
 	}
+	x.watch(res)
+	cleanTrailer(res)
 	return nil
 }
 

@@ -17,10 +17,9 @@ type Gateway struct {
 	routes  atomic.Pointer[[]*route] // longest prefix first; replaced whole by Swap
 	origins *http.CrossOriginProtection
 	floods  floods
-	// bypassed are exchanges under way that a bypass lets through.
-	bypassed bypassed
-	kept     atomic.Int64 // bytes in memory, see Config.MaxKept
-	page     *template.Template
+	streams streams
+	kept    atomic.Int64 // bytes in memory, see Config.MaxKept
+	page    *template.Template
 }
 
 // route is one application made ready to answer. It never changes.
@@ -63,7 +62,8 @@ func New(cfg Config) (*Gateway, error) {
 }
 
 // Swap replaces the applications at once. Requests in flight keep those they
-// began with; on error nothing changes.
+// began with, and streams stay open as far as Review leaves them; on error nothing
+// changes.
 func (g *Gateway) Swap(apps []App) error {
 	routes := make([]*route, 0, len(apps))
 	seen := map[string]string{}
@@ -88,6 +88,7 @@ func (g *Gateway) Swap(apps []App) error {
 		for _, r := range *old {
 			r.rest()
 		}
+		g.Review()
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -292,6 +293,7 @@ type world struct {
 	roots    *x509.CertPool
 	upstream *httptest.Server
 	mu       sync.Mutex
+	app      atomic.Pointer[http.HandlerFunc]
 	hits     []*http.Request
 	bodies   []string
 	logged   *lockedBuilder
@@ -310,10 +312,11 @@ func build(t *testing.T, app http.HandlerFunc, change func(*proxy.Config)) *worl
 		w.mu.Lock()
 		w.hits, w.bodies = append(w.hits, r), append(w.bodies, string(body))
 		w.mu.Unlock()
-		if app != nil {
-			app(rw, r)
+		if app := w.app.Load(); app != nil && *app != nil {
+			(*app)(rw, r)
 		}
 	}))
+	w.setApp(app)
 	t.Cleanup(w.upstream.Close)
 	target, err := url.Parse(w.upstream.URL)
 	if err != nil {
@@ -341,6 +344,9 @@ func build(t *testing.T, app http.HandlerFunc, change func(*proxy.Config)) *worl
 	w.serve()
 	return w
 }
+
+// setApp replaces the application.
+func (w *world) setApp(app http.HandlerFunc) { w.app.Store(&app) }
 
 // serve serves the gateway at an address of its own, which is that of the world from
 // then on.

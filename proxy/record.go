@@ -201,13 +201,14 @@ func (x *exchange) recordOutcome() {
 	*rec = audit.Record{
 		Site: x.decision.Site, Kind: audit.KindOutcome, Time: stamp(now), Request: x.id, Decision: x.receipt.Seq,
 		App: x.decision.App, Route: x.decision.Route, Mode: x.decision.Mode,
-		Patient: x.decision.Patient, // brings both records together in the index, which is sorted by patient
-		Person:  x.decision.Person,  // and found together by it
-		Outcome: x.outcome(), Status: count(int64(x.status)), Results: x.results,
-		BytesOut: count(x.bytesOut), Duration: micros(now.Sub(x.start)), Upstream: micros(x.upstream),
+		PolicyRev: x.ending.Revision,
+		Patient:   x.decision.Patient, // brings both records together in the index, which is sorted by patient
+		Person:    x.decision.Person,  // and found together by it
+		Outcome:   x.outcome(), Status: count(int64(x.status)), Results: x.results,
+		BytesIn: count(x.bytesIn()), BytesOut: count(x.bytesOut), Duration: micros(now.Sub(x.start)), Upstream: micros(x.upstream),
 	}
-	if x.body != nil {
-		rec.BytesIn = count(x.body.n)
+	for _, reason := range x.ending.Reasons {
+		rec.Reasons = append(rec.Reasons, reason.Code)
 	}
 	if x.failure != nil {
 		rec.Error = explain(x.failure).code
@@ -265,6 +266,8 @@ func (x *exchange) outcome() audit.Outcome {
 	switch {
 	case x.failure != nil && explain(x.failure).is(errInternal):
 		return audit.MajorFailure
+	case x.ended:
+		return audit.MinorFailure // the gateway ended what went well
 	case x.status >= 500, x.failure != nil && x.forwarded:
 		return audit.SeriousFailure
 	case x.status >= 400, x.failure != nil:
@@ -281,13 +284,10 @@ func (x *exchange) observe() {
 	e := Event{
 		Mode: x.mode, Action: string(x.access.Action), Effect: x.decision.Effect, Kind: x.access.Kind,
 		Status: x.status, WouldDeny: x.would, Slowed: x.slowed, Deciding: x.deciding, Recording: x.recorded,
-		Upstream: x.upstream, Whole: x.g.cfg.Now().Sub(x.start), BytesOut: x.bytesOut,
+		Upstream: x.upstream, Whole: x.g.cfg.Now().Sub(x.start), BytesIn: x.bytesIn(), BytesOut: x.bytesOut,
 	}
 	if x.route != nil {
 		e.App = x.route.Name
-	}
-	if x.body != nil {
-		e.BytesIn = x.body.n
 	}
 	if x.failure != nil {
 		e.Code = explain(x.failure).code

@@ -66,6 +66,7 @@ func explanations() []explanation {
 		{errRepeated, 400, "repeated-header", "Request not understood", "The request has a header twice that may stand there once.", software},
 		{errConnection, 400, "connection-header", "Request refused", "The request asks that some of its headers be taken away on the way to the application.", software},
 		{errUpgrade, 400, "upgrade", "Request refused", "The request asks for a protocol that the gateway does not carry.", software},
+		{errHandshake, 400, "websocket-handshake", "Request refused", "The request to open a WebSocket is not as the standard has it.", software},
 		{errMethod, 405, "method", "Request refused", "The gateway does not carry requests of this method.", software},
 		{errFraming, 400, "ambiguous-framing", "Request not understood", "The length of the request can be read in more than one way.", software},
 		{errMalformed, 400, "malformed", "Request not understood", "The request is not a valid one.", software},
@@ -102,6 +103,10 @@ func explanations() []explanation {
 		{errPatientUnknown, 403, "patient-unknown", "The gateway cannot tell whose data this is", "What the application answered may hold a patient's data, but nothing says whose, so it could not be written down.", "Open it from the patient's own page, or tell the service desk the reference below."},
 		{errTruncated, 502, "response-broken-off", "The application broke off", "The application stopped in the middle of its answer.", again},
 		{errBypassEnded, 403, "bypass-ended", "The bypass has ended", "What was open had been let through in an emergency that is over.", "Open it again. If you are then refused, the page says why."},
+		{errWithdrawn, 403, "no-longer-allowed", "No longer allowed", "The access rules have changed and do not allow any more what was open.", "Open it again. If you are then refused, the page says why."},
+		{errRenamed, 409, "patient-renamed", "Open it again", "The gateway has learnt whom this is about, and must write that down before it is shown.", "Open it again."},
+		{errGoingAway, 503, "going-away", "The gateway is restarting", "What was open was closed, since the gateway is being restarted.", again},
+		{errClientSlow, 408, "client-slow", "The connection is too slow", "The client did not take what it was sent.", again},
 		{errClientGone, statusClientGone, "client-gone", "Client gone", "The client went away before it was answered.", again},
 		{errInternal, 500, "internal", "Something went wrong", "The gateway made a mistake.", again},
 	}
@@ -167,6 +172,9 @@ func (x *exchange) answerWith(e explanation, cause error) {
 	}
 	if e.is(errNoSpace) {
 		h.Set("Retry-After", strconv.Itoa(int(spaceRetry/time.Second)))
+	}
+	if e.is(errHandshake) {
+		h.Set("Sec-WebSocket-Version", "13")
 	}
 	challengeBearer(h, e)
 	switch e.code {

@@ -24,7 +24,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // begin makes the exchange of a request.
 func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	now := g.cfg.Now()
-	x := &exchange{g: g, w: w, start: now, id: newID(now)}
+	x := &exchange{g: g, w: w, start: now, id: newID(now), changes: g.streams.changes.Load()}
 	x.target, x.query, _ = strings.Cut(r.RequestURI, "?")
 	x.ip, x.scheme = origin(r, g.cfg.TrustedProxies)
 	x.r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
@@ -166,13 +166,10 @@ func (x *exchange) sameOrigin() error {
 	if x.subject.Session == "" {
 		return nil
 	}
-	r := x.r
-	if r.Header.Get("Upgrade") != "" {
-		asWrite := *r
-		asWrite.Method = http.MethodPost
-		r = &asWrite
+	if upgrades(x.r) && !x.ownOrigin() {
+		return errCrossOrigin
 	}
-	if err := x.g.origins.Check(r); err != nil {
+	if err := x.g.origins.Check(x.r); err != nil {
 		return errCrossOrigin
 	}
 	return nil
@@ -197,10 +194,12 @@ func (x *exchange) locate() error {
 // response that looks whole, and the outcome is recorded.
 func (x *exchange) end() {
 	p := recover()
+	x.endStream()
 	x.letGo()
 	abort := p != nil && x.recovered(p)
 	x.endTurn()
 	x.recordOutcome()
+	x.leaveStreams()
 	x.observe()
 	if abort {
 		panic(http.ErrAbortHandler)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -51,8 +52,12 @@ func (s *Server) Serve(ln net.Listener, tlsConfig *tls.Config) error {
 }
 
 // Shutdown stops accepting and waits until the requests in flight have been
-// answered or ctx ends (hazard GW-05: a write in flight is finished).
-func (s *Server) Shutdown(ctx context.Context) error { return s.http.Shutdown(ctx) }
+// answered or ctx ends (hazard GW-05: a write in flight is finished). What has no
+// end of its own is ended first.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.gateway.streams.stop()
+	return errors.Join(s.http.Shutdown(ctx), s.gateway.streams.wait(ctx))
+}
 
 // Close ends every connection at once.
 func (s *Server) Close() error { return s.http.Close() }

@@ -79,9 +79,11 @@ func TestHeldExchangeCannotBeUpgraded(t *testing.T) {
 	w := build(t, func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Connection", "Upgrade")
 		rw.Header().Set("Upgrade", "websocket")
+		rw.Header().Set("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
 		rw.WriteHeader(http.StatusSwitchingProtocols)
 	}, func(c *proxy.Config) { c.Apps[0].Map = heldMap() })
-	a := w.do("GET", "/search", "", header("Connection", "Upgrade"), header("Upgrade", "websocket"))
+	a := w.do("GET", "/search", "", header("Connection", "Upgrade"), header("Upgrade", "websocket"),
+		header("Origin", w.url), header("Sec-WebSocket-Version", "13"), header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="))
 	if a.status != 502 {
 		t.Errorf("got %d", a.status)
 	}

@@ -45,6 +45,10 @@ type Config struct {
 	Absolute time.Duration
 	// SingleSession ends a person's other sessions when they sign in.
 	SingleSession bool
+	// Ended is told of each session that ends, as Subject.Session names it, by the
+	// time that it is worth nothing any more; of one that reaches a limit within
+	// seconds. It must return quickly. nil tells nobody.
+	Ended func(session string)
 	// MinAssurance refuses sign-ins below this authentication assurance level.
 	MinAssurance int
 	// MaxAuthAge refuses sign-ins whose auth_time is older; zero does not look.
@@ -163,6 +167,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Absolute == 0 {
 		c.Absolute = defaultAbsolute
+	}
+	if c.Ended == nil {
+		c.Ended = func(string) {}
 	}
 	if c.ClientIP == nil {
 		c.ClientIP = remoteHost

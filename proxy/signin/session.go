@@ -138,6 +138,8 @@ func (s *Service) Run(ctx context.Context) error {
 
 // tidy does one turn of Run. A database that fails is tried again next turn.
 func (s *Service) tidy(ctx context.Context, sweep bool) {
+	now := s.cfg.Now()
+	s.store.tellOver(func(e *entry) bool { return s.over(e, now) != "" })
 	if err := s.store.flush(ctx); err != nil {
 		s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "activity not written", slog.Any("error", err))
 		return

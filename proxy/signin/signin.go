@@ -57,7 +57,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	s := &Service{
 		cfg:         cfg,
 		discovery:   newDiscovery(cfg),
-		store:       newStore(cfg.DB, cfg.Now),
+		store:       newStore(cfg.DB, cfg.Now, cfg.Ended),
 		page:        parsed,
 		crossOrigin: http.NewCrossOriginProtection(),
 	}

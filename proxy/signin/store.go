@@ -55,6 +55,7 @@ type entry struct {
 type store struct {
 	db          *sql.DB
 	now         func() time.Time
+	told        func(session string) // of the end of a session
 	maxAttempts int
 
 	mu    sync.RWMutex         // guards what follows
@@ -64,9 +65,9 @@ type store struct {
 	undone map[string]struct{}
 }
 
-func newStore(db *sql.DB, now func() time.Time) *store {
+func newStore(db *sql.DB, now func() time.Time, told func(string)) *store {
 	return &store{
-		db: db, now: now, maxAttempts: maxAttempts,
+		db: db, now: now, told: told, maxAttempts: maxAttempts,
 		live: map[string]*entry{}, ended: map[string]time.Time{}, undone: map[string]struct{}{},
 	}
 }
@@ -147,10 +148,28 @@ func (st *store) forget(id string) {
 // says afterwards.
 func (st *store) bury(rows ...row) {
 	st.mu.Lock()
-	defer st.mu.Unlock()
 	for _, r := range rows {
 		delete(st.live, label(r.id))
 		st.ended[r.id] = r.expires
+	}
+	st.mu.Unlock()
+	for _, r := range rows {
+		st.told(label(r.id))
+	}
+}
+
+// tellOver tells of the sessions in memory that are over, though nobody ended them.
+func (st *store) tellOver(over func(*entry) bool) {
+	var names []string
+	st.mu.RLock()
+	for name, e := range st.live {
+		if over(e) {
+			names = append(names, name)
+		}
+	}
+	st.mu.RUnlock()
+	for _, name := range names {
+		st.told(name)
 	}
 }
 

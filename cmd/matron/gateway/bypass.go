@@ -50,7 +50,7 @@ func (g *Gateway) openBypass(context.Context) error {
 	}
 	g.bypass = bypass.NewControl(bypass.ControlConfig{
 		Path: BypassFile(g.cfg), Rules: rules, Apps: g.applicationNames, Read: host.NewReader(g.now), Record: g.record, Log: g.log,
-		Stopped: func(app string) { g.proxy.BypassEnded(app) },
+		Stopped: func(string) { g.proxy.Review() },
 	})
 	return nil
 }

@@ -185,7 +185,7 @@ func (g *Gateway) openSignIn(ctx context.Context) error {
 	g.signin, err = signin.New(ctx, signin.Config{
 		Issuer: s.Issuer, ClientID: s.ClientID, ClientSecret: secret, ExternalURL: g.cfg.ExternalURL,
 		Scopes: s.Scopes, UserInfo: s.Userinfo, HTTPClient: client, DB: g.db, Log: g.journal, Logger: g.log, Now: g.now,
-		Idle: s.Idle, Absolute: s.Absolute, Site: g.cfg.Site,
+		Idle: s.Idle, Absolute: s.Absolute, Site: g.cfg.Site, Ended: func(session string) { g.proxy.SessionEnded(session) },
 		Claims: signin.ClaimMap{
 			Person: s.Claims.Person, Name: s.Claims.Name, Roles: s.Claims.Roles, Activities: s.Claims.Activities,
 			Organisation: s.Claims.Organisation, RoleID: s.Claims.RoleID, Assurance: s.Claims.Assurance,
