@@ -322,7 +322,24 @@ func build(t *testing.T, app http.HandlerFunc, change func(*proxy.Config)) *worl
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.cfg = proxy.Config{
+	w.cfg = w.config(target)
+	if change != nil {
+		change(&w.cfg)
+	}
+	w.gateway, err = proxy.New(w.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.serve()
+	return w
+}
+
+// config is the configuration of a gateway in front of target.
+func (w *world) config(target *url.URL) proxy.Config {
+	if w.logged == nil {
+		w.logged = &strings.Builder{}
+	}
+	return proxy.Config{
 		MaxHeader:  8 << 10,
 		Apps:       []proxy.App{{Name: "epr", Site: "RBA", Prefix: "/", Map: testMap{}, Upstream: target}},
 		Identifier: w.ids, Decider: deciderFunc(allowAll), Limiter: limiterFunc(noLimit), Log: w.log,
@@ -334,15 +351,6 @@ func build(t *testing.T, app http.HandlerFunc, change func(*proxy.Config)) *worl
 		}),
 		PublicPaths: []string{"/.matron/sign-in", "/.matron/assets/"},
 	}
-	if change != nil {
-		change(&w.cfg)
-	}
-	w.gateway, err = proxy.New(w.cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.serve()
-	return w
 }
 
 // setApp replaces the application.

@@ -37,17 +37,17 @@ func (s *sessions) Identify(r *http.Request) (policy.Subject, error) {
 	return who, err
 }
 
-// live is a gateway in front of an application of WebSockets and events, whose
+// liveWorld is a gateway in front of an application of WebSockets and events, whose
 // rules and sessions a test may change.
-type live struct {
+type liveWorld struct {
 	*world
 	decide   atomic.Pointer[deciderFunc]
 	sessions *sessions
 }
 
-func newLive(t *testing.T, app http.HandlerFunc, change func(*proxy.Config)) *live {
+func newLive(t *testing.T, app http.HandlerFunc, change func(*proxy.Config)) *liveWorld {
 	t.Helper()
-	l := &live{sessions: &sessions{}}
+	l := &liveWorld{sessions: &sessions{}}
 	l.rule(allowAll)
 	l.world = build(t, app, func(c *proxy.Config) {
 		c.Identifier = l.sessions
@@ -59,10 +59,10 @@ func newLive(t *testing.T, app http.HandlerFunc, change func(*proxy.Config)) *li
 	return l
 }
 
-func (l *live) rule(d deciderFunc) { l.decide.Store(&d) }
+func (l *liveWorld) rule(d deciderFunc) { l.decide.Store(&d) }
 
 // end ends the session of sub.
-func (l *live) end(sub string) {
+func (l *liveWorld) end(sub string) {
 	l.sessions.over.Store("hash-of-"+sub, true)
 	l.gateway.SessionEnded("hash-of-" + sub)
 }
@@ -130,7 +130,7 @@ func (c eventLine) ended() error {
 }
 
 // dial opens a WebSocket as sub.
-func (l *live) dial(sub, path string, change ...func(*websocket.DialOptions)) (*websocket.Conn, *http.Response, error) {
+func (l *liveWorld) dial(sub, path string, change ...func(*websocket.DialOptions)) (*websocket.Conn, *http.Response, error) {
 	l.t.Helper()
 	o := &websocket.DialOptions{
 		HTTPClient: l.newClient(false), HTTPHeader: http.Header{"Cookie": {"__Host-matron=" + sub}, "Origin": {l.url}},
@@ -142,7 +142,7 @@ func (l *live) dial(sub, path string, change ...func(*websocket.DialOptions)) (*
 }
 
 // open opens a stream of each kind.
-func (l *live) open(kind, sub, path string) line {
+func (l *liveWorld) open(kind, sub, path string) line {
 	l.t.Helper()
 	if kind == "websocket" {
 		c, _, err := l.dial(sub, path)
@@ -170,7 +170,7 @@ func (l *live) open(kind, sub, path string) line {
 func kinds() []string { return []string{"websocket", "events", "events over HTTP/2"} }
 
 // mustEnd checks how a stream that the gateway has ended looks from both sides.
-func (l *live) mustEnd(c line, code websocket.StatusCode, want string, reasons ...string) {
+func (l *liveWorld) mustEnd(c line, code websocket.StatusCode, want string, reasons ...string) {
 	l.t.Helper()
 	err := c.ended()
 	if _, is := c.(socketLine); is && websocket.CloseStatus(err) != code {
@@ -187,8 +187,8 @@ func (l *live) mustEnd(c line, code websocket.StatusCode, want string, reasons .
 // TestGW07StreamLivesAsLongAsItsRequestWouldBeLetThrough changes rules, map,
 // application and session while a stream is open.
 func TestGW07StreamLivesAsLongAsItsRequestWouldBeLetThrough(t *testing.T) {
-	swap := func(change func(*proxy.App)) func(*live) {
-		return func(l *live) {
+	swap := func(change func(*proxy.App)) func(*liveWorld) {
+		return func(l *liveWorld) {
 			app := l.cfg.Apps[0]
 			change(&app)
 			if err := l.gateway.Swap([]proxy.App{app}); err != nil {
@@ -196,7 +196,7 @@ func TestGW07StreamLivesAsLongAsItsRequestWouldBeLetThrough(t *testing.T) {
 			}
 		}
 	}
-	mapped := func(f func(*proxy.Access)) func(*live) {
+	mapped := func(f func(*proxy.Access)) func(*liveWorld) {
 		return swap(func(a *proxy.App) {
 			a.Map = testMap{classify: func(r *http.Request, body func() ([]byte, error)) (proxy.Access, error) {
 				access, err := readPatient(r, body)
@@ -207,23 +207,23 @@ func TestGW07StreamLivesAsLongAsItsRequestWouldBeLetThrough(t *testing.T) {
 	}
 	for _, row := range []struct {
 		name    string
-		change  func(*live)
+		change  func(*liveWorld)
 		want    string // "" where the stream stays open
 		reasons []string
 	}{
-		{"nothing", func(l *live) { l.gateway.Review() }, "", nil},
+		{"nothing", func(l *liveWorld) { l.gateway.Review() }, "", nil},
 		{"configuration read again", swap(func(*proxy.App) {}), "", nil},
-		{"refused and not enforced", func(l *live) { l.rule(denyAll); swap(func(a *proxy.App) { a.Mode = proxy.Observe })(l) }, "", nil},
+		{"refused and not enforced", func(l *liveWorld) { l.rule(denyAll); swap(func(a *proxy.App) { a.Mode = proxy.Observe })(l) }, "", nil},
 		{"map says less", mapped(func(a *proxy.Access) { a.Patients = nil }), "", nil},
-		{"another session", func(l *live) { l.rule(denyAll); l.end("bob") }, "", nil},
-		{"rules refuse", func(l *live) { l.rule(denyAll); l.gateway.Review() }, "no-longer-allowed", []string{"role-not-permitted"}},
-		{"rules ask for a reason", func(l *live) { l.rule(challengeAll); l.gateway.Review() }, "no-longer-allowed", []string{"no-relationship"}},
+		{"another session", func(l *liveWorld) { l.rule(denyAll); l.end("bob") }, "", nil},
+		{"rules refuse", func(l *liveWorld) { l.rule(denyAll); l.gateway.Review() }, "no-longer-allowed", []string{"role-not-permitted"}},
+		{"rules ask for a reason", func(l *liveWorld) { l.rule(challengeAll); l.gateway.Review() }, "no-longer-allowed", []string{"no-relationship"}},
 		{"map does not know it", mapped(func(a *proxy.Access) { *a = proxy.Access{} }), "no-longer-allowed", []string{"unmapped-route"}},
 		{"map closes it", mapped(func(a *proxy.Access) { a.Block = true }), "no-longer-allowed", []string{"blocked-by-map"}},
 		{"map names somebody else", mapped(func(a *proxy.Access) { a.Patients = []proxy.Patient{{ID: "2"}} }), "patient-renamed", nil},
 		{"map would hold the answer", mapped(func(a *proxy.Access) { a.Hold = true }), "response-not-understood", nil},
 		{"application is gone", swap(func(a *proxy.App) { a.Prefix = "/elsewhere/" }), "no-application", nil},
-		{"session ends", func(l *live) { l.end("ada") }, "session-expired", nil},
+		{"session ends", func(l *liveWorld) { l.end("ada") }, "session-expired", nil},
 	} {
 		for _, kind := range kinds() {
 			t.Run(row.name+"/"+kind, func(t *testing.T) {
@@ -422,7 +422,7 @@ func TestStreamWaitsForNobodyForEver(t *testing.T) {
 }
 
 // handshake opens a WebSocket by hand and returns the connection behind it.
-func (l *live) handshake(sub, path, more string) net.Conn {
+func (l *liveWorld) handshake(sub, path, more string) net.Conn {
 	l.t.Helper()
 	d := tls.Dialer{Config: &tls.Config{RootCAs: l.roots}}
 	c, err := d.DialContext(l.t.Context(), "tcp", l.addr)
@@ -436,7 +436,7 @@ func (l *live) handshake(sub, path, more string) net.Conn {
 }
 
 // filled waits until the application has begun to send.
-func (l *live) filled(c net.Conn) {
+func (l *liveWorld) filled(c net.Conn) {
 	l.t.Helper()
 	if _, err := io.ReadFull(c, make([]byte, 1<<10)); err != nil {
 		l.t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -424,4 +425,36 @@ func TestPendingAttemptsAreBounded(t *testing.T) {
 	if kept := len(flood.c.Jar.Cookies(u)); kept > 12 {
 		t.Errorf("a browser keeps %d cookies", kept)
 	}
+}
+
+// TestEndsAreTold: whoever keeps something open for a session learns of its end,
+// however it ends.
+func TestEndsAreTold(t *testing.T) {
+	var told []string
+	s := newSite(t, func(c *signin.Config) {
+		c.Idle = 10 * time.Minute
+		c.Ended = func(session string) { told = append(told, session) }
+	})
+	b := s.browser()
+	session := func() string {
+		b.mustBe("/")
+		return s.journal.last().Session
+	}
+	ends := func(name, want string, end func()) {
+		t.Helper()
+		told = nil
+		end()
+		if len(told) == 0 || slices.ContainsFunc(told, func(got string) bool { return got != want }) || len(want) != 32 {
+			t.Errorf("%s: told of %q, want %q", name, told, want)
+		}
+	}
+	ends("sign-out", session(), func() {
+		b.do(http.MethodPost, "/.matron/sign-out", url.Values{}, "Sec-Fetch-Site", "same-origin", "Sec-Fetch-Dest", "document")
+	})
+	ends("idle", session(), func() {
+		s.clock.advance(10 * time.Minute)
+		if err := s.service.Load().Tidy(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
