@@ -63,7 +63,7 @@ func TestStreamsAreReviewedEachMinute(t *testing.T) {
 				ctx, stop := context.WithCancel(t.Context())
 				done := make(chan error)
 				go func() { done <- g.Run(ctx) }()
-				r := httptest.NewRequestWithContext(context.WithValue(ctx, http.ServerContextKey, &http.Server{}), http.MethodGet, "/patient/1", nil) //nolint:gosec // no server is started
+				r := httptest.NewRequestWithContext(context.WithValue(ctx, http.ServerContextKey, &http.Server{}), http.MethodGet, "/patient/1", nil)
 				r.Header.Set("Cookie", "__Host-matron=ada")
 				client := &deadlines{httptest.NewRecorder(), began, began}
 				func() {

@@ -145,7 +145,7 @@ func (l *liveWorld) dial(sub, path string, change ...func(*websocket.DialOptions
 func (l *liveWorld) open(kind, sub, path string) line {
 	l.t.Helper()
 	if kind == "websocket" {
-		c, _, err := l.dial(sub, path)
+		c, _, err := l.dial(sub, path) //nolint:bodyclose // the connection is what is left of it, and is closed
 		if err != nil {
 			l.t.Fatal(err)
 		}
@@ -265,7 +265,8 @@ func TestStreamThatOpensDuringAChangeIsReviewed(t *testing.T) {
 		l.gateway.Review()
 		close(answer)
 	}()
-	if _, res, err := l.dial("ada", "/patient/1"); err == nil || res.StatusCode != http.StatusForbidden {
+	_, res, err := l.dial("ada", "/patient/1") //nolint:bodyclose // the connection is what is left of it, and is closed
+	if err == nil || res.StatusCode != http.StatusForbidden {
 		t.Errorf("opened: %v", err)
 	}
 	if o := l.log.waitOutcome(); o.Error != "no-longer-allowed" || o.Status != 403 {
@@ -317,9 +318,9 @@ func TestStreamsOfManyPeopleAreKeptApart(t *testing.T) {
 // nothing, and of none more that begins.
 func TestShutdownEndsStreamsAndRecordsTheirOutcomes(t *testing.T) {
 	l := newLive(t, flood, nil)
-	stuck := l.handshake("ada", "/patient/stuck", "")
+	stuck := l.handshake("/patient/stuck")
 	l.filled(stuck)
-	l.world.setApp(talk)
+	l.setApp(talk)
 	var open []line
 	for _, kind := range kinds() {
 		open = append(open, l.open(kind, "ada", "/patient/1"))
@@ -362,7 +363,8 @@ func flood(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer func() { _ = c.CloseNow() }()
-	for c.Write(context.Background(), websocket.MessageBinary, make([]byte, 32<<10)) == nil {
+	for err == nil {
+		err = c.Write(context.Background(), websocket.MessageBinary, make([]byte, 32<<10))
 	}
 }
 
@@ -383,7 +385,7 @@ func TestStreamWaitsForNobodyForEver(t *testing.T) {
 	t.Run("client of a websocket", func(t *testing.T) {
 		t.Parallel()
 		l := newLive(t, flood, short)
-		l.handshake("ada", "/patient/1", "")
+		l.handshake("/patient/1")
 		if o := l.log.waitOutcome(); o.Error != "client-slow" || o.Status != 101 || o.BytesOut == 0 {
 			t.Errorf("outcome %+v", o)
 		}
@@ -407,7 +409,7 @@ func TestStreamWaitsForNobodyForEver(t *testing.T) {
 	t.Run("application", func(t *testing.T) {
 		t.Parallel()
 		l := newLive(t, deaf, short)
-		c, _, err := l.dial("ada", "/patient/1")
+		c, _, err := l.dial("ada", "/patient/1") //nolint:bodyclose // the connection is what is left of it, and is closed
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -422,7 +424,7 @@ func TestStreamWaitsForNobodyForEver(t *testing.T) {
 }
 
 // handshake opens a WebSocket by hand and returns the connection behind it.
-func (l *liveWorld) handshake(sub, path, more string) net.Conn {
+func (l *liveWorld) handshake(path string) net.Conn {
 	l.t.Helper()
 	d := tls.Dialer{Config: &tls.Config{RootCAs: l.roots}}
 	c, err := d.DialContext(l.t.Context(), "tcp", l.addr)
@@ -430,8 +432,8 @@ func (l *liveWorld) handshake(sub, path, more string) net.Conn {
 		l.t.Fatal(err)
 	}
 	l.t.Cleanup(func() { _ = c.Close() })
-	_, _ = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\nOrigin: %s\r\nCookie: __Host-matron=%s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n", path, l.addr, l.url, sub, more)
+	_, _ = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\nOrigin: %s\r\nCookie: __Host-matron=ada\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", path, l.addr, l.url)
 	return c
 }
 
@@ -461,7 +463,7 @@ func TestCloseFrameNeverCutsAFrameInTwo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l := newLive(t, func(rw http.ResponseWriter, r *http.Request) {
+			l := newLive(t, func(rw http.ResponseWriter, _ *http.Request) {
 				h := rw.Header()
 				h.Set("Connection", "Upgrade")
 				h.Set("Upgrade", "websocket")
@@ -476,9 +478,9 @@ func TestCloseFrameNeverCutsAFrameInTwo(t *testing.T) {
 				_, _ = io.Copy(io.Discard, c)
 				_ = c.Close()
 			}, nil)
-			c := l.handshake("ada", "/patient/1", "")
+			c := l.handshake("/patient/1")
 			br := bufio.NewReader(c)
-			res, err := http.ReadResponse(br, nil)
+			res, err := http.ReadResponse(br, nil) //nolint:bodyclose // the connection is what is left of it, and is closed
 			if err != nil || res.StatusCode != http.StatusSwitchingProtocols {
 				t.Fatalf("%v %v", res, err)
 			}
@@ -501,7 +503,7 @@ func TestCloseFrameNeverCutsAFrameInTwo(t *testing.T) {
 // TestWebSocketHandshakeIsPassedOn: what the two ends agree on is theirs.
 func TestWebSocketHandshakeIsPassedOn(t *testing.T) {
 	l := newLive(t, talk, nil)
-	c, res, err := l.dial("ada", "/patient/1", func(o *websocket.DialOptions) {
+	c, res, err := l.dial("ada", "/patient/1", func(o *websocket.DialOptions) { //nolint:bodyclose // the connection is what is left of it, and is closed
 		o.Subprotocols, o.CompressionMode = []string{"chat.v1", "chat.v2"}, websocket.CompressionContextTakeover
 	})
 	if err != nil {
@@ -586,7 +588,7 @@ func TestUpgradeThatIsNoWebSocketIsRefused(t *testing.T) {
 			}
 			defer func() { _ = c.Close() }()
 			_, _ = io.WriteString(c, b.String()+"\r\n"+row.body)
-			res, err := http.ReadResponse(bufio.NewReader(c), nil)
+			res, err := http.ReadResponse(bufio.NewReader(c), nil) //nolint:bodyclose // the connection is what is left of it, and is closed
 			if err != nil || res.StatusCode != 400 {
 				t.Fatalf("%v %v", res, err)
 			}
@@ -624,7 +626,7 @@ func TestSwitchOfProtocolsThatNobodyAskedForIsRefused(t *testing.T) {
 		to, accepts = row.to, row.accepts
 		var status int
 		if row.asked {
-			res, err := http.ReadResponse(bufio.NewReader(l.handshake("ada", "/patient/1", "")), nil)
+			res, err := http.ReadResponse(bufio.NewReader(l.handshake("/patient/1")), nil) //nolint:bodyclose // the connection is what is left of it, and is closed
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}

@@ -46,7 +46,7 @@ func TestWebSocketThroughReloads(t *testing.T) {
 	s.certificate(1)
 	s.start()
 	open := func(client *http.Client) *websocket.Conn {
-		c, _, err := websocket.Dial(t.Context(), s.url+"/ui/patients/P1/live", &websocket.DialOptions{
+		c, _, err := websocket.Dial(t.Context(), s.url+"/ui/patients/P1/live", &websocket.DialOptions{ //nolint:bodyclose // the connection is what is left of it, and is closed
 			HTTPClient: &http.Client{Transport: client.Transport, Jar: client.Jar}, HTTPHeader: http.Header{"Origin": {s.url}},
 		})
 		if err != nil {
