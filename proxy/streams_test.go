@@ -381,7 +381,7 @@ func deaf(rw http.ResponseWriter, r *http.Request) {
 // TestStreamWaitsForNobodyForEver: neither for a client nor for an application that
 // takes nothing.
 func TestStreamWaitsForNobodyForEver(t *testing.T) {
-	short := func(c *proxy.Config) { c.Apps[0].Timeout = 200 * time.Millisecond }
+	short := func(c *proxy.Config) { c.Apps[0].Timeout = 3 * time.Second }
 	t.Run("client of a websocket", func(t *testing.T) {
 		t.Parallel()
 		l := newLive(t, flood, short)
