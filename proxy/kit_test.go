@@ -336,9 +336,6 @@ func build(t *testing.T, app http.HandlerFunc, change func(*proxy.Config)) *worl
 
 // config is the configuration of a gateway in front of target.
 func (w *world) config(target *url.URL) proxy.Config {
-	if w.logged == nil {
-		w.logged = &strings.Builder{}
-	}
 	return proxy.Config{
 		MaxHeader:  8 << 10,
 		Apps:       []proxy.App{{Name: "epr", Site: "RBA", Prefix: "/", Map: testMap{}, Upstream: target}},
