@@ -639,3 +639,36 @@ func TestSwitchOfProtocolsThatNobodyAskedForIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// ending notes the end of its turns.
+type ending struct {
+	following
+	ended chan bool
+}
+
+func (e ending) Follow(*http.Request) (proxy.Turn, error) { return e, nil }
+func (e ending) End(forwarded bool)                       { e.ended <- forwarded }
+
+// TestStreamKeepsNobodyInItsSessionWaiting: a request that was read in a session of
+// the application gives its turn back when its stream begins, and is asked about
+// again as what it was decided as.
+func TestStreamKeepsNobodyInItsSessionWaiting(t *testing.T) {
+	turns := make(chan bool, 1)
+	closed := false
+	l := newLive(t, talk, func(c *proxy.Config) {
+		c.Apps[0].Map = ending{following{testMap{classify: func(r *http.Request, body func() ([]byte, error)) (proxy.Access, error) {
+			a, err := readPatient(r, body)
+			a.Block = closed // whatever it would be read as now
+			return a, err
+		}}}, turns}
+	})
+	c := l.open("events", "ada", "/patient/1")
+	if forwarded := <-turns; !forwarded {
+		t.Error("the turn ended as if nothing had been asked")
+	}
+	closed = true
+	l.gateway.Review()
+	l.rule(denyAll)
+	l.gateway.Review()
+	l.mustEnd(c, 0, "no-longer-allowed", "role-not-permitted")
+}
