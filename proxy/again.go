@@ -7,14 +7,49 @@ import (
 	"github.com/matron-epr/matron/policy"
 )
 
+// weighed is what becomes of an answer: nothing of it is released before the records
+// are durable, nor at all where there is a refusal.
+type weighed struct {
+	records []*audit.Record
+	left    []bool // which entries of its Bundle are left out
+	refusal error
+}
+
+// weigh decides about what an answer of that status shows.
+func (x *exchange) weigh(status int, s Settlement) weighed {
+	if bodiless(status) && len(s.Patients) == 0 {
+		return weighed{}
+	}
+	x.results = s.Results
+	if x.filters(&s) {
+		return x.filter(s)
+	}
+	if d, refused := x.decideAgain(s); refused && x.mode != Enforce {
+		x.waiveAll(d)
+	} else if refused {
+		x.answer = d
+		return weighed{records: x.withheld(s, d), refusal: refusalOf(d)}
+	}
+	nobodys := anonymous(status, x.access, s)
+	if nobodys && x.mode != Enforce {
+		x.waive(explain(errPatientUnknown).code)
+		nobodys = false
+	}
+	w := weighed{records: x.shown(s)}
+	if nobodys {
+		w.refusal = errPatientUnknown
+	}
+	return w
+}
+
 // decideAgain asks the rules about what only the response shows: another patient
-// than the request was decided about, or a screen of another area. Nothing of it
+// than the request was decided about, or something of another area. Nothing of it
 // is released before, and a refusal looks like one of a request that named them
 // (GW-08). However many patients there are, they are one question for each
 // thing that the exchange does.
-func (x *exchange) decideAgain(s Settlement) error {
+func (x *exchange) decideAgain(s Settlement) (d policy.Decision, refused bool) {
 	if x.coveredBy(s) {
-		return nil
+		return policy.Decision{}, false
 	}
 	q := x.question(x.g.cfg.Now())
 	q.Patients, q.Certainty = names(s.Patients), string(s.Certainty)
@@ -25,27 +60,8 @@ func (x *exchange) decideAgain(s Settlement) error {
 	if len(parts) == 0 {
 		parts = []Part{{Action: q.Action, Area: q.Area, Resource: q.Resource}}
 	}
-	d := x.askParts(q, parts)
-	if d.Allowed() {
-		return nil
-	}
-	if x.mode != Enforce {
-		if len(d.Reasons) == 0 {
-			x.waive(explain(errDenied).code)
-		}
-		for _, reason := range d.Reasons {
-			x.waive(reason.Code)
-		}
-		return nil
-	}
-	x.answer = d
-	if err := x.recordWithheld(s, d); err != nil {
-		return err
-	}
-	if d.Effect == policy.Challenge {
-		return errChallenged
-	}
-	return errDenied
+	d = x.askParts(q, parts)
+	return d, !d.Allowed()
 }
 
 // coveredBy reports whether the decision that was made covers what the response
@@ -64,9 +80,9 @@ func (x *exchange) coveredBy(s Settlement) bool {
 	return true
 }
 
-// recordWithheld makes durable whose data the application answered with and who
-// did not get it.
-func (x *exchange) recordWithheld(s Settlement, d policy.Decision) error {
+// withheld are the records of whose data the application answered with and who did
+// not get it.
+func (x *exchange) withheld(s Settlement, d policy.Decision) []*audit.Record {
 	patients := s.Patients
 	if len(patients) == 0 {
 		patients = []Patient{{}}
@@ -74,12 +90,18 @@ func (x *exchange) recordWithheld(s Settlement, d policy.Decision) error {
 	records := make([]*audit.Record, 0, len(patients))
 	for _, p := range patients {
 		r := x.patientRecord(p, audit.SourceResponse, s.Certainty)
-		r.Effect, r.Rules, r.Reasons = d.Effect.String(), d.Rules, nil
-		for _, reason := range d.Reasons {
-			r.Reasons = append(r.Reasons, reason.Code)
-		}
+		x.refuseIn(r, d)
 		records = append(records, r)
 	}
-	_, err := x.append(records)
-	return err
+	return records
+}
+
+// waiveAll notes why what only the response shows would have been refused.
+func (x *exchange) waiveAll(d policy.Decision) {
+	if len(d.Reasons) == 0 {
+		x.waive(explain(errDenied).code)
+	}
+	for _, reason := range d.Reasons {
+		x.waive(reason.Code)
+	}
 }

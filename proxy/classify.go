@@ -22,7 +22,7 @@ func (x *exchange) classify() error {
 		if cause := x.bodyError(); cause != nil {
 			return cause
 		}
-		x.access.Deny, x.access.Reply, x.access.Reason = a.Deny, a.Reply, err.Error()
+		x.access = Access{Deny: a.Deny, Because: a.Because, Reply: a.Reply, Reason: err.Error()}
 		x.g.cfg.Logger.LogAttrs(x.r.Context(), slog.LevelWarn, "request does not fit the map",
 			slog.String("request", x.id), slog.String("app", x.route.Name), slog.Any("error", err))
 		return errUnclassifiable
@@ -37,7 +37,7 @@ func (x *exchange) classify() error {
 		return err
 	}
 	x.access = a
-	return nil
+	return x.open()
 }
 
 // bodyKind is the media type of the body of an unmapped request, for whoever writes
@@ -95,6 +95,7 @@ func (x *exchange) readBody() ([]byte, error) {
 		x.body.err = &http.MaxBytesError{Limit: x.route.MaxRead}
 		return nil, errBodyTooLarge
 	}
+	x.whole = whole
 	x.r.Body = io.NopCloser(bytes.NewReader(whole))
 	x.r.ContentLength, x.r.TransferEncoding = int64(len(whole)), nil
 	return whole, nil

@@ -49,6 +49,10 @@ func (x *exchange) slow(wait time.Duration) error {
 // decide asks the rules. An unmapped request is denied without asking, whatever
 // the rules would say of it. What is refused goes on, marked, where waives says so.
 func (x *exchange) decide() error {
+	if len(x.entries) > 0 {
+		x.decideEntries()
+		return nil
+	}
 	x.answer = x.ask()
 	if x.answer.Allowed() {
 		return nil
@@ -57,7 +61,12 @@ func (x *exchange) decide() error {
 		x.would = true
 		return nil
 	}
-	if x.answer.Effect == policy.Challenge {
+	return refusalOf(x.answer)
+}
+
+// refusalOf is the error of a decision that does not allow.
+func refusalOf(d policy.Decision) error {
+	if d.Effect == policy.Challenge {
 		return errChallenged
 	}
 	return errDenied

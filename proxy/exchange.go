@@ -27,6 +27,11 @@ type exchange struct {
 	target string    // path as received
 	query  string    // raw query as received
 
+	// entries are the requests of a batch, each with a decision of its own; nil
+	// otherwise. refused is why one of them is not released.
+	entries []*exchange
+	refused error
+
 	subject   policy.Subject
 	access    Access
 	answer    policy.Decision
@@ -41,6 +46,7 @@ type exchange struct {
 	deciding time.Duration
 	recorded time.Duration
 	body     *requestBody
+	whole    []byte    // of it, where the map has read it
 	kept     int64     // bytes of it and of a held response in memory
 	spooled  SpoolFile // a held response that is not, nil for none
 

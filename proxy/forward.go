@@ -24,6 +24,9 @@ func (x *exchange) forward() error {
 		return err
 	}
 	x.sentAt = x.g.cfg.Now()
+	if len(x.entries) > 0 && !x.cut() {
+		return x.answerRefused()
+	}
 	x.forwarded = true
 	x.route.handler.ServeHTTP(x, x.r)
 	if x.status == 0 {

@@ -76,11 +76,15 @@ func (l *testLog) Append(_ context.Context, records ...*audit.Record) (audit.Rec
 	if f == lost {
 		return audit.Receipt{}, fmt.Errorf("append: %w", audit.ErrNotDurable)
 	}
-	for i, r := range records {
-		if r.Kind == audit.KindPatient && r.Decision == 0 && i > 0 {
-			r.Decision = records[0].Seq
+	decision := uint64(0)
+	for _, r := range records {
+		if r.Kind == audit.KindPatient && r.Decision == 0 {
+			r.Decision = decision
 		}
 		l.put(r)
+		if r.Kind == audit.KindDecision {
+			decision = r.Seq
+		}
 	}
 	if f == persistedButReportedFailed {
 		return audit.Receipt{}, fmt.Errorf("append: %w", audit.ErrNotDurable)
@@ -299,6 +303,9 @@ type world struct {
 	logged   *lockedBuilder
 }
 
+// bodyKey is where an application finds the beginning of a body, which the kit has read.
+type bodyKey struct{}
+
 // build starts a world. app answers requests that reach the application; change
 // adjusts the configuration.
 func build(t *testing.T, app http.HandlerFunc, change func(*proxy.Config)) *world {
@@ -312,6 +319,7 @@ func build(t *testing.T, app http.HandlerFunc, change func(*proxy.Config)) *worl
 		w.mu.Lock()
 		w.hits, w.bodies = append(w.hits, r), append(w.bodies, string(body))
 		w.mu.Unlock()
+		r = r.WithContext(context.WithValue(r.Context(), bodyKey{}, string(body)))
 		if app := w.app.Load(); app != nil && *app != nil {
 			(*app)(rw, r)
 		}

@@ -30,10 +30,20 @@ func TestPagingLinksLeadThroughTheGateway(t *testing.T) {
 	}, func(c *proxy.Config) {
 		c.Apps[0].Map, c.Apps[0].Prefix, c.Apps[0].StripPrefix = m, "/fhir", true
 	})
-	a := w.do("GET", "/fhir/Observation?code=x", "")
+	a := w.do("GET", "/fhir/Observation?patient=4711", "")
 	want := strings.ReplaceAll(page, `"url":"APP/Observation?code=x"`, `"url":"`+w.url+`/fhir/Observation?code=x"`)
 	want = strings.ReplaceAll(want, `"APP\/Observation?code=x\u0026page=2"`, `"`+w.url+`/fhir/Observation?code=x\u0026page=2"`)
 	want = strings.ReplaceAll(want, "APP", own)
+	if a.status != 200 || a.body != want {
+		t.Errorf("got %d %s\nwant %s", a.status, a.body, want)
+	}
+	w.log.waitOutcome()
+	if len(w.log.kinds(audit.KindPatient)) != 0 {
+		t.Error("a patient whom the request names is recorded twice")
+	}
+	// Without a patient the total goes, and nothing else.
+	a = w.do("GET", "/fhir/Observation?code=x", "")
+	want = strings.NewReplacer(`{ "res`, `{"res`, `"total":31, `, ``, ",\n\"entry", `,"entry`, `}]} }]}`, `}]}}]}`, `] }`, `]}`).Replace(want)
 	if a.status != 200 || a.body != want {
 		t.Errorf("got %d %s\nwant %s", a.status, a.body, want)
 	}

@@ -112,6 +112,11 @@ func (x *exchange) send(e explanation) {
 		x.logSend(err)
 		contentType, body = "text/plain; charset=utf-8", []byte(e.title+"\nReference: "+x.id+"\n")
 	}
+	x.sendBody(status, contentType, body)
+}
+
+// sendBody sends what the gateway itself answers.
+func (x *exchange) sendBody(status int, contentType string, body []byte) {
 	h := x.w.Header()
 	h.Set("Content-Type", contentType)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
@@ -178,6 +183,9 @@ func (x *exchange) signInFor(e explanation) string {
 func (x *exchange) reasons(e explanation) []policy.Reason {
 	if (e.is(errDenied) || e.is(errChallenged)) && len(x.answer.Reasons) > 0 {
 		return x.answer.Reasons
+	}
+	if e.is(errUnclassifiable) && x.access.Because != nil {
+		return []policy.Reason{*x.access.Because}
 	}
 	remedy := e.remedy
 	if x.fateUnknown() { // never "try again" beside it (GW-05)

@@ -20,12 +20,20 @@ import (
 // request names: their records refer to the decision's place. On error: nothing
 // is forwarded (GW-12).
 func (x *exchange) record() error {
+	if len(x.entries) > 0 {
+		return x.recordEntries()
+	}
 	x.decision = x.newDecision()
+	return x.decidedBy(x.decisionRecords())
+}
+
+// decisionRecords are the decision and one record for each patient more.
+func (x *exchange) decisionRecords() []*audit.Record {
 	records := append(make([]*audit.Record, 0, 1+len(x.access.Patients)), &x.decision)
 	for i := 1; i < len(x.access.Patients); i++ {
 		records = append(records, x.patientRecord(x.access.Patients[i], x.access.Source, x.access.Certainty))
 	}
-	return x.decidedBy(records)
+	return records
 }
 
 // decidedBy appends the decision, the first of records, and notes where it

@@ -125,6 +125,10 @@ type Access struct {
 	// parts differ, Action or Area above is empty, so that nobody who overlooks
 	// Parts allows the exchange.
 	Parts []Part
+	// Entries are the requests of a batch: each is decided on its own, what is
+	// refused is cut out of the body, and the rest goes on. Parts are all that they
+	// do together.
+	Entries []Entry
 	// Detail is what the record says besides, as name=value: for example under
 	// which name the application knows who is working.
 	Detail []string
@@ -138,6 +142,17 @@ type Access struct {
 	// without the value.
 	Redact []string
 }
+
+// Entry is one request of a batch.
+type Entry struct {
+	Span           // where it stands in the body
+	Access  Access // what it does
+	Method  string
+	Address string // path and query below the application's base
+}
+
+// Span is a stretch of a body: body[From:To].
+type Span struct{ From, To int64 }
 
 // Part is one of several things that one exchange does.
 type Part struct {
@@ -170,6 +185,36 @@ type Settlement struct {
 	// Links are addresses in the body, in the order in which they stand there, that
 	// are to lead back through the gateway where they lead to the application.
 	Links []Link
+	// Bundle says where the entries of the answer stand, if it has any that can be
+	// told apart: the answer of a batch has one for each Entry that was forwarded.
+	Bundle *Bundle
+}
+
+// Bundle is where a list stands in a held answer whose entries can be left out one
+// by one.
+type Bundle struct {
+	Span // braces included
+	// Members are the name and value of what may be shown whatever is left out, in
+	// the order in which they stand there. Nothing in them tells how many entries
+	// there are.
+	Members []Span
+	// List is one of Members, the name of the list and its brackets; the zero Span
+	// means that there is none.
+	List    Span
+	Name    string // of the list
+	Entries []Shown
+}
+
+// Shown is one entry of a held answer.
+type Shown struct {
+	Span
+	Settlement     // of this entry alone
+	Status     int // that the answer of a batch says
+	// Included says that it was not asked for and stands here only for others,
+	// which With lists: it is left out with the last of them.
+	Included bool
+	With     []int // indices of Entries
+	Empty    bool  // it says only that something was deleted or happened
 }
 
 // DenyForm is the form of a refusal that the application's clients understand.

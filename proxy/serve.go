@@ -200,6 +200,7 @@ func (x *exchange) end() {
 	x.endTurn()
 	x.recordOutcome()
 	x.leaveStreams()
+	x.closeEntries()
 	x.observe()
 	if abort {
 		panic(http.ErrAbortHandler)

@@ -41,36 +41,47 @@ func (x *exchange) settle(res *http.Response) error {
 		return errHeldTooLarge
 	case !nameable(s.Patients):
 		return errHeldUnreadable
-	case bodiless(res.StatusCode) && len(s.Patients) == 0:
-		return nil
 	}
-	x.results, x.doubt = s.Results, s.Reason
-	if err := x.decideAgain(s); err != nil {
+	edits, err := x.judge(res, s)
+	if err != nil || bodiless(res.StatusCode) {
 		return err
 	}
-	nobodys := anonymous(res, x.access, s)
-	if nobodys && x.mode != Enforce {
-		x.waive(explain(errPatientUnknown).code)
-		nobodys = false
-	}
-	if err := x.recordPatients(s); err != nil {
-		return err
-	}
-	if bodiless(res.StatusCode) {
-		return nil
-	}
-	if nobodys {
-		return errPatientUnknown
-	}
-	return x.release(res, body, s)
-}
-
-// release puts what was held in the place of the response's body.
-func (x *exchange) release(res *http.Response, body Body, s Settlement) error {
-	edits, err := x.relinked(s.Links)
+	more, err := x.relinked(s.Links)
 	if err != nil {
 		return err
 	}
+	return x.release(res, body, inOrder(append(edits, more...)))
+}
+
+// judge decides about what an answer shows and makes it durable. It returns what is
+// to change in the body of what may be released.
+func (x *exchange) judge(res *http.Response, s Settlement) ([]edit, error) {
+	x.doubt = s.Reason
+	if len(x.entries) > 0 && res.StatusCode < http.StatusBadRequest && s.Bundle != nil {
+		return x.weighEntries(s.Bundle)
+	}
+	w := x.weigh(res.StatusCode, s)
+	if err := x.appendAll(w.records); err != nil {
+		return nil, err
+	}
+	if w.refusal != nil || !x.trims(s.Bundle) {
+		return nil, w.refusal
+	}
+	untold(res.Header)
+	return s.Bundle.without(w.left), nil
+}
+
+// appendAll makes records durable, if there are any.
+func (x *exchange) appendAll(records []*audit.Record) error {
+	if len(records) == 0 {
+		return nil
+	}
+	_, err := x.append(records)
+	return err
+}
+
+// release puts what was held in the place of the response's body.
+func (x *exchange) release(res *http.Response, body Body, edits []edit) error {
 	out, size, err := body.edited(edits)
 	if err != nil {
 		return err
@@ -105,22 +116,21 @@ func (x *exchange) asked(r *http.Request) *http.Request {
 // anonymous reports whether a response may hold data of a patient whom nobody
 // can name. On doubt it is not released: a record that names nobody is none
 // (GW-08). In observe and bypass mode it goes on, recorded as unknown.
-func anonymous(res *http.Response, a Access, s Settlement) bool {
+func anonymous(status int, a Access, s Settlement) bool {
 	switch {
-	case bodiless(res.StatusCode):
+	case bodiless(status):
 		return false
 	case s.Stranger:
 		return true
-	case res.StatusCode >= 300, len(a.Patients) > 0, s.Certainty == audit.None:
+	case status >= 300, len(a.Patients) > 0, s.Certainty == audit.None:
 		return false
 	}
 	return len(s.Patients) == 0 && s.Certainty != audit.Authoritative || s.Certainty == audit.Unknown || s.Certainty == ""
 }
 
-// recordPatients makes every patient durable that the response names and the
-// decision does not. A response whose patients nobody can tell is recorded as
-// such.
-func (x *exchange) recordPatients(s Settlement) error {
+// shown are the records of every patient whom the response names and the decision
+// does not. A response whose patients nobody can tell is recorded as such.
+func (x *exchange) shown(s Settlement) []*audit.Record {
 	known := make(map[Patient]bool, len(x.access.Patients)+len(s.Patients))
 	for _, p := range x.access.Patients {
 		known[p] = true
@@ -139,11 +149,7 @@ func (x *exchange) recordPatients(s Settlement) error {
 		p := Patient{ID: x.decision.Patient, NHSNumber: x.decision.NHSNumber}
 		records = append(records, x.patientRecord(p, audit.SourceResponse, s.Certainty))
 	}
-	if len(records) == 0 {
-		return nil
-	}
-	_, err := x.append(records)
-	return err
+	return records
 }
 
 // waive notes a refusal that only the response gave rise to and that goes on, since

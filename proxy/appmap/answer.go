@@ -155,6 +155,8 @@ type found struct {
 	results  uint64
 	seen     bool // the response was read and holds no failure
 	links    []proxy.Link
+	bundle   *proxy.Bundle // whose entries may be left out one by one
+	parts    []proxy.Part  // that were not decided
 }
 
 // tooLong is a response that was read in part: whom the rest shows nobody can tell
@@ -170,7 +172,10 @@ func (f *found) tooLong() proxy.Settlement {
 // nobody makes the whole unknown, unless the request said for certain whose it is
 // (GW-08).
 func (f *found) settlement(a proxy.Access) proxy.Settlement {
-	s := proxy.Settlement{Patients: f.patients, Results: f.results, Certainty: certaintyOf(f.patients), Links: f.links}
+	s := proxy.Settlement{Patients: f.patients, Results: f.results, Certainty: certaintyOf(f.patients), Links: f.links, Bundle: f.bundle}
+	if len(f.parts) > 0 {
+		s.Parts = append(partsOf(&a), f.parts...)
+	}
 	switch {
 	case f.nameless > 0 && (len(a.Patients) == 0 || a.Certainty == audit.Unknown):
 		s.Certainty = audit.Unknown

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/proxy"
 )
 
 // seeds are the exchanges of the FHIR corpora.
@@ -62,13 +63,21 @@ func FuzzFHIR(f *testing.F) {
 		if got.Refused != nil || a.Rule == "" {
 			return
 		}
-		if a.Certainty == audit.None && (len(a.Patients) > 0 || a.Action.Writes() && mentionsPatient(body)) {
+		for i := range a.Entries {
+			if e := &a.Entries[i]; e.Access.Certainty == audit.None && (len(e.Access.Patients) > 0 || e.Access.Action.Writes() && mentionsPatient(body[e.From:e.To])) {
+				t.Fatalf("%s is nobody's: %+v", body[e.From:e.To], e)
+			}
+		}
+		if a.Certainty == audit.None && (len(a.Patients) > 0 || len(a.Entries) == 0 && a.Action.Writes() && mentionsPatient(body)) {
 			t.Fatalf("%s is nobody's: %+v", body, a)
 		}
 		if a.Certainty == audit.Authoritative && len(a.Patients) != 1 || a.Certainty == audit.Several && len(a.Patients) == 0 {
 			t.Fatalf("certainty %s of %d patients", a.Certainty, len(a.Patients))
 		}
 		s := &got.Settlement
+		if got.Settled && got.Withheld == nil && len(a.Entries) == 0 {
+			checkEntries(t, s, answer, succeeds)
+		}
 		switch {
 		case !got.Settled:
 		case got.Withheld != nil:
@@ -79,6 +88,25 @@ func FuzzFHIR(f *testing.F) {
 			t.Fatalf("%s is nobody's: %+v", answer, s)
 		}
 	})
+}
+
+// checkEntries: each entry that may be left out stands where it is said to, and is
+// nobody's only if it mentions no patient.
+func checkEntries(t *testing.T, s *proxy.Settlement, answer []byte, succeeds bool) {
+	t.Helper()
+	if s.Bundle == nil {
+		return
+	}
+	at := s.Bundle.From
+	for _, e := range s.Bundle.Entries {
+		if e.From <= at || e.To > s.Bundle.To || answer[e.From] != '{' || answer[e.To-1] != '}' {
+			t.Fatalf("an entry at %v of %q", e.Span, answer)
+		}
+		at = e.To - 1
+		if nobodys := len(e.Patients) == 0 && !e.Stranger; nobodys && succeeds && mentionsPatient(answer[e.From:e.To]) {
+			t.Fatalf("%s is nobody's", answer[e.From:e.To])
+		}
+	}
 }
 
 // mentionsPatient looks for a patient in a body in the plainest way there is.

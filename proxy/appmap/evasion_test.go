@@ -152,10 +152,10 @@ func TestConditionalCreateNamesWhomItAsksAboutAndIsHeld(t *testing.T) {
 		})
 	}
 	entry := `{"resourceType":"Bundle","type":"batch","entry":[{"request":{"method":"POST","url":"Observation","ifNoneExist":%q},"resource":` + observation + `}]}`
-	if got := try(t, mounted(t), "POST", "/", fhirType, fmt.Sprintf(entry, "patient=p2")); !cmp.Equal(ids(got.Access.Patients), []string{"p1", "p2"}) {
+	if got := try(t, mounted(t), "POST", "/", fhirType, fmt.Sprintf(entry, "patient=p2")); !cmp.Equal(ids(got.Access.Entries[0].Access.Patients), []string{"p1", "p2"}) {
 		t.Errorf("in an entry: %+v", got)
 	}
-	if got := try(t, mounted(t), "POST", "/", fhirType, fmt.Sprintf(entry, "patient.name=x")); got.Access.Rule != "" || got.Refused != nil {
+	if got := try(t, mounted(t), "POST", "/", fhirType, fmt.Sprintf(entry, "patient.name=x")); got.Access.Entries[0].Access.Rule != "" || got.Refused != nil {
 		t.Errorf("a chain in an entry: %+v", got)
 	}
 }

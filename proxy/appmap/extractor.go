@@ -34,7 +34,7 @@ func extractors() []extractor {
 		{name: "fhir.write", tables: fhir, request: fhirWrite, response: fhirResponse},
 		{name: "fhir.patch", tables: fhir, request: fhirPatch, response: fhirResponse},
 		{name: "fhir.conditional", tables: fhir, request: fhirConditional, response: fhirResponse},
-		{name: "fhir.bundle", tables: fhir, request: fhirBundle, response: fhirResponse},
+		{name: "fhir.bundle", tables: fhir, request: fhirBundle, response: fhirBundleResponse},
 		trytonExtractor(),
 		phpExtractor(),
 		{name: "openehr.query", request: openehrQuery, response: openehrRows},

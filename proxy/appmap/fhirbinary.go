@@ -139,6 +139,7 @@ func (x *exchange) binary() (named, error) {
 type loose struct {
 	addresses [2]string
 	named     bool // it says so itself
+	entry     int  // of fhirWalk.apart
 }
 
 // attach names the patients of the Binaries once all documents have been read.
@@ -148,16 +149,20 @@ func (w *fhirWalk) attach() {
 		for _, p := range n.patients {
 			w.patients = addPatient(w.patients, p)
 		}
-		if n.unclear && !b.named {
+		unclear := n.unclear && !b.named
+		if unclear {
 			w.nameless++
+		}
+		if b.entry < len(w.apart) {
+			also(&w.apart[b.entry], n.patients, unclear)
 		}
 	}
 }
 
 // binary names the patient whom a Binary in a response says that it belongs to.
 func (w *fhirWalk) binary(res *object, address string) error {
-	if !w.everyArea && !decided(&w.access, string(policy.Documents)) {
-		return unreadable("Binary: %w", errUndecided)
+	if err := w.shows(string(policy.Documents), "Binary"); err != nil {
+		return err
 	}
 	s := scope{m: w.m, host: w.host}
 	p, t := s.patientOf(res.child("securityContext"))
@@ -165,7 +170,7 @@ func (w *fhirWalk) binary(res *object, address string) error {
 		w.patients = addPatient(w.patients, p)
 	}
 	w.binaries = append(w.binaries, loose{
-		addresses: [2]string{strings.Clone(address), "Binary/" + res.text("id")}, named: t == aPatient,
+		addresses: [2]string{strings.Clone(address), "Binary/" + res.text("id")}, named: t == aPatient, entry: len(w.apart),
 	})
 	return nil
 }

@@ -2,6 +2,7 @@ package appmap
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -24,6 +25,7 @@ type entries struct {
 }
 
 type entry struct {
+	span     proxy.Span
 	full     string // its full URL
 	resource *object
 	method   string
@@ -54,15 +56,29 @@ func (e *entries) resolve(text string) (proxy.Patient, target) {
 	return p, aPatient
 }
 
-// fhirBundle classifies every entry of a batch or transaction by the same rules
-// as a request of its own, and adds up what they do. One entry that no rule
-// describes makes the whole unmapped.
+// fhirBundle reads a batch or transaction. One that cannot be read says why.
 func fhirBundle(x *exchange, a *proxy.Access) error {
+	err := x.readBundle(a)
+	if errors.Is(err, ErrMalformed) {
+		a.Because = &policy.Reason{
+			Code:   "unclassifiable",
+			Text:   "Nothing of the Bundle was done: " + strings.TrimSuffix(err.Error(), ": "+ErrMalformed.Error()) + ".",
+			Remedy: "Correct the program that sent it. Whoever looks after it can find out more with the reference below.",
+		}
+	}
+	return err
+}
+
+// readBundle classifies every entry by the same rules as a request of its own. A
+// transaction is done whole or not at all: it is the sum of what they do, and one
+// entry that no rule describes makes it unmapped.
+func (x *exchange) readBundle(a *proxy.Access) error {
 	res, err := x.resource()
 	if err != nil {
 		return err
 	}
-	if kind := res.text("type"); res.text("resourceType") != "Bundle" || kind != "batch" && kind != "transaction" {
+	kind := res.text("type")
+	if res.text("resourceType") != "Bundle" || kind != "batch" && kind != "transaction" {
 		return unmappedSince("the body is no Bundle of the type batch or transaction")
 	}
 	list, all, err := readEntries(res)
@@ -75,11 +91,17 @@ func fhirBundle(x *exchange, a *proxy.Access) error {
 			all.attached.note(&s, list[i].resource)
 		}
 	}
+	if kind == "batch" && len(list) > 0 {
+		return x.batch(a, list, all)
+	}
 	sum := bundleSum{}
 	for i := range list {
 		part, err := x.classifyEntry(&list[i], all)
+		if err == nil && part.Block {
+			err = unmappedSince("no rule allows it")
+		}
 		if err != nil {
-			return fmt.Errorf("entry %d: %w", i+1, err)
+			return entryError(i, err)
 		}
 		if sum.add(&part); len(sum.patients) > maxPatients {
 			return malformed("too many patients are named")
@@ -88,6 +110,9 @@ func fhirBundle(x *exchange, a *proxy.Access) error {
 	sum.into(a)
 	return nil
 }
+
+// entryError says which entry of a Bundle an error is about.
+func entryError(i int, err error) error { return fmt.Errorf("entry %d: %w", i+1, err) }
 
 func readEntries(bundle *object) ([]entry, *entries, error) {
 	if v, given := bundle.get("entry"); given && !isList(v) {
@@ -105,7 +130,7 @@ func readEntries(bundle *object) ([]entry, *entries, error) {
 			return nil, nil, malformed("an entry of the bundle says no request")
 		}
 		r := o.child("request")
-		list[i] = entry{resource: o.child("resource"), method: r.text("method"), url: r.text("url"), unless: r.text("ifNoneExist")}
+		list[i] = entry{span: proxy.Span{From: int64(o.from), To: int64(o.to)}, resource: o.child("resource"), method: r.text("method"), url: r.text("url"), unless: r.text("ifNoneExist")}
 		full := o.text("fullUrl")
 		list[i].full = full
 		if full == "" {
@@ -148,7 +173,7 @@ func (x *exchange) classifyEntry(e *entry, all *entries) (proxy.Access, error) {
 		return proxy.Access{}, malformed("a bundle within a bundle")
 	}
 	a, err := x.m.classify(sub)
-	if err == nil && (a.Rule == "" || a.Block) {
+	if err == nil && a.Rule == "" {
 		err = unmappedSince("no rule allows %s %s", e.method, u.Path)
 	}
 	return a, err
@@ -176,10 +201,7 @@ type bundleSum struct {
 }
 
 func (s *bundleSum) add(a *proxy.Access) {
-	own := a.Parts
-	if len(own) == 0 {
-		own = []proxy.Part{{Action: a.Action, Area: a.Area, Resource: a.Resource}}
-	}
+	own := partsOf(a)
 	s.bulk = s.bulk || a.Kind == proxy.Bulk && !a.Action.Writes()
 	for _, p := range own {
 		s.reads = s.reads || !p.Action.Writes()

@@ -1,18 +1,15 @@
 package appmap
 
 import (
-	"errors"
+	"slices"
 	"strings"
 
+	"github.com/matron-epr/matron/policy"
 	"github.com/matron-epr/matron/proxy"
 )
 
 // maxBundleDepth bounds bundles within bundles, as batch responses have them.
 const maxBundleDepth = 4
-
-// errUndecided is wrapped when a response holds data of an area that the policy
-// was not asked about, for example what an _include without a type fetched.
-var errUndecided = errors.New("response holds areas that were not decided")
 
 // fhirResponse names the patients in a FHIR response.
 func fhirResponse(n *answer) (found, error) {
@@ -45,6 +42,9 @@ type fhirWalk struct {
 	matches   uint64   // entries of the outermost Bundle, but for what is there besides
 	attached  attached // to the documents of the response
 	binaries  []loose
+	part      proxy.Part    // of the resource about patients that was read last
+	apart     []proxy.Shown // the entries of the outermost Bundle, where nobody was asked for
+	shift     int64         // where that begins which entries were read from that came before it was known of what
 }
 
 func (w *fhirWalk) read() error {
@@ -59,7 +59,7 @@ func (w *fhirWalk) read() error {
 		return err
 	}
 	w.attach()
-	return nil
+	return w.relate()
 }
 
 // outermost reads the resource that the response is. Where it says that it is a
@@ -73,21 +73,39 @@ func (w *fhirWalk) outermost(s *jsonStream) error {
 		}
 		return unreadable("the response is no FHIR resource")
 	}
+	around := proxy.Bundle{Span: proxy.Span{From: s.at()}, Name: "entry"}
 	err := s.each(0, func(name string, _ int) error {
+		span := proxy.Span{From: s.begun}
 		if name == "entry" && res.text("resourceType") == "Bundle" {
-			return w.entries(s)
+			if err := w.entries(s); err != nil {
+				return err
+			}
+		} else {
+			at := s.at()
+			v, err := s.whole(1)
+			if err != nil {
+				return err
+			}
+			switch name {
+			case "link":
+				links, begin = s.last, at
+			case "entry":
+				w.shift = s.base
+			}
+			res.members = append(res.members, member{name, v})
 		}
-		at := s.at()
-		v, err := s.whole(1)
-		if name == "link" {
-			links, begin = s.last, at
+		if span.To = s.at(); name == "entry" {
+			around.List = span
 		}
-		res.members = append(res.members, member{name, v})
-		return err
+		if !telling(name) {
+			around.Members = append(around.Members, span)
+		}
+		return nil
 	})
 	if err != nil {
 		return err
 	}
+	around.To = s.at()
 	kind := res.text("resourceType")
 	if kind == "" {
 		return unreadable("the response is no FHIR resource")
@@ -96,11 +114,44 @@ func (w *fhirWalk) outermost(s *jsonStream) error {
 		if w.links, err = bundleLinks(links, begin); err != nil {
 			return unreadable("the links of the bundle: %w", err)
 		}
-		if counts(res) {
-			w.results += w.matches
+	}
+	if err := w.resource(res, "", 0); err != nil {
+		return err
+	}
+	if kind == "Bundle" {
+		w.around(&around, res)
+	}
+	return nil
+}
+
+// around notes where the entries of the Bundle stand that the response is, if nobody
+// was named in asking for it, and how many of them are results.
+func (w *fhirWalk) around(b *proxy.Bundle, res *object) {
+	if counts(res) {
+		w.results += w.matches
+	}
+	if !w.open() || strings.HasSuffix(res.text("type"), "-response") {
+		return
+	}
+	for i := range w.apart {
+		if !counts(res) {
+			w.apart[i].Results = 0
 		}
 	}
-	return w.resource(res, "", 0)
+	w.found.bundle = b
+}
+
+// open reports whether nobody was named in asking for the response.
+func (w *fhirWalk) open() bool { return len(w.access.Patients) == 0 }
+
+// telling reports whether a member of a Bundle may say something about entries
+// beside them, as its total does.
+func telling(member string) bool {
+	switch member {
+	case "resourceType", "id", "meta", "implicitRules", "language", "identifier", "type", "timestamp", "link", "entry":
+		return false
+	}
+	return true
 }
 
 // entries reads those of the outermost Bundle.
@@ -109,16 +160,27 @@ func (w *fhirWalk) entries(s *jsonStream) error {
 		return unreadable("the entries of the bundle are no list")
 	}
 	return s.each(1, func(string, int) error {
+		span := proxy.Span{From: s.at()}
 		v, err := s.whole(2)
 		if err != nil {
 			return err
 		}
-		matches, err := w.entry(v, 1)
-		if matches {
-			w.matches++
-		}
-		return err
+		span.To = s.at()
+		return w.outerEntry(v, span)
 	})
+}
+
+// outerEntry reads an entry of the outermost Bundle.
+func (w *fhirWalk) outerEntry(node any, span proxy.Span) error {
+	read := w.entry
+	if w.open() {
+		read = func(node any, depth int) (bool, error) { return w.entryApart(node, span, depth) }
+	}
+	matches, err := read(node, 1)
+	if matches {
+		w.matches++
+	}
+	return err
 }
 
 // counts reports whether the entries of a Bundle are results.
@@ -153,8 +215,10 @@ func (w *fhirWalk) resource(res *object, address string, depth int) error {
 	}
 	s := scope{m: w.m, host: w.host}
 	n := s.patientsOf(res)
-	if n.about && !w.everyArea && !decided(&w.access, w.m.tables["areas"][kind]) {
-		return unreadable("%s: %w", kind, errUndecided)
+	if n.about {
+		if err := w.shows(w.m.tables["areas"][kind], kind); err != nil {
+			return err
+		}
 	}
 	for _, p := range n.patients {
 		w.patients = addPatient(w.patients, p)
@@ -168,6 +232,23 @@ func (w *fhirWalk) resource(res *object, address string, depth int) error {
 	return nil
 }
 
+// shows notes what is shown: of an area that was not decided it still has to be
+// (GW-08), such as what an _include without a type fetched. A type of no area cannot be.
+func (w *fhirWalk) shows(area, kind string) error {
+	if area == "" {
+		return unreadable("%s is of no area", kind)
+	}
+	part := proxy.Part{Action: w.access.Action, Area: policy.Area(area), Resource: strings.Clone(kind)}
+	if part.Action == "" || part.Action.Writes() { // whoever changes one thing is shown another
+		part.Action = policy.Read
+	}
+	w.part = part
+	if !w.everyArea && !decided(&w.access, area) && !slices.Contains(w.parts, part) {
+		w.parts = append(w.parts, part)
+	}
+	return nil
+}
+
 func (w *fhirWalk) bundle(res *object, depth int) error {
 	if depth >= maxBundleDepth {
 		return unreadable("bundles within bundles")
@@ -176,6 +257,12 @@ func (w *fhirWalk) bundle(res *object, depth int) error {
 		return unreadable("the entries of the bundle are no list")
 	}
 	for _, node := range res.list("entry") {
+		if o, ok := node.(*object); ok && depth == 0 {
+			if err := w.outerEntry(o, proxy.Span{From: w.shift + int64(o.from), To: w.shift + int64(o.to)}); err != nil {
+				return err
+			}
+			continue
+		}
 		matches, err := w.entry(node, depth+1)
 		if err != nil {
 			return err
@@ -194,10 +281,7 @@ func (w *fhirWalk) entry(node any, depth int) (matches bool, err error) {
 	if !ok {
 		return false, unreadable("an entry of the bundle cannot be read")
 	}
-	mode := ""
-	if s := o.child("search"); s != nil {
-		mode = s.text("mode")
-	}
+	mode := searchMode(o)
 	matches = mode != "include" && mode != "outcome"
 	if r := o.child("response"); r != nil && strings.HasPrefix(r.text("status"), "2") {
 		w.created(r.text("location"))
@@ -217,4 +301,11 @@ func (w *fhirWalk) entry(node any, depth int) (matches bool, err error) {
 	}
 	w.attached.note(&scope{m: w.m, host: w.host}, inner)
 	return matches, w.resource(inner, o.text("fullUrl"), depth)
+}
+
+func searchMode(entry *object) string {
+	if s := entry.child("search"); s != nil {
+		return s.text("mode")
+	}
+	return ""
 }

@@ -23,7 +23,8 @@ var errJSON = errors.New("JSON that cannot be read in one way only")
 
 // object is a JSON object whose members keep their order.
 type object struct {
-	members []member
+	members  []member
+	from, to int // where it stands in what was read, braces included
 }
 
 type member struct {
@@ -181,7 +182,7 @@ func (p *jsonParser) array(depth int) (any, error) {
 }
 
 func (p *jsonParser) object(depth int) (any, error) {
-	from := len(p.members)
+	from, at := len(p.members), p.pos-1
 	for more := !p.next('}'); more; {
 		name, err := p.name()
 		if err != nil {
@@ -200,7 +201,7 @@ func (p *jsonParser) object(depth int) (any, error) {
 			return nil, p.failed()
 		}
 	}
-	o := &object{members: append([]member(nil), p.members[from:]...)}
+	o := &object{append([]member(nil), p.members[from:]...), at, p.pos}
 	clear(p.members[from:])
 	p.members = p.members[:from]
 	return o, o.unambiguous()

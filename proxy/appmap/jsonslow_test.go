@@ -125,6 +125,22 @@ func TestJSONIsWhatEncodingJSONReads(t *testing.T) {
 	}
 }
 
+// placeless takes off JSON where it stood.
+func placeless(v any) any {
+	switch v := v.(type) {
+	case []any:
+		for _, e := range v {
+			placeless(e)
+		}
+	case *object:
+		v.from, v.to = 0, 0
+		for _, m := range v.members {
+			placeless(m.value)
+		}
+	}
+	return v
+}
+
 func sameJSON(t *testing.T, src []byte) {
 	t.Helper()
 	want, wantErr := slowJSON(src)
@@ -132,7 +148,7 @@ func sameJSON(t *testing.T, src []byte) {
 	if (err == nil) != (wantErr == nil) {
 		t.Fatalf("%q: %v, encoding/json: %v", src, err, wantErr)
 	}
-	if err == nil && !cmp.Equal(want, got, cmp.AllowUnexported(object{}, member{})) {
+	if err == nil && !cmp.Equal(want, placeless(got), cmp.AllowUnexported(object{}, member{})) {
 		t.Fatalf("%q: %s", src, cmp.Diff(want, got, cmp.AllowUnexported(object{}, member{})))
 	}
 	if err != nil && !errors.Is(err, errJSON) {

@@ -31,6 +31,7 @@ type jsonStream struct {
 	tail       string    // of the last read, the first bytes of a character
 	base       int64     // where in the text the window begins
 	last       string    // the text of the value that was read whole last
+	begun      int64     // where the name of the member stands that was begun last
 }
 
 func openJSON(body proxy.Body) (*jsonStream, error) {
@@ -175,6 +176,7 @@ func (s *jsonStream) each(depth int, do func(name string, i int) error) error {
 			return nil
 		}
 		name := ""
+		s.begun = s.at()
 		if begin == '{' {
 			if name, err = s.memberName(&seen); err != nil {
 				return err

@@ -35,6 +35,14 @@ func setParts(a *proxy.Access, parts []proxy.Part) {
 	}
 }
 
+// partsOf is what an exchange does, one part at least.
+func partsOf(a *proxy.Access) []proxy.Part {
+	if len(a.Parts) == 0 {
+		return []proxy.Part{{Action: a.Action, Area: a.Area, Resource: a.Resource}}
+	}
+	return slices.Clone(a.Parts)
+}
+
 // decided reports whether an area is among those that the policy was asked about.
 func decided(a *proxy.Access, area string) bool {
 	if area == "" {

@@ -130,7 +130,7 @@ func (r *rule) access(x *exchange) (proxy.Access, error) {
 	}
 	if r.extractor != nil {
 		if err := r.extractor.request(x, &a); err != nil {
-			return proxy.Access{Deny: a.Deny, Reply: a.Reply}, err
+			return proxy.Access{Deny: a.Deny, Because: a.Because, Reply: a.Reply}, err
 		}
 	}
 	if a.Reason == "" {
