@@ -164,7 +164,7 @@ func (x *exchange) weighEntries(b *Bundle) ([]edit, error) {
 // entryEdits puts the answers to refused entries in their places.
 func (x *exchange) entryEdits(b *Bundle, lefts [][]bool) ([]edit, error) {
 	var edits []edit
-	at, shown := b.Entries[0].From, 0
+	shown := 0
 	for i, e := range x.entries {
 		var text []byte
 		if e.refused != nil {
@@ -179,10 +179,10 @@ func (x *exchange) entryEdits(b *Bundle, lefts [][]bool) ([]edit, error) {
 		case e.forwarded && e.trims(b.Entries[shown].Bundle):
 			edits = append(edits, b.Entries[shown].Bundle.without(lefts[i])...)
 		case !e.forwarded && shown < len(b.Entries):
-			at = b.Entries[shown].From
+			at := b.Entries[shown].From
 			edits = append(edits, edit{at, at, append(text, ',')})
 		case !e.forwarded:
-			at = b.Entries[shown-1].To
+			at := b.Entries[shown-1].To
 			edits = append(edits, edit{at, at, append([]byte{','}, text...)})
 		}
 		if e.forwarded {

@@ -58,7 +58,7 @@ func TestSearchWithoutPatientIsFilteredEntryByEntry(t *testing.T) {
 				t.Error("the entity tag of the whole answer is shown")
 			}
 			out := w.log.waitOutcome()
-			if n := strings.Count(want, "fullUrl"); int(out.Results) != n { //nolint:gosec // a few
+			if n := strings.Count(want, "fullUrl"); int(out.Results) != n {
 				t.Errorf("%d results recorded, %d shown", out.Results, n)
 			}
 			effects := map[string]string{}
@@ -217,7 +217,7 @@ func TestAnswerOfAnotherAreaIsDecided(t *testing.T) {
 // TestNothingOfARefusedPatientIsShown: whatever Bundle and whomever the rules refuse,
 // no byte of theirs is shown, and the answer is that of a server without them.
 func TestNothingOfARefusedPatientIsShown(t *testing.T) {
-	rng := rand.New(rand.NewPCG(7, 26)) //nolint:gosec // the same each time
+	rng := rand.New(rand.NewPCG(7, 26))
 	var body string
 	var refused []string
 	w := fhirWorld(t, proxy.Enforce, func(rw http.ResponseWriter, _ *http.Request) {
