@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -394,4 +395,31 @@ func FuzzDecide(f *testing.F) {
 			t.Errorf("the default bundle errs on %+v", q)
 		}
 	})
+}
+
+// The rule that docs/application-maps.md gives for filtered lists works beside the
+// default rules, and asks for nothing more.
+func TestFilterOfTheDocumentation(t *testing.T) {
+	text, err := os.ReadFile("../../docs/application-maps.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rule := regexp.MustCompile("`(obligations contains \"filter\" if \\{.*\\})`").FindSubmatch(text)
+	if rule == nil {
+		t.Fatal("the documentation gives no rule")
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, rego.Default()); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, dir, "filter.rego", "package matron\n\n"+string(rule[1])+"\n")
+	e := newEngine(t, rego.Config{Dir: dir})
+	one, search := nurseReads(), nurseReads()
+	search.Action, search.Patients, search.Certainty, search.Held = "search", nil, "unknown", true
+	for q, want := range map[*policy.Request]string{&one: "", &search: "filter"} {
+		d := e.Decide(t.Context(), *q)
+		if got := strings.Join(d.Obligations, " "); !d.Allowed() || got != want {
+			t.Errorf("%s: %+v", q.Action, d)
+		}
+	}
 }
