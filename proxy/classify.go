@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 
 	"github.com/matron-epr/matron/audit"
 )
@@ -53,19 +54,31 @@ func bodyKind(h http.Header) []string {
 }
 
 // requestBody counts what is read of a request body and notes why reading
-// failed. It belongs to the exchange until the application has answered.
+// failed. An application may answer before it has read it all: net/http then still
+// reads while the exchange ends.
 type requestBody struct {
 	io.ReadCloser
-	n   int64
-	err error
+	n   atomic.Int64
+	err atomic.Pointer[error] // nil while reading goes well
+}
+
+// fail notes why the body could not be read.
+func (b *requestBody) fail(err error) { b.err.Store(&err) }
+
+// failure is why the body could not be read, nil if it could.
+func (b *requestBody) failure() error {
+	if err := b.err.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // Read is part of io.Reader.
 func (b *requestBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	b.n += int64(n)
+	b.n.Add(int64(n))
 	if err != nil && !errors.Is(err, io.EOF) {
-		b.err = err
+		b.fail(err)
 	}
 	return n, err
 }
@@ -88,11 +101,11 @@ func (x *exchange) readBody() ([]byte, error) {
 	}
 	whole, err := io.ReadAll(metered{io.LimitReader(x.body, x.route.MaxRead+1), x})
 	if err != nil {
-		x.body.err = err
+		x.body.fail(err)
 		return nil, err
 	}
 	if int64(len(whole)) > x.route.MaxRead {
-		x.body.err = &http.MaxBytesError{Limit: x.route.MaxRead}
+		x.body.fail(&http.MaxBytesError{Limit: x.route.MaxRead})
 		return nil, errBodyTooLarge
 	}
 	x.whole = whole
@@ -103,13 +116,17 @@ func (x *exchange) readBody() ([]byte, error) {
 
 // bodyError says why the request body could not be read, nil if it could.
 func (x *exchange) bodyError() error {
-	if x.body == nil || x.body.err == nil {
+	if x.body == nil {
 		return nil
 	}
-	if errors.Is(x.body.err, errBusy) {
+	err := x.body.failure()
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, errBusy) {
 		return errBusy
 	}
-	if tooLong := (*http.MaxBytesError)(nil); errors.As(x.body.err, &tooLong) {
+	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
 		return errBodyTooLarge
 	}
 	if x.r.Context().Err() != nil {

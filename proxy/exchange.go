@@ -133,7 +133,7 @@ func (x *exchange) bytesIn() int64 {
 	case x.stream != nil && x.status == http.StatusSwitchingProtocols:
 		return x.stream.in.Load()
 	case x.body != nil:
-		return x.body.n
+		return x.body.n.Load()
 	}
 	return 0
 }
