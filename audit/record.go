@@ -56,7 +56,7 @@ const (
 // beside them.
 const (
 	DetailPart    = "part="        // begins action, area and kind of entry of one part of an exchange
-	DetailHeld    = "held=true"    // the answer was kept back until every patient it names was recorded
+	DetailHeld    = "held=true"    // nobody could tell the patient, and the answer was kept back until every one it names was recorded
 	DetailMachine = "machine=true" // a system asked for itself, not a person
 )
 

@@ -130,10 +130,12 @@ func (x *exchange) newDecision() audit.Record {
 }
 
 // told is what the rules were told that no other field of a record holds, so that
-// the same question can be asked of other rules.
+// the same question can be asked of other rules. Whether the answer is held matters
+// where the patient is not known beforehand; to say so of every access would take
+// room in the index.
 func (x *exchange) told() []string {
 	var list []string
-	if x.access.Hold {
+	if x.access.Hold && x.access.Certainty == audit.Unknown {
 		list = append(list, audit.DetailHeld)
 	}
 	if x.subject.Machine {

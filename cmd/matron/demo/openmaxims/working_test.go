@@ -93,7 +93,7 @@ func TestAnOrdinaryPieceOfWork(t *testing.T) {
 			t.Errorf("a secret in the record: %+v", r)
 		}
 	}
-	same(t, "who works", known, audit.DetailHeld, "application-user="+nurse, "application-role=Ward Nurse")
+	same(t, "who works", known, "application-user="+nurse, "application-role=Ward Nurse")
 }
 
 // Whoever is not signed in at the gateway any more is told so in the protocol's own
