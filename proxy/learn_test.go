@@ -17,11 +17,11 @@ import (
 // mode; the map that is learned from their records and filled in describes them.
 func TestWhatIsObservedBecomesAMap(t *testing.T) {
 	asked := []struct{ method, path, body, patient string }{
-		{"GET", "/patients/41/notes", "", "41"},
-		{"GET", "/patients/42/notes?page=2", "", "42"},
-		{"POST", "/results", `{"patient":"43"}`, "43"},
+		{"GET", "/patients/70041/notes", "", "70041"},
+		{"GET", "/patients/70042/notes?page=2", "", "70042"},
+		{"POST", "/results", `{"patient":"70043"}`, "70043"},
 		{"GET", "/lookup?nhs_number=9990000018", "", "9990000018"},
-		{"GET", "/Smith/photo", "", "44"},
+		{"GET", "/Smith/photo", "", "70044"},
 	}
 	generic, err := appmap.Builtin("generic")
 	if err != nil {
@@ -38,7 +38,7 @@ func TestWhatIsObservedBecomesAMap(t *testing.T) {
 	}
 	app := func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "application/json")
-		_, _ = rw.Write([]byte(`{"patient":"44"}`))
+		_, _ = rw.Write([]byte(`{"patient":"70044"}`))
 	}
 	w := build(t, app, func(c *proxy.Config) { c.Apps[0].Map, c.Apps[0].Mode = generic, proxy.Observe })
 	tally := learn.New(audit.WaivedQuery{App: "epr"}, "")
@@ -56,7 +56,7 @@ func TestWhatIsObservedBecomesAMap(t *testing.T) {
 	if err := proposal.WriteYAML(&draft, time.UTC); err != nil {
 		t.Fatal(err)
 	}
-	for _, not := range []string{"Smith", "9990000018", "41", "43"} {
+	for _, not := range []string{"Smith", "9990000018", "70041", "70043"} {
 		if strings.Contains(draft.String(), not) {
 			t.Errorf("%s is in\n%s", not, draft.String())
 		}
@@ -77,11 +77,11 @@ func TestWhatIsObservedBecomesAMap(t *testing.T) {
 		if r.Route == "" || r.Area != "notes" || r.Mode != "enforce" {
 			t.Errorf("%s is not mapped: %+v", asked[i].path, r)
 		}
-		if r.Patient != asked[i].patient && r.NHSNumber != asked[i].patient && asked[i].patient != "44" {
+		if r.Patient != asked[i].patient && r.NHSNumber != asked[i].patient && asked[i].patient != "70044" {
 			t.Errorf("%s: patient %s %s", asked[i].path, r.Patient, r.NHSNumber)
 		}
 	}
-	if named := w.log.kinds(audit.KindPatient); len(named) != 1 || named[0].Patient != "44" {
+	if named := w.log.kinds(audit.KindPatient); len(named) != 1 || named[0].Patient != "70044" {
 		t.Errorf("whom the answer names: %+v", named)
 	}
 }
