@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -427,6 +428,14 @@ type answer struct {
 	header http.Header
 	body   string
 	err    error // of reading the body
+}
+
+// reference is what pages show of an exchange: random digits, which may hold any number.
+var reference = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
+
+// tells reports whether the body says a word, its references aside.
+func (a answer) tells(word string) bool {
+	return strings.Contains(reference.ReplaceAllString(a.body, ""), word)
 }
 
 // with changes a request before it is sent.
