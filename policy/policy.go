@@ -86,6 +86,7 @@ type Request struct {
 	Certainty string   // audit.Certainty of the attribution
 	Held      bool     // the answer is kept back until every patient it names is recorded
 	Purpose   string   // HL7 v3 PurposeOfUse code, "" when not stated
+	Grant     string   // id of the break-glass grant in force for this person and every patient named, "" for none
 	Method    string   // HTTP method
 	Time      time.Time
 }
@@ -112,6 +113,21 @@ func (e Effect) String() string {
 	return "deny"
 }
 
+// Offer is what would turn a refusal into a permission.
+type Offer string
+
+// The offers. The empty Offer is none. BreakGlass opens one patient's record to one
+// person for a bounded time; StepUp is signing in again, more surely or more lately;
+// Purpose is saying what the record is needed for.
+const (
+	BreakGlass Offer = "break-glass"
+	StepUp     Offer = "step-up"
+	Purpose    Offer = "purpose"
+)
+
+// Known reports whether o is one of the offers.
+func (o Offer) Known() bool { return o == BreakGlass || o == StepUp || o == Purpose }
+
 // Reason says in one sentence why a request was refused and what would make it
 // right. Text and Remedy are shown to staff and hold no patient data.
 type Reason struct {
@@ -123,6 +139,7 @@ type Reason struct {
 // Decision is the answer. The zero Decision refuses.
 type Decision struct {
 	Effect      Effect
+	Offer       Offer    // what cures every reason of a Challenge; of a Deny only where the rules gave no answer
 	Reasons     []Reason // empty when allowed
 	Rules       []string // ids of the rules that decided, file:line where known
 	Revision    string   // revision of the policy bundle

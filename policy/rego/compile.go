@@ -24,6 +24,7 @@ type compiled struct {
 	all         []field           // the whole question
 	reads       []field           // what the rules of allow can look at
 	words       vocabulary
+	emergency   emergency
 	cache       *cache
 }
 
@@ -55,6 +56,7 @@ func compile(ctx context.Context, src *source) (*compiled, error) {
 		revision: src.revision, rules: compiler, store: store, txn: txn, labels: ids,
 		all: facts(), reads: readFields(facts(), deciding), words: words, cache: newCache(),
 	}
+	c.emergency = c.emergencyOf(ctx)
 	return c, c.prepare(compiler)
 }
 

@@ -111,10 +111,12 @@ func (c *compiled) explain(ctx context.Context, q *policy.Request, cancel topdow
 }
 
 // readDecision takes the explanation apart. Only "challenge" is anything but a
-// deny, and a refusal without a reason is an error: staff must be told why.
+// deny, and says what it offers. A refusal without a reason is an error: staff must
+// be told why.
 func readDecision(answer *ast.Term) (policy.Decision, error) {
 	var doc struct {
-		Effect  string `json:"effect"`
+		Effect  string       `json:"effect"`
+		Offer   policy.Offer `json:"offer"`
 		Reasons []struct {
 			Code   string `json:"code"`
 			Text   string `json:"text"`
@@ -126,7 +128,10 @@ func readDecision(answer *ast.Term) (policy.Decision, error) {
 	}
 	d := policy.Decision{Effect: policy.Deny}
 	if doc.Effect == policy.Challenge.String() {
-		d.Effect = policy.Challenge
+		if !doc.Offer.Known() {
+			return policy.Decision{}, fmt.Errorf("%w: a challenge needs an offer", errUnreadable)
+		}
+		d.Effect, d.Offer = policy.Challenge, doc.Offer
 	}
 	for _, r := range doc.Reasons {
 		if r.Code == "" || r.Text == "" || r.Remedy == "" {

@@ -12,7 +12,8 @@
 //
 //   - data.matron.allow: true or not. It may not rest on a "not".
 //   - data.matron.decision, when the answer was no: effect ("deny" or
-//     "challenge") and reasons, each with code, text and remedy.
+//     "challenge"), offer ("step-up", "purpose" or "break-glass" with a challenge)
+//     and reasons, each with code, text and remedy.
 //   - data.matron.basis, where there is one: the name of the rule that the
 //     permission rests on. It must hold whenever allow does.
 //   - data.matron.obligations, where there are any: a set of names.
@@ -107,7 +108,8 @@ func (e *Engine) Revision() string {
 	return ""
 }
 
-// Decide answers q. It never fails: an error or a timeout is a deny.
+// Decide answers q. It never fails: an error or a timeout is a deny, out of which
+// only emergency access leads (withoutRules).
 func (e *Engine) Decide(ctx context.Context, q policy.Request) policy.Decision {
 	c := e.current.Load()
 	if c == nil {
@@ -121,16 +123,14 @@ func (e *Engine) Decide(ctx context.Context, q policy.Request) policy.Decision {
 	}
 	d, err := c.decide(ctx, &q, e.cfg.Timeout)
 	if err != nil {
-		e.cfg.Log.ErrorContext(ctx, "policy evaluation failed; request refused", slog.String("at", place(err)))
-		return refuseOnError(c.revision)
+		e.cfg.Log.ErrorContext(ctx, "policy evaluation failed; only emergency access is let through", slog.String("at", place(err)))
+		return c.withoutRules(&q)
 	}
 	c.cache.put(key, d, now)
 	return d
 }
 
-// refuseOnError is the answer when the rules gave none: an error, a timeout or
-// an answer that cannot be read. On error: deny (GW-11, GW-12), and say so in a
-// way that sends the clinician on (GW-01).
+// refuseOnError is the refusal when the rules gave no answer.
 func refuseOnError(revision string) policy.Decision {
 	return policy.Refuse(revision, policy.Reason{
 		Code:   "policy-error",

@@ -146,6 +146,7 @@ func TestErrorsDeny(t *testing.T) {
 		"an explanation without a reason":   "allow if input.rule == \"x\"\ndecision := {\"effect\": \"allow\", \"reasons\": []}",
 		"an explanation of another form":    "allow if input.rule == \"x\"\ndecision := [1]",
 		"a reason without a remedy":         "allow if input.rule == \"x\"\ndecision := {\"effect\": \"deny\", \"reasons\": [{\"code\": \"c\", \"text\": \"t\"}]}",
+		"a challenge without an offer":      "allow if input.rule == \"x\"\ndecision := {\"effect\": \"challenge\", \"reasons\": [{\"code\": \"c\", \"text\": \"t\", \"remedy\": \"r\"}]}",
 		"obligations of another form":       "allow if input.rule != \"\"\nobligations := 7\n" + explained,
 		"obligations that are not there":    "allow if input.rule != \"\"\nobligations := [\"x\"] if input.rule == \"x\"\n" + explained,
 	} {
@@ -206,7 +207,7 @@ obligations contains "notify" if input.area == "notes"
 
 obligations contains "mark" if input.area == "notes"
 
-decision := {"effect": "challenge", "reasons": [{"code": "step-up", "text": "Why.", "remedy": "How."}]}
+decision := {"effect": "challenge", "offer": "step-up", "reasons": [{"code": "step-up", "text": "Why.", "remedy": "How."}]}
 `})})
 	q := nurseReads()
 	want := policy.Decision{Effect: policy.Allow, Rules: []string{"allow"}, Revision: e.Revision(), Obligations: []string{"mark", "notify"}}
@@ -214,7 +215,7 @@ decision := {"effect": "challenge", "reasons": [{"code": "step-up", "text": "Why
 		t.Error(diff)
 	}
 	q.Action = policy.Update
-	want = policy.Decision{Effect: policy.Challenge, Reasons: []policy.Reason{{Code: "step-up", Text: "Why.", Remedy: "How."}}, Revision: e.Revision(), Rules: []string{}}
+	want = policy.Decision{Effect: policy.Challenge, Offer: policy.StepUp, Reasons: []policy.Reason{{Code: "step-up", Text: "Why.", Remedy: "How."}}, Revision: e.Revision(), Rules: []string{}}
 	if diff := cmp.Diff(want, e.Decide(t.Context(), q)); diff != "" {
 		t.Error(diff)
 	}

@@ -57,6 +57,7 @@ func facts() []field {
 		text("certainty", func(q *policy.Request) string { return q.Certainty }),
 		flag("held", func(q *policy.Request) bool { return q.Held }),
 		text("purpose", func(q *policy.Request) string { return q.Purpose }),
+		text("grant", func(q *policy.Request) string { return q.Grant }),
 		text("method", func(q *policy.Request) string { return q.Method }),
 		instant("time", func(q *policy.Request) time.Time { return q.Time }),
 	}

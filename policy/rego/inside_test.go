@@ -229,7 +229,7 @@ func TestFactsThatTheDefaultBundleReads(t *testing.T) {
 		paths[f.path()] = true
 	}
 	want := []string{
-		"action", "area", "certainty", "held", "patients", "resource", "rule",
+		"action", "area", "certainty", "grant", "held", "patients", "resource", "rule",
 		"subject.activities", "subject.known", "subject.machine", "subject.roles",
 	}
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(paths))); diff != "" {

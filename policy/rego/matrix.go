@@ -59,9 +59,11 @@ func (l Line) same(other Line) bool {
 // tables is the part of a bundle's data that names what can be asked.
 type tables struct {
 	Roles map[string]struct {
-		Title   string                         `json:"title"`
-		Machine bool                           `json:"machine"`
-		Also    map[string]map[string][]string `json:"also"`
+		Title      string                         `json:"title"`
+		Machine    bool                           `json:"machine"`
+		BreakGlass bool                           `json:"break-glass"`
+		May        map[string][]string            `json:"may"`
+		Also       map[string]map[string][]string `json:"also"`
 	} `json:"roles"`
 	Activities map[string]struct {
 		Name string `json:"name"`

@@ -66,7 +66,7 @@ default allow := false
 
 allow if input.resource == "nothing"
 
-decision := {"effect": "challenge", "reasons": [{"code": "no", "text": "No.", "remedy": "Ask."}]}
+decision := {"effect": "challenge", "offer": "purpose", "reasons": [{"code": "no", "text": "No.", "remedy": "Ask."}]}
 `})
 	m, err := rego.Ask(t.Context(), dir)
 	if err != nil {

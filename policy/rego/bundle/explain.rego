@@ -3,9 +3,9 @@
 # that there is a reason exactly when there is no permission.
 package matron
 
-default decision := {"allow": false, "effect": "deny", "reasons": []}
+default decision := {"allow": false, "effect": "deny", "offer": "", "reasons": []}
 
-decision := {"allow": allow, "effect": "deny", "reasons": sentences}
+decision := {"allow": allow, "effect": effect, "offer": offer, "reasons": sentences}
 
 sentences := [sentence |
 	some entry in data.reasons
@@ -71,6 +71,7 @@ reasons contains "role-not-permitted" if {
 	data.actions[input.action]
 	data.areas[input.area]
 	not basis
+	not probe
 	count(titles) > 0
 }
 
