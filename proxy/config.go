@@ -73,6 +73,8 @@ type App struct {
 
 	// Voucher tells this application who is asking, in place of Config.Voucher.
 	Voucher Voucher
+	// BindReads makes a token for each read too, good for that request alone.
+	BindReads bool
 
 	MaxBody int64 // longest request body; 0 means 64 MiB
 	MaxRead int64 // longest request body that its map reads; 0 means 16 MiB

@@ -52,7 +52,7 @@ func (x *exchange) vouch() error {
 	if voucher == nil || x.route.Upstream == nil {
 		return nil
 	}
-	token, err := voucher.Vouch(x.subject, x.id, x.sent())
+	token, err := x.voucherOf(voucher)
 	if err != nil {
 		x.g.cfg.Logger.LogAttrs(x.r.Context(), slog.LevelError, "identity token not made",
 			slog.String("request", x.id), slog.Any("error", err))
@@ -60,6 +60,17 @@ func (x *exchange) vouch() error {
 	}
 	x.token = token
 	return nil
+}
+
+// voucherOf makes a token that is good for this request alone, except where a GET or
+// HEAD reads and the application does not ask for more: one signature a request costs
+// as much as all of the decision.
+func (x *exchange) voucherOf(v Voucher) (string, error) {
+	method := x.asked(x.r).Method
+	if x.route.BindReads || x.writes() || method != http.MethodGet && method != http.MethodHead {
+		return v.Vouch(x.subject, x.id, x.sent())
+	}
+	return v.VouchReads(x.subject, method)
 }
 
 // voucher is the Voucher for one application, nil for none.

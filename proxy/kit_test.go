@@ -219,6 +219,8 @@ type voucherFunc func(policy.Subject) (string, error)
 
 func (f voucherFunc) Vouch(s policy.Subject, _ string, _ *http.Request) (string, error) { return f(s) }
 
+func (f voucherFunc) VouchReads(s policy.Subject, _ string) (string, error) { return f(s) }
+
 // testMap classifies by a function; the default reads /patient/ID.
 type testMap struct {
 	classify func(r *http.Request, body func() ([]byte, error)) (proxy.Access, error)

@@ -290,5 +290,9 @@ type Limiter interface {
 // Voucher makes the short-lived signed token that tells the application who is
 // asking (RFC 7519; at most 60 seconds).
 type Voucher interface {
+	// Vouch makes one for one request, r as the application will see it.
 	Vouch(s policy.Subject, requestID string, r *http.Request) (string, error)
+	// VouchReads gives one that is good for reading with that method. It may be given
+	// to the same subject again.
+	VouchReads(s policy.Subject, method string) (string, error)
 }

@@ -45,6 +45,7 @@ type Voucher struct {
 	key      *ecdsa.PrivateKey
 	header   string // of every token, encoded
 	keys     []byte // JSON Web Key Set
+	reads    *readTokens
 }
 
 var _ proxy.Voucher = (*Voucher)(nil)
@@ -71,7 +72,7 @@ func NewVoucher(cfg VoucherConfig) (*Voucher, error) {
 	}
 	return &Voucher{
 		issuer: cfg.Issuer, audience: cfg.Audience, now: cfg.Now, key: cfg.Key,
-		header: base64.RawURLEncoding.EncodeToString(header), keys: keys,
+		header: base64.RawURLEncoding.EncodeToString(header), keys: keys, reads: &readTokens{},
 	}, nil
 }
 
@@ -104,7 +105,8 @@ func (v *Voucher) For(audience string) *Voucher {
 	return &other
 }
 
-// voucherClaims is what a voucher says. Binding ties it to one exchange.
+// voucherClaims is what a voucher says. ID and Binding tie it to one exchange; one
+// for reads has neither.
 type voucherClaims struct {
 	Issuer       string   `json:"iss"`
 	Audience     string   `json:"aud"`
@@ -112,9 +114,9 @@ type voucherClaims struct {
 	IssuedAt     int64    `json:"iat"`
 	NotBefore    int64    `json:"nbf"`
 	Expires      int64    `json:"exp"`
-	ID           string   `json:"jti"`
+	ID           string   `json:"jti,omitempty"`
 	Method       string   `json:"htm"`
-	Binding      string   `json:"hth"`
+	Binding      string   `json:"hth,omitempty"`
 	Name         string   `json:"name,omitempty"`
 	Person       string   `json:"person,omitempty"`
 	Origin       string   `json:"origin_iss,omitempty"`
@@ -129,17 +131,35 @@ type voucherClaims struct {
 // Vouch implements proxy.Voucher. A subject that names nobody gets none. r is
 // the request as the application will see it.
 func (v *Voucher) Vouch(who policy.Subject, requestID string, r *http.Request) (string, error) {
-	if !who.Known() || v.audience == "" || requestID == "" {
-		return "", errors.New("vouch: subject, application and request id are required")
+	if requestID == "" {
+		return "", errors.New("vouch: a request id is required")
 	}
+	c := v.claims(who, r.Method)
+	c.ID, c.Binding = requestID, Binding(r.Method, r.URL.RequestURI())
+	return v.issue(c)
+}
+
+// claims is what every voucher for who says.
+func (v *Voucher) claims(who policy.Subject, method string) voucherClaims {
 	now := v.now()
-	payload, err := json.Marshal(voucherClaims{
-		Issuer: v.issuer, Audience: v.audience, Subject: who.Sub, ID: requestID,
-		IssuedAt: now.Unix(), NotBefore: now.Unix(), Expires: now.Add(voucherLife).Unix(),
-		Method: r.Method, Binding: Binding(r.Method, r.URL.RequestURI()),
+	c := voucherClaims{
+		Issuer: v.issuer, Audience: v.audience,
+		IssuedAt: now.Unix(), NotBefore: now.Unix(), Expires: now.Add(voucherLife).Unix(), Method: method,
 		Name: who.Name, Person: who.Person, Origin: who.Issuer, Roles: who.Roles, Activities: who.Activities,
 		Organisation: who.Organisation, RoleID: who.RoleID, Assurance: who.Assurance, Machine: who.Machine,
-	})
+	}
+	if who.Known() {
+		c.Subject = who.Sub
+	}
+	return c
+}
+
+// issue signs what c says, unless it names nobody or no application.
+func (v *Voucher) issue(c voucherClaims) (string, error) {
+	if c.Subject == "" || c.Audience == "" {
+		return "", errors.New("vouch: subject and application are required")
+	}
+	payload, err := json.Marshal(c)
 	if err != nil {
 		return "", fmt.Errorf("vouch: %w", err)
 	}
@@ -151,9 +171,8 @@ func (v *Voucher) Vouch(who policy.Subject, requestID string, r *http.Request) (
 }
 
 // sign makes the compact serialisation of a JSON Web Signature (RFC 7515
-// section 7.1) with ES256 (RFC 7518 section 3.4). It is made here, since one is
-// made for each request and a general library spends more on the form than on
-// the signature; the tests read it with one.
+// section 7.1) with ES256 (RFC 7518 section 3.4). It is made here, since a general
+// library spends more on the form than on the signature; the tests read it with one.
 func (v *Voucher) sign(payload []byte) (string, error) {
 	const signatureSize = 64 // r and s, 32 bytes each
 	encoding := base64.RawURLEncoding

@@ -248,7 +248,7 @@ func TestKeyFile(t *testing.T) {
 	}
 }
 
-// One voucher is made for each request: most of these allocations are
+// One voucher is made for each write: most of these allocations are
 // crypto/ecdsa's, 55 in Go 1.26.
 func TestVoucherAllocatesLittle(t *testing.T) {
 	v := newVoucher(t)

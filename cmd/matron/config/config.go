@@ -207,6 +207,11 @@ type Application struct {
 	// Authorization is the scheme of the application's own sessions in the header of
 	// that name, for example Session: it is passed on. Default: none is.
 	Authorization string `yaml:"authorization"`
+	// BindReads signs a new identity token for every read as well, which names the
+	// request that it is good for (jti, hth). Without it a token for reads serves the
+	// same person for up to 15 seconds; those of writes are always for one request. It
+	// costs a signature a request. Default false.
+	BindReads bool `yaml:"bind_reads"`
 	// Timeout bounds the wait for the response header. Default 30s.
 	Timeout time.Duration `yaml:"timeout"`
 	// MaxBody bounds a request body in bytes. Default 32 MiB.

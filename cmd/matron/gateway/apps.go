@@ -48,7 +48,7 @@ func application(c config.Config, a config.Application) (proxy.App, error) {
 	}
 	return proxy.App{
 		Name: a.Name, Site: a.Site, Prefix: a.Prefix, Mode: mode, Map: m.WithBase("", c.ExternalURL+a.Prefix, a.Upstream),
-		Upstream: mustParse(a.Upstream), StripPrefix: true, Transport: transport, Authorization: a.Authorization,
+		Upstream: mustParse(a.Upstream), StripPrefix: true, Transport: transport, Authorization: a.Authorization, BindReads: a.BindReads,
 		MaxBody: a.MaxBody, MaxRead: a.MaxRead, MaxHeld: a.MaxHeld, MaxSpooled: a.MaxSpooled, Timeout: a.Timeout,
 	}, nil
 }
