@@ -58,6 +58,9 @@ const (
 	DetailPart    = "part="        // begins action, area and kind of entry of one part of an exchange
 	DetailHeld    = "held=true"    // nobody could tell the patient, and the answer was kept back until every one it names was recorded
 	DetailMachine = "machine=true" // a system asked for itself, not a person
+
+	DetailSensitivity  = "sensitivity=" // begins the patient's protection beyond the usual: classes, apart by commas
+	SensitivityUnknown = "unknown"      // in place of a class: nobody could tell which there are
 )
 
 // PatientSource says where in the exchange the patient was named.

@@ -89,6 +89,16 @@ type Request struct {
 	Grant     string   // id of the break-glass grant in force for this person and every patient named, "" for none
 	Method    string   // HTTP method
 	Time      time.Time
+	// Sensitivity is what is known of the patients' protection beyond the usual.
+	Sensitivity Sensitivity
+}
+
+// Sensitivity is the protection that every patient of a question together calls
+// for. The zero value means that nobody knows: the source failed to load. A site
+// without a source knows that there are no classes.
+type Sensitivity struct {
+	Known   bool
+	Classes []string // sorted, each once: words of the rules' tables, e.g. "staff", "vip", "sealed"
 }
 
 // Effect is the kind of answer.

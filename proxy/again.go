@@ -52,7 +52,7 @@ func (x *exchange) decideAgain(s Settlement) (d policy.Decision, refused bool) {
 		return policy.Decision{}, false
 	}
 	q := x.question(x.g.cfg.Now())
-	q.Patients, q.Certainty = names(s.Patients), string(s.Certainty)
+	x.asksAbout(&q, s.Patients, s.Certainty)
 	parts := s.Parts
 	if len(parts) == 0 {
 		parts = x.access.Parts

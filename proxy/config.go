@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/policy"
 )
 
 // Mode says what the gateway does with what the rules refuse. The zero value
@@ -92,7 +93,11 @@ type Config struct {
 	Identifier Identifier
 	Decider    Decider
 	Limiter    Limiter
-	Log        audit.Log
+	// Sensitivity is the protection that patients call for together, beyond the
+	// usual. It is asked several times for every exchange and must answer from
+	// memory; nil means that there is no source, so that nobody has any.
+	Sensitivity func([]Patient) policy.Sensitivity
+	Log         audit.Log
 	Logger     *slog.Logger
 	Now        func() time.Time
 

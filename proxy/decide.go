@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"time"
 
+	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/policy"
 )
 
@@ -144,7 +145,24 @@ func (x *exchange) question(now time.Time) policy.Request {
 		Held:      a.Hold,
 		Method:    x.r.Method,
 		Time:      now,
+
+		Sensitivity: x.g.sensitivity(a.Patients),
 	}
+}
+
+// sensitivity is the protection of patients beyond the usual. Where no source is
+// configured, that there is none is known.
+func (g *Gateway) sensitivity(patients []Patient) policy.Sensitivity {
+	if g.cfg.Sensitivity == nil {
+		return policy.Sensitivity{Known: true}
+	}
+	return g.cfg.Sensitivity(patients)
+}
+
+// asksAbout makes q a question about the patients whom an answer shows.
+func (x *exchange) asksAbout(q *policy.Request, patients []Patient, c audit.Certainty) {
+	q.Patients, q.Certainty = names(patients), string(c)
+	q.Sensitivity = x.g.sensitivity(patients)
 }
 
 // names are the patients as the rules are asked about them.

@@ -115,7 +115,7 @@ func (f *filtering) ask(e *Shown) policy.Decision {
 		return policy.Decision{Effect: policy.Allow}
 	}
 	q := f.x.question(f.x.g.cfg.Now())
-	q.Patients, q.Certainty = names(f.named(e)), string(e.Certainty)
+	f.x.asksAbout(&q, f.named(e), e.Certainty)
 	key := fmt.Sprintf("%q %q %q", q.Patients, q.Certainty, e.Parts)
 	d, ok := f.asked[key]
 	if !ok {

@@ -115,7 +115,7 @@ func (x *exchange) newDecision() audit.Record {
 	if x.overLimit {
 		rec.Reasons = append(rec.Reasons, explain(errLimited).code)
 	}
-	rec.Detail = append(x.told(), a.Detail...)
+	rec.Detail = append(x.told(a.Patients[:min(len(a.Patients), 1)]), a.Detail...)
 	for _, p := range a.Parts {
 		rec.Detail = append(rec.Detail, partDetail(p))
 	}
@@ -132,9 +132,12 @@ func (x *exchange) newDecision() audit.Record {
 // told is what the rules were told that no other field of a record holds, so that
 // the same question can be asked of other rules. Whether the answer is held matters
 // where the patient is not known beforehand; to say so of every access would take
-// room in the index.
-func (x *exchange) told() []string {
+// room in the index; so it would to say that a patient has no protection.
+func (x *exchange) told(patients []Patient) []string {
 	var list []string
+	if detail := sensitivityDetail(x.g.sensitivity(patients)); detail != "" {
+		list = append(list, detail)
+	}
 	if x.access.Hold && x.access.Certainty == audit.Unknown {
 		list = append(list, audit.DetailHeld)
 	}
@@ -142,6 +145,18 @@ func (x *exchange) told() []string {
 		list = append(list, audit.DetailMachine)
 	}
 	return list
+}
+
+// sensitivityDetail writes the protection of a patient for the record, "" for none.
+func sensitivityDetail(s policy.Sensitivity) string {
+	words := s.Classes
+	if !s.Known {
+		words = append([]string{audit.SensitivityUnknown}, words...)
+	}
+	if len(words) == 0 {
+		return ""
+	}
+	return audit.DetailSensitivity + strings.Join(words, ",")
 }
 
 // inShort is the beginning of a text that stands in a record beside the parts of
@@ -175,7 +190,7 @@ func (x *exchange) patientRecord(p Patient, source audit.PatientSource, c audit.
 	rec := x.decision
 	rec.Kind, rec.Decision = audit.KindPatient, x.receipt.Seq
 	rec.Source, rec.Seq, rec.Nonce = "", 0, [16]byte{}
-	rec.Query, rec.Detail = "", x.told()
+	rec.Query, rec.Detail = "", x.told([]Patient{p})
 	rec.Time = stamp(x.g.cfg.Now())
 	rec.Patient, rec.NHSNumber = p.ID, p.NHSNumber
 	rec.PatientSource, rec.Certainty = source, c

@@ -115,6 +115,7 @@ func (e *explaining) made() policy.Request {
 		Subject: policy.Subject{Issuer: "command line", Sub: "command line", Roles: e.roles, Machine: e.machine},
 		Rule:    "command-line", Action: policy.Action(e.action), Area: policy.Area(e.area), Resource: e.kind,
 		Patients: []string{cmp.Or(e.patient, "known")}, Certainty: string(audit.Authoritative), Time: time.Now(),
+		Sensitivity: policy.Sensitivity{Known: true},
 	}
 	if e.patient == "-" {
 		q.Patients, q.Certainty = nil, string(audit.Unknown)

@@ -86,12 +86,12 @@ func short(d policy.Decision) string {
 func factNames() []string {
 	var names []string
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[policy.Request]()) {
-		if f.Name != "Subject" {
+		if f.Type.Kind() != reflect.Struct || f.Type == reflect.TypeFor[time.Time]() {
 			names = append(names, f.Name)
 			continue
 		}
 		for _, s := range reflect.VisibleFields(f.Type) {
-			names = append(names, "Subject."+s.Name)
+			names = append(names, f.Name+"."+s.Name)
 		}
 	}
 	return names

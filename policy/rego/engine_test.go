@@ -32,7 +32,8 @@ func nurseReads() policy.Request {
 		},
 		Site: "RBA", App: "fhir", Rule: "fhir-read", Action: policy.Read, Area: policy.Notes, Resource: "Condition",
 		Patients: []string{"1001"}, Certainty: "authoritative", Method: "GET",
-		Time: time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC),
+		Time:        time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC),
+		Sensitivity: policy.Sensitivity{Known: true},
 	}
 }
 
@@ -73,7 +74,7 @@ decision := {"effect": "deny", "reasons": [{"code": "no", "text": "No.", "remedy
 
 func TestAllowNamesTheRuleAndTheRevision(t *testing.T) {
 	e := newEngine(t, rego.Config{})
-	want := policy.Decision{Effect: policy.Allow, Rules: []string{"role-table@access.rego:62"}, Revision: e.Revision()}
+	want := policy.Decision{Effect: policy.Allow, Rules: []string{"role-table@access.rego:66"}, Revision: e.Revision()}
 	if diff := cmp.Diff(want, e.Decide(t.Context(), nurseReads())); diff != "" {
 		t.Error(diff)
 	}
@@ -384,7 +385,7 @@ func FuzzDecide(f *testing.F) {
 		q := policy.Request{
 			Subject: policy.Subject{Issuer: issuer, Sub: sub, Roles: strings.Split(role, ","), Machine: machine},
 			Rule:    rule, Action: policy.Action(action), Area: policy.Area(area), Resource: resource,
-			Patients: strings.Fields(patient), Certainty: certainty, Held: held,
+			Patients: strings.Fields(patient), Certainty: certainty, Held: held, Sensitivity: policy.Sensitivity{Known: true},
 		}
 		d := e.Decide(t.Context(), q)
 		switch {

@@ -12,23 +12,23 @@ import (
 )
 
 // field is one fact of a question: where rules find it (input.NAME or
-// input.subject.NAME), its value there, and its bytes in the cache's key. Both
+// input.GROUP.NAME), its value there, and its bytes in the cache's key. Both
 // come from one getter, so that what a rule can read and what the key holds
 // cannot drift apart.
 type field struct {
-	subject bool
-	name    *ast.Term
-	term    func(vocabulary, *policy.Request) *ast.Term
-	key     func([]byte, *policy.Request) []byte
+	group string // "" at the top
+	name  *ast.Term
+	term  func(vocabulary, *policy.Request) *ast.Term
+	key   func([]byte, *policy.Request) []byte
 }
 
 // maxFacts bounds what a question holds at each level.
 const maxFacts = 24
 
-// facts is every field of a question in the order of the policy package, and
-// known, which says that the subject names somebody. Times
-// are given in whole seconds: a rule about an hour needs no more, and within
-// one second the same question stays the same.
+// facts is every field of a question in the order of the policy package, those of a
+// group together, and what is made of them: known, which says that the subject names
+// somebody, and signed_in_within. Times are given in whole seconds: a rule about an
+// hour needs no more, and within one second the same question stays the same.
 func facts() []field {
 	return []field{
 		ofSubject(flag("known", func(q *policy.Request) bool { return q.Subject.Known() })),
@@ -47,6 +47,7 @@ func facts() []field {
 		subjectText("session", func(q *policy.Request) string { return q.Subject.Session }),
 		subjectText("token", func(q *policy.Request) string { return q.Subject.Token }),
 		ofSubject(flag("machine", func(q *policy.Request) bool { return q.Subject.Machine })),
+		ofSubject(number("signed_in_within", signedInWithin)),
 		text("site", func(q *policy.Request) string { return q.Site }),
 		text("app", func(q *policy.Request) string { return q.App }),
 		text("rule", func(q *policy.Request) string { return q.Rule }),
@@ -60,7 +61,30 @@ func facts() []field {
 		text("grant", func(q *policy.Request) string { return q.Grant }),
 		text("method", func(q *policy.Request) string { return q.Method }),
 		instant("time", func(q *policy.Request) time.Time { return q.Time }),
+		in("sensitivity", flag("known", func(q *policy.Request) bool { return q.Sensitivity.Known })),
+		in("sensitivity", texts("classes", func(q *policy.Request) []string { return q.Sensitivity.Classes })),
 	}
+}
+
+// signedInWithin is how long ago the identity was proved, in minutes and rounded up
+// to one of a few steps, so that a rule about it does not make each second's question
+// another one (the cache's key holds what rules read). 0 means that it is not known
+// or longer ago than any step. Clocks of the provider and of this machine may differ
+// by what is the first step.
+func signedInWithin(q *policy.Request) int {
+	if q.Subject.AuthTime.IsZero() || q.Time.IsZero() {
+		return 0
+	}
+	age := q.Time.Sub(q.Subject.AuthTime)
+	if age < -5*time.Minute {
+		return 0
+	}
+	for _, step := range [...]int{5, 15, 30, 60, 120, 240, 480, 720} {
+		if age <= time.Duration(step)*time.Minute {
+			return step
+		}
+	}
+	return 0
 }
 
 func text(name string, get func(*policy.Request) string) field {
@@ -124,8 +148,10 @@ func subjectText(name string, get func(*policy.Request) string) field {
 	return ofSubject(text(name, get))
 }
 
-func ofSubject(f field) field {
-	f.subject = true
+func ofSubject(f field) field { return in("subject", f) }
+
+func in(group string, f field) field {
+	f.group = group
 	return f
 }
 
@@ -188,19 +214,24 @@ func (v vocabulary) texts(list []string) *ast.Term {
 	return ast.ArrayTerm(terms...)
 }
 
-// question builds the input document from the given fields.
+// question builds the input document from the given fields. Those of a group stand
+// beside each other.
 func question(v vocabulary, fields []field, q *policy.Request) ast.Value {
-	var rootPairs, subjectPairs [maxFacts][2]*ast.Term // on the stack
-	root, subject := rootPairs[:0], subjectPairs[:0]
-	for i := range fields {
-		pair := [2]*ast.Term{fields[i].name, fields[i].term(v, q)}
-		if fields[i].subject {
-			subject = append(subject, pair)
-		} else {
-			root = append(root, pair)
+	var rootPairs, groupPairs [maxFacts][2]*ast.Term // on the stack
+	root := rootPairs[:0]
+	for i := 0; i < len(fields); {
+		name := fields[i].group
+		if name == "" {
+			root = append(root, [2]*ast.Term{fields[i].name, fields[i].term(v, q)})
+			i++
+			continue
 		}
+		group := groupPairs[:0]
+		for ; i < len(fields) && fields[i].group == name; i++ {
+			group = append(group, [2]*ast.Term{fields[i].name, fields[i].term(v, q)})
+		}
+		root = append(root, [2]*ast.Term{v.text(name), ast.ObjectTerm(group...)})
 	}
-	root = append(root, [2]*ast.Term{v.text("subject"), ast.ObjectTerm(subject...)})
 	return ast.NewObject(root...)
 }
 

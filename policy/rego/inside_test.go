@@ -28,13 +28,20 @@ func asked() policy.Request {
 		},
 		Site: "RBA", App: "fhir", Rule: "fhir-read", Action: policy.Read, Area: policy.Notes, Resource: "Condition",
 		Patients: []string{"1001"}, Certainty: "authoritative", Method: "GET",
-		Time: time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC),
+		Time:        time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC),
+		Sensitivity: policy.Sensitivity{Known: true},
 	}
 }
 
+// loadDefault compiles the default bundle; TestDefaultBundlePassesItsTests runs its
+// tests, once for all.
 func loadDefault(tb testing.TB) *compiled {
 	tb.Helper()
-	c, err := load(tb.Context(), "")
+	src, err := readBundle("")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c, err := compile(tb.Context(), src)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -123,12 +130,12 @@ func randomQuestion(r *rand.Rand) policy.Request {
 func factsOf() []string {
 	var names []string
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[policy.Request]()) {
-		if f.Name != "Subject" {
+		if f.Type.Kind() != reflect.Struct || f.Type == reflect.TypeFor[time.Time]() {
 			names = append(names, f.Name)
 			continue
 		}
 		for _, s := range reflect.VisibleFields(f.Type) {
-			names = append(names, "Subject."+s.Name)
+			names = append(names, f.Name+"."+s.Name)
 		}
 	}
 	return names
@@ -161,7 +168,7 @@ func TestEveryFactIsInInputAndKey(t *testing.T) {
 	all, words := facts(), vocabulary{}
 	q := asked()
 	input, key := question(words, all, &q), appendKey(nil, all, &q)
-	if got, want := len(all), len(factsOf())+1; got != want { // known is derived
+	if got, want := len(all), len(factsOf())+2; got != want { // known and signed_in_within are made of others
 		t.Errorf("%d facts, but a question has %d", got, want)
 	}
 	for _, fact := range factsOf() {
@@ -196,8 +203,8 @@ func TestNothingARuleReadsIsLeftOutOfTheKey(t *testing.T) {
 	for _, f := range facts() {
 		path := "input." + f.path()
 		whole := `"ELSE"`
-		if f.subject {
-			whole = "input.subject"
+		if f.group != "" {
+			whole = "input." + f.group
 		}
 		for _, rules := range []string{
 			"allow if " + path + " == data.nothing\nallow if is_null(" + path + ") == false",
@@ -229,8 +236,8 @@ func TestFactsThatTheDefaultBundleReads(t *testing.T) {
 		paths[f.path()] = true
 	}
 	want := []string{
-		"action", "area", "certainty", "grant", "held", "patients", "resource", "rule",
-		"subject.activities", "subject.known", "subject.machine", "subject.roles",
+		"action", "area", "certainty", "grant", "held", "patients", "purpose", "resource", "rule", "sensitivity.classes", "sensitivity.known",
+		"subject.activities", "subject.assurance", "subject.known", "subject.machine", "subject.roles", "subject.signed_in_within",
 	}
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(paths))); diff != "" {
 		t.Error(diff)

@@ -156,7 +156,7 @@ func asking(role Role, action string, l Line) policy.Request {
 	return policy.Request{
 		Subject: policy.Subject{Issuer: "matrix", Sub: "matrix", Roles: []string{role.Code}, Machine: role.Machine},
 		Rule:    "matrix", Action: policy.Action(action), Area: policy.Area(l.Area), Resource: l.Resource,
-		Patients: []string{"matrix"}, Certainty: "authoritative",
+		Patients: []string{"matrix"}, Certainty: "authoritative", Sensitivity: policy.Sensitivity{Known: true},
 	}
 }
 

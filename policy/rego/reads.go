@@ -12,7 +12,10 @@ import (
 // must never be given for another). Only these are sent to the hot query, and
 // only these make up the key of its cache.
 func readFields(all []field, rules []*ast.Rule) []field {
-	seen := sightings{paths: map[string]bool{}}
+	seen := sightings{groups: map[string]bool{}, paths: map[string]bool{}}
+	for _, f := range all {
+		seen.groups[f.group] = true
+	}
 	for _, r := range rules {
 		seen.walk(r)
 	}
@@ -21,7 +24,7 @@ func readFields(all []field, rules []*ast.Rule) []field {
 	}
 	var fields []field
 	for _, f := range all {
-		if seen.paths[f.path()] || f.subject && seen.paths["subject"] {
+		if seen.paths[f.path()] || f.group != "" && seen.paths[f.group] {
 			fields = append(fields, f)
 		}
 	}
@@ -31,16 +34,17 @@ func readFields(all []field, rules []*ast.Rule) []field {
 // path is where rules find the field below input.
 func (f field) path() string {
 	name := strings.Trim(f.name.String(), `"`)
-	if f.subject {
-		return "subject." + name
+	if f.group != "" {
+		return f.group + "." + name
 	}
 	return name
 }
 
 // sightings are the parts of input that rules refer to.
 type sightings struct {
-	whole bool // input itself, or a part that is chosen at evaluation
-	paths map[string]bool
+	whole  bool // input itself, or a part that is chosen at evaluation
+	groups map[string]bool
+	paths  map[string]bool
 }
 
 func (s *sightings) walk(x any) {
@@ -62,8 +66,8 @@ func (s *sightings) walk(x any) {
 	}).Walk(x)
 }
 
-// note records the field that a reference names. A reference to the whole
-// subject counts for every field of it.
+// note records the field that a reference names. A reference to a whole group
+// counts for every field of it.
 func (s *sightings) note(ref ast.Ref) {
 	if len(ref) == 1 {
 		s.whole = true
@@ -73,13 +77,13 @@ func (s *sightings) note(ref ast.Ref) {
 	switch {
 	case !ok:
 		s.whole = true
-	case first != "subject" || len(ref) == 2:
+	case !s.groups[string(first)] || len(ref) == 2:
 		s.paths[string(first)] = true
 	default:
 		if second, ok := ref[2].Value.(ast.String); ok {
-			s.paths["subject."+string(second)] = true
+			s.paths[string(first)+"."+string(second)] = true
 		} else {
-			s.paths["subject"] = true
+			s.paths[string(first)] = true
 		}
 	}
 }

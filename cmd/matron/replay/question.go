@@ -28,6 +28,7 @@ func Questions(r *audit.Record) []policy.Request {
 		},
 		Site: r.Site, App: r.App, Rule: r.Route, Action: policy.Action(r.Action), Area: policy.Area(r.Area), Resource: r.Resource,
 		Certainty: string(r.Certainty), Held: slices.Contains(r.Detail, audit.DetailHeld), Purpose: r.Purpose, Method: r.Method, Time: r.Time,
+		Sensitivity: sensitivity(r),
 	}
 	if id := cmp.Or(r.Patient, r.NHSNumber); id != "" {
 		q.Patients = []string{id}
@@ -47,6 +48,23 @@ func Questions(r *audit.Record) []policy.Request {
 		return parts
 	}
 	return []policy.Request{q}
+}
+
+// sensitivity is the patient's protection as the rules were told it: none where the
+// record says nothing.
+func sensitivity(r *audit.Record) policy.Sensitivity {
+	for _, d := range r.Detail {
+		text, ok := strings.CutPrefix(d, audit.DetailSensitivity)
+		if !ok {
+			continue
+		}
+		classes := strings.Split(text, ",")
+		if classes[0] == audit.SensitivityUnknown {
+			return policy.Sensitivity{Classes: classes[1:]}
+		}
+		return policy.Sensitivity{Known: true, Classes: classes}
+	}
+	return policy.Sensitivity{Known: true}
 }
 
 // Allowed reports what the rules answered when r was recorded, whatever the mode

@@ -8,12 +8,16 @@ package matron
 
 default allow := false
 
-# Somebody, by a known route, about a known patient, with a role for it.
+# Somebody, by a known route, about a known patient, with a role for it, cleared for
+# what is protected (sensitivity.rego), and sure enough to be who they say they are
+# (assurance.rego).
 allow if {
 	input.subject.known == true
 	input.rule != ""
 	patients_known
 	basis
+	cleared
+	assured
 }
 
 # One patient, read from where the application itself keeps it.

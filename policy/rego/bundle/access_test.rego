@@ -16,6 +16,7 @@ question := {
 	"patients": ["1001"],
 	"certainty": "authoritative",
 	"held": false,
+	"sensitivity": {"known": true, "classes": []},
 }
 
 asked(change) := object.union(question, change)

@@ -75,6 +75,82 @@ reasons contains "role-not-permitted" if {
 	count(titles) > 0
 }
 
+# METADATA
+# labels:
+#   id: sensitive-record
+reasons contains "sensitive-record" if {
+	entitled
+	not cleared
+	count(closed) > 0
+	not shut
+}
+
+# METADATA
+# labels:
+#   id: closed-record
+reasons contains "closed-record" if {
+	entitled
+	not cleared
+	shut
+}
+
+# METADATA
+# labels:
+#   id: sensitivity-unknown
+reasons contains "sensitivity-unknown" if {
+	entitled
+	not cleared
+	count(closed) == 0
+}
+
+# METADATA
+# labels:
+#   id: assurance-too-low
+reasons contains "assurance-too-low" if {
+	entitled
+	not assured
+	not strong
+}
+
+# METADATA
+# labels:
+#   id: sign-in-too-old
+reasons contains "sign-in-too-old" if {
+	entitled
+	not assured
+	not fresh
+}
+
+# METADATA
+# labels:
+#   id: purpose-not-stated
+reasons contains "purpose-not-stated" if {
+	entitled
+	not assured
+	not purposed
+}
+
+# The classes of the record that this person is not cleared for.
+closed contains class if {
+	some class in counting
+	class != "unknown"
+	not clear(class)
+}
+
+# One of them is not opened by emergency access either.
+shut if {
+	some class in closed
+	data.sensitivity.classes[class].cleared.emergency == false
+}
+
+# A role for it and a known patient: only who has these is told that the record is
+# protected, and how to open it all the same.
+entitled if {
+	considered
+	patients_known
+	basis
+}
+
 # Somebody is there and the map knows the request, so that there is more to say.
 considered if {
 	identified

@@ -1,0 +1,85 @@
+# Whether somebody may open what is protected beyond the usual. The table is
+# sensitivity.yaml.
+package matron
+
+# Nothing here calls for more than a role: the usual case, and quickly told.
+ordinary if {
+	input.sensitivity.known == true
+	input.sensitivity.classes == []
+	data.sensitivity.areas[input.area] == {}
+}
+
+cleared if ordinary
+
+# Every class that counts here is one that this person is cleared for, and every
+# class of the patients is one that the table knows.
+cleared if {
+	is_boolean(input.sensitivity.known)
+	every class in input.sensitivity.classes {
+		data.sensitivity.classes[class]
+	}
+	every class in counting {
+		clear(class)
+	}
+}
+
+# The classes of the patients that count for this action, here ...
+counting contains class if {
+	some class in input.sensitivity.classes
+	counts(data.sensitivity.classes[class])
+}
+
+# ... those that this part of the record is of by nature ...
+counting contains class if {
+	some entry in [input.resource, "*"]
+	some class in data.sensitivity.areas[input.area].nature[entry]
+}
+
+# ... and that nobody knows.
+counting contains "unknown" if {
+	input.sensitivity.known == false
+	counts(data.sensitivity.classes.unknown)
+}
+
+counts(row) if {
+	row.several == true
+	input.area in row.areas
+	input.action in row.actions
+}
+
+counts(row) if {
+	row.several == false
+	count(input.patients) < 2
+	input.area in row.areas
+	input.action in row.actions
+}
+
+clear(class) if {
+	some role in input.subject.roles
+	object.get(data.codes, role, role) in data.sensitivity.classes[class].cleared.roles
+	data.roles[object.get(data.codes, role, role)].machine == input.subject.machine
+}
+
+clear(class) if {
+	some kind in input.care.kinds
+	kind in data.sensitivity.classes[class].cleared.care
+}
+
+clear(class) if {
+	placed
+	some granted in input.subject.activities
+	some code in data.activities[granted].implies
+	code in data.sensitivity.classes[class].cleared.activities
+}
+
+clear(class) if {
+	placed
+	some role in input.subject.roles
+	some code in data.baseline[role]
+	code in data.sensitivity.classes[class].cleared.activities
+}
+
+clear(class) if {
+	input.grant != ""
+	data.sensitivity.classes[class].cleared.emergency == true
+}
