@@ -36,7 +36,7 @@ func (s *bundleSource) next() (item, error) {
 			} `json:"entry"`
 		}
 		if err := json.Unmarshal(it.text, &b); err != nil {
-			it.err = mistake(it.text, err)
+			it.err = intake.Mistake(it.text, err)
 			return it, nil
 		}
 		if b.ResourceType != "Bundle" {
@@ -126,7 +126,7 @@ var (
 func (p *Parser) parseEvent(rows []audit.Imported, it item) (_ []audit.Imported, unknown []string, err error) {
 	var e event
 	if err := json.Unmarshal(it.text, &e); err != nil {
-		return rows, nil, mistake(it.text, err)
+		return rows, nil, intake.Mistake(it.text, err)
 	}
 	if e.ResourceType != "AuditEvent" {
 		return rows, nil, errNoEvent
@@ -149,7 +149,7 @@ func (p *Parser) parseEvent(rows []audit.Imported, it item) (_ []audit.Imported,
 	if err != nil {
 		return rows, nil, err
 	}
-	if f.Extra, unknown, err = p.clean(kept); err != nil {
+	if f.Extra, unknown, err = intake.Clean(kept, p.hasher); err != nil {
 		return rows, nil, err
 	}
 	unknown = slices.DeleteFunc(unknown, func(name string) bool { return strings.HasPrefix(name, "_") || name == "fhir" })

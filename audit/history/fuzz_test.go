@@ -46,7 +46,7 @@ func FuzzImport(f *testing.F) {
 			before := len(store.rows)
 			s, err := history.Import(context.Background(), c, bytes.NewReader(data))
 			if err != nil {
-				if !errors.Is(err, history.ErrFile) && !bytes.HasPrefix(data, []byte("\x28\xb5\x2f\xfd")) {
+				if !errors.Is(err, intake.ErrFile) && !bytes.HasPrefix(data, []byte("\x28\xb5\x2f\xfd")) {
 					t.Fatal(err)
 				}
 				return

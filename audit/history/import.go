@@ -73,13 +73,13 @@ func Import(ctx context.Context, c Config, r io.Reader) (Summary, error) {
 	if c.Progress == nil {
 		c.Progress = new(Progress)
 	}
-	in, err := open(r, &c.Progress.Bytes)
+	in, err := intake.Open(r, &c.Progress.Bytes)
 	if err != nil {
 		return Summary{}, err
 	}
-	defer in.close()
+	defer in.Close()
 	if c.Format == "" {
-		if c.Format, err = in.guess(); err != nil {
+		if c.Format, err = guess(in); err != nil {
 			return Summary{}, err
 		}
 	}
@@ -96,7 +96,7 @@ func Import(ctx context.Context, c Config, r io.Reader) (Summary, error) {
 }
 
 // reader returns how a file of this format is cut and parsed.
-func (c Config) reader(in opened) (source, func() parseFunc, error) {
+func (c Config) reader(in *intake.Opened) (source, func() parseFunc, error) {
 	parser := func() *Parser {
 		return NewParser(ParserConfig{Site: c.Site, Source: c.Source, Hasher: c.Hasher, Now: c.Import.At})
 	}
@@ -117,7 +117,7 @@ func (c Config) reader(in opened) (source, func() parseFunc, error) {
 		}, nil
 	case CSV:
 		if c.Mapping == nil {
-			return nil, nil, fmt.Errorf("%w: CSV needs a mapping file that says which column is what", ErrFile)
+			return nil, nil, fmt.Errorf("%w: CSV needs a mapping file that says which column is what", intake.ErrFile)
 		}
 		src, table, err := openCSV(in, c.Mapping)
 		if err != nil {
@@ -130,7 +130,7 @@ func (c Config) reader(in opened) (source, func() parseFunc, error) {
 			}
 		}, nil
 	}
-	return nil, nil, fmt.Errorf("%w: format %q is none of accesses, fhir, csv", ErrFile, c.Format)
+	return nil, nil, fmt.Errorf("%w: format %q is none of accesses, fhir, csv", intake.ErrFile, c.Format)
 }
 
 // run reads, parses, settles and stores, each at the same time as the others.

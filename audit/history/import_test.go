@@ -384,7 +384,7 @@ func TestFiles(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s, rejects, err := run(t.Context(), t, new(nowhere), strings.NewReader(c.text), nil)
 			if c.err != "" {
-				if !errors.Is(err, history.ErrFile) || !strings.Contains(err.Error(), c.err) {
+				if !errors.Is(err, intake.ErrFile) || !strings.Contains(err.Error(), c.err) {
 					t.Errorf("%v, want %s", err, c.err)
 				}
 				return

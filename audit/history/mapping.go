@@ -5,8 +5,9 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
+
+	"github.com/matron-epr/matron/audit/intake"
 )
 
 // Mapping says which column of a CSV file is which field of an access. Its
@@ -22,8 +23,8 @@ type Mapping struct {
 	// that has a value wins.
 	Constants map[string]string `yaml:"constants"`
 	// Ignore names columns that are not kept.
-	Ignore []string `yaml:"ignore"`
-	Time   Clock    `yaml:"time"`
+	Ignore []string     `yaml:"ignore"`
+	Time   intake.Clock `yaml:"time"`
 	// Actions and Outcomes translate the file's words, for example VIEW: read.
 	// A word that is not listed is taken as it is, in lower case.
 	Actions  map[string]string `yaml:"actions"`
@@ -34,16 +35,6 @@ type Mapping struct {
 	No  []string `yaml:"no"`
 	// Separator stands between the patients of a list. Default: a semicolon.
 	Separator string `yaml:"separator"`
-}
-
-// Clock says how times are written.
-type Clock struct {
-	// Layout is made of YYYY, MM, DD, hh, mm, ss and ZZ (an offset such as
-	// +01:00), for example DD/MM/YYYY hh:mm:ss. Default: RFC 3339.
-	Layout string `yaml:"layout"`
-	// Zone is the time zone of times without an offset. Default: Europe/London.
-	// Of the hour that the clocks repeat in autumn the first one is taken.
-	Zone string `yaml:"zone"`
 }
 
 // Problem is one mistake in a mapping.
@@ -134,21 +125,10 @@ func (m *Mapping) Validate() []Problem {
 			}
 		}
 	}
-	if _, err := m.Time.clock(); err != nil {
+	if _, err := m.Time.Moments(); err != nil {
 		add("time", "%s", err)
 	}
 	return ps
-}
-
-func (m *Mapping) comma() rune {
-	switch m.Delimiter {
-	case "":
-		return ','
-	case "tab":
-		return '\t'
-	}
-	r, _ := utf8.DecodeRuneInString(m.Delimiter)
-	return r
 }
 
 func (m *Mapping) separator() string {
@@ -168,25 +148,4 @@ func (m *Mapping) yesNo(name, value string) (*bool, error) {
 		return &answer, nil
 	}
 	return nil, fmt.Errorf("%s: %w", name, errYesNo)
-}
-
-// clock makes ready what reads the times.
-func (c Clock) clock() (clock, error) {
-	if c.Layout == "" {
-		return clock{}, nil
-	}
-	layout := strings.NewReplacer("YYYY", "2006", "MM", "01", "DD", "02", "hh", "15", "mm", "04", "ss", "05", "ZZ", "Z07:00").Replace(c.Layout)
-	for _, part := range []string{"2006", "01", "02", "15", "04"} {
-		if !strings.Contains(layout, part) {
-			return clock{}, fmt.Errorf("layout %q must have YYYY, MM, DD, hh and mm", c.Layout)
-		}
-	}
-	if c.Zone == "" {
-		c.Zone = "Europe/London"
-	}
-	zone, err := time.LoadLocation(c.Zone)
-	if err != nil {
-		return clock{}, fmt.Errorf("zone %q is not known: write for example Europe/London", c.Zone)
-	}
-	return clock{layout, zone}, nil
 }
