@@ -58,7 +58,7 @@ type Alert struct {
 // Missing is a detector that could not be evaluated, and why.
 type Missing struct {
 	Detector Detector `json:"detector"`
-	Reason   string   `json:"reason"` // e.g. "not evaluated: no staff list"
+	Reason   string   `json:"reason"` // e.g. "not evaluated: no staff feed"
 }
 
 // Result is everything one run found.
@@ -112,45 +112,4 @@ func (c Config) limit(roles []string) int {
 		limit = max(limit, c.ByRole[r])
 	}
 	return limit
-}
-
-// Context is what the hospital has told about staff, patients and care. A nil
-// slice is a feed that is missing, which is not an empty feed.
-type Context struct {
-	Staff    []Staff
-	Patients []Patient
-	Care     []Care
-}
-
-// Staff is one line of the staff file: a person, or one period of theirs.
-type Staff struct {
-	Person   string
-	Kind     string // staff, bank, student, machine
-	Roles    []string
-	Wards    []string
-	From, To time.Time // days; zero means open, To is included
-	Family   Hash
-	Address  Hash // line and postcode unit
-	Unit     Hash // postcode unit
-	NHS      Hash
-}
-
-// Patient is one line of the patients file.
-type Patient struct {
-	ID         string
-	MergedInto string
-	Family     Hash
-	Address    Hash
-	Unit       Hash
-	NHS        Hash
-}
-
-// Care is one line of the care file.
-type Care struct {
-	Patient  string
-	Kind     string
-	Start    time.Time
-	End      time.Time // zero: it goes on
-	Ward     string
-	Evidence string
 }

@@ -11,16 +11,15 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/matron-epr/matron/audit/intake"
-
 	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/audit/feeds"
 )
 
 func noon() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) }
 
-func hasher(t testing.TB) Hasher {
+func hasher(t testing.TB) feeds.Hasher {
 	t.Helper()
-	h, err := NewHasher(bytes.Repeat([]byte{7}, 32))
+	h, err := feeds.NewHasher(bytes.Repeat([]byte{7}, 32))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,20 +44,20 @@ const careFile = `{"patient":"onward","kind":"inpatient","start":"2026-11-20T09:
 {"patient":"kin","kind":"inpatient","start":"2026-10-01T09:00:00Z","end":"2026-10-02T09:00:00Z","ward":"ASH","evidence":"adt:2"}
 `
 
-func hospital(t testing.TB) Context {
+func hospital(t testing.TB) feeds.Context {
 	t.Helper()
-	h := hasher(t)
-	var c Context
-	var reports [3]intake.Report
+	r := feeds.Reader{Hasher: hasher(t)}
+	var c feeds.Context
+	var about [3]feeds.Feed
 	var errs [3]error
-	c.Staff, reports[0], errs[0] = h.ReadStaff(strings.NewReader(staffFile))
-	c.Patients, reports[1], errs[1] = h.ReadPatients(strings.NewReader(patientsFile))
-	c.Care, reports[2], errs[2] = h.ReadCare(strings.NewReader(careFile))
+	c.Staff, about[0], errs[0] = r.Staff(strings.NewReader(staffFile))
+	c.Patients, about[1], errs[1] = r.Patients(strings.NewReader(patientsFile))
+	c.Care, about[2], errs[2] = r.Care(strings.NewReader(careFile))
 	if err := errors.Join(errs[:]...); err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff([3]intake.Report{}, reports); d != "" {
-		t.Fatalf("reports:\n%s", d)
+	if n := about[0].Rejected + about[1].Rejected + about[2].Rejected; n > 0 {
+		t.Fatalf("%d lines rejected", n)
 	}
 	return c
 }
@@ -143,7 +142,7 @@ func TestAlertSaysWhy(t *testing.T) {
 // TestOwnRecordIsReportedEvenWhenExplained and carries the explanation.
 func TestOwnRecordIsReportedEvenWhenExplained(t *testing.T) {
 	c := hospital(t)
-	c.Care = append(c.Care, Care{Patient: "self", Kind: "inpatient", Start: noon(), Ward: "ASH", Evidence: "adt:9"})
+	c.Care = append(c.Care, feeds.Care{Patient: "self", Kind: "inpatient", Start: noon(), Ward: "ASH", Evidence: "adt:9"})
 	got := Run(Config{}, c, []audit.Record{view(1, "nurse", "self")})
 	want := []Explanation{{
 		Template: "ward-stay", Strength: "strong", Evidence: "adt:9",
@@ -158,8 +157,8 @@ func TestOwnRecordIsReportedEvenWhenExplained(t *testing.T) {
 }
 
 func TestStayCoversItsGraceAndNoMore(t *testing.T) {
-	r := newRun(Config{GraceBefore: time.Hour, GraceAfter: 2 * time.Hour}.withDefaults(), Context{})
-	c := Care{Start: noon(), End: noon().Add(time.Hour)}
+	r := newRun(Config{GraceBefore: time.Hour, GraceAfter: 2 * time.Hour}.withDefaults(), feeds.Context{})
+	c := feeds.Care{Start: noon(), End: noon().Add(time.Hour)}
 	for offset, want := range map[time.Duration]bool{
 		-time.Hour - 1: false, -time.Hour: true, 0: true, 3 * time.Hour: true, 3*time.Hour + 1: false,
 	} {
@@ -167,7 +166,7 @@ func TestStayCoversItsGraceAndNoMore(t *testing.T) {
 			t.Errorf("%v: %v", offset, got)
 		}
 	}
-	if !r.around(Care{Start: noon()}, noon().Add(9999*time.Hour)) {
+	if !r.around(feeds.Care{Start: noon()}, noon().Add(9999*time.Hour)) {
 		t.Error("a stay without an end does not go on")
 	}
 }
@@ -180,7 +179,7 @@ func TestWardsFollowThePeriodsOfTheList(t *testing.T) {
 		}
 		return d
 	}
-	r := newRun(Config{}.withDefaults(), Context{Staff: []Staff{
+	r := newRun(Config{}.withDefaults(), feeds.Context{Staff: []feeds.Staff{
 		{Person: "p", Wards: []string{"OLD"}, To: day("2026-11-21")},
 		{Person: "p", Wards: []string{"NOW"}, From: day("2026-11-22"), To: day("2026-11-22")},
 		{Person: "p", Wards: []string{"ALWAYS"}},
@@ -194,7 +193,7 @@ func TestWardsFollowThePeriodsOfTheList(t *testing.T) {
 func TestHallOfResidenceIsNoHousehold(t *testing.T) {
 	c := hospital(t)
 	for i := range maxAtAddress {
-		c.Patients = append(c.Patients, Patient{ID: fmt.Sprint("student", i), Address: c.Staff[0].Address})
+		c.Patients = append(c.Patients, feeds.Patient{ID: fmt.Sprint("student", i), Address: c.Staff[0].Address})
 	}
 	if got := found(Run(Config{}, c, []audit.Record{view(1, "nurse", "lodger")})); got != nil {
 		t.Errorf("%v", got)
@@ -224,7 +223,7 @@ func TestBulkOpening(t *testing.T) {
 		"even for such a desk":     {many("desk", "receptionist", 41, time.Second), 41},
 		"a machine among machines": {many("robot", "api-client", 500, time.Second), 0},
 	} {
-		got := Run(Config{}, Context{}, row.records)
+		got := Run(Config{}, feeds.Context{}, row.records)
 		n := 0
 		for _, a := range got.Alerts {
 			n += len(a.Patients)
@@ -276,13 +275,13 @@ func TestMissingFeedsAreNamed(t *testing.T) {
 	c := hospital(t)
 	records := []audit.Record{view(1, "nurse", "self")}
 	for name, row := range map[string]struct {
-		context Context
+		context feeds.Context
 		want    []Missing
 	}{
 		"all there":       {c, nil},
-		"no staff":        {Context{Patients: c.Patients, Care: c.Care}, []Missing{{ownDetector(), "not evaluated: no staff list"}, {householdDetector(), "not evaluated: no staff list"}}},
-		"no patients":     {Context{Staff: c.Staff, Care: c.Care}, []Missing{{ownDetector(), "not evaluated: no patient list"}, {householdDetector(), "not evaluated: no patient list"}}},
-		"an empty one is": {Context{Staff: []Staff{}, Patients: []Patient{}}, nil},
+		"no staff":        {feeds.Context{Patients: c.Patients, Care: c.Care}, []Missing{{ownDetector(), "not evaluated: no staff feed"}, {householdDetector(), "not evaluated: no staff feed"}}},
+		"no patients":     {feeds.Context{Staff: c.Staff, Care: c.Care}, []Missing{{ownDetector(), "not evaluated: no patients feed"}, {householdDetector(), "not evaluated: no patients feed"}}},
+		"an empty one is": {feeds.Context{Staff: []feeds.Staff{}, Patients: []feeds.Patient{}}, nil},
 	} {
 		if d := cmp.Diff(row.want, Run(Config{}, row.context, records).NotEvaluated); d != "" {
 			t.Errorf("%s:\n%s", name, d)

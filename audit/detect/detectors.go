@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/matron-epr/matron/audit/feeds"
 )
 
 // maxAtAddress is how many patients may share an address before it says nothing:
@@ -56,7 +58,7 @@ func (r *run) own(accesses []access) []Alert {
 
 func (r *run) isOwn(a access) bool {
 	p := r.patients[a.patient]
-	return slices.ContainsFunc(r.staff[a.person], func(s Staff) bool { return s.NHS.Same(p.NHS) })
+	return slices.ContainsFunc(r.staff[a.person], func(s feeds.Staff) bool { return s.NHS.Same(p.NHS) })
 }
 
 // household finds people in the record of somebody they live with, or of the

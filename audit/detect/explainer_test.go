@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/matron-epr/matron/audit/feeds"
 )
 
 func TestExplainerExplainsSingleAccesses(t *testing.T) {
@@ -34,7 +36,7 @@ func TestExplainerExplainsSingleAccesses(t *testing.T) {
 
 func TestFindByNHSNumber(t *testing.T) {
 	h := hasher(t)
-	patients := []Patient{
+	patients := []feeds.Patient{
 		{ID: "old", NHS: h.NHS("9990000018"), MergedInto: "new"},
 		{ID: "nameless"},
 		{ID: "self", NHS: h.NHS("9990000069")},

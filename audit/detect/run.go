@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/audit/feeds"
 )
 
 // access is one deliberate look at one patient that was let through.
@@ -20,15 +21,15 @@ type access struct {
 // run is one evaluation: the input, indexed.
 type run struct {
 	cfg      Config
-	context  Context
-	staff    map[string][]Staff
-	patients map[string]Patient
-	care     map[string][]Care
-	crowds   map[Hash]int // patients at one address
+	context  feeds.Context
+	staff    map[string][]feeds.Staff
+	patients map[string]feeds.Patient
+	care     map[string][]feeds.Care
+	crowds   map[feeds.Hash]int // patients at one address
 }
 
 // Run looks at the accesses and returns the alerts in a fixed order.
-func Run(cfg Config, c Context, records []audit.Record) Result {
+func Run(cfg Config, c feeds.Context, records []audit.Record) Result {
 	r := newRun(cfg.withDefaults(), c)
 	var out Result
 	accesses := r.accesses(records)
@@ -41,30 +42,35 @@ func Run(cfg Config, c Context, records []audit.Record) Result {
 	}
 	for _, d := range []struct {
 		Detector
-		find         func([]access) []Alert
-		staff, lists bool
+		find  func([]access) []Alert
+		needs []feeds.Kind
 	}{
-		{ownDetector(), r.own, true, true},
-		{householdDetector(), r.household, true, true},
-		{bulkDetector(), r.bulk, false, false},
+		{ownDetector(), r.own, []feeds.Kind{feeds.StaffFeed, feeds.PatientsFeed}},
+		{householdDetector(), r.household, []feeds.Kind{feeds.StaffFeed, feeds.PatientsFeed}},
+		{bulkDetector(), r.bulk, nil},
 	} {
-		switch {
-		case d.staff && c.Staff == nil:
-			out.NotEvaluated = append(out.NotEvaluated, Missing{d.Detector, "not evaluated: no staff list"})
-		case d.lists && c.Patients == nil:
-			out.NotEvaluated = append(out.NotEvaluated, Missing{d.Detector, "not evaluated: no patient list"})
-		default:
-			out.Alerts = append(out.Alerts, d.find(accesses)...)
+		if why := c.NotEvaluated(newest(accesses), d.needs...); why != "" {
+			out.NotEvaluated = append(out.NotEvaluated, Missing{d.Detector, why})
+			continue
 		}
+		out.Alerts = append(out.Alerts, d.find(accesses)...)
 	}
 	slices.SortFunc(out.Alerts, func(a, b Alert) int { return cmp.Or(a.Made.Compare(b.Made), cmp.Compare(a.ID, b.ID)) })
 	return out
 }
 
-func newRun(cfg Config, c Context) *run {
+// newest is the time of the last of the accesses, which stand in order.
+func newest(accesses []access) time.Time {
+	if len(accesses) == 0 {
+		return time.Time{}
+	}
+	return accesses[len(accesses)-1].at
+}
+
+func newRun(cfg Config, c feeds.Context) *run {
 	r := &run{
-		cfg: cfg, context: c, staff: map[string][]Staff{}, patients: map[string]Patient{},
-		care: map[string][]Care{}, crowds: map[Hash]int{},
+		cfg: cfg, context: c, staff: map[string][]feeds.Staff{}, patients: map[string]feeds.Patient{},
+		care: map[string][]feeds.Care{}, crowds: map[feeds.Hash]int{},
 	}
 	for _, s := range c.Staff {
 		r.staff[s.Person] = append(r.staff[s.Person], s)
@@ -130,7 +136,9 @@ func counts(r *audit.Record) bool {
 type Explainer struct{ run *run }
 
 // NewExplainer makes an Explainer of what the hospital has told.
-func NewExplainer(cfg Config, c Context) *Explainer { return &Explainer{newRun(cfg.withDefaults(), c)} }
+func NewExplainer(cfg Config, c feeds.Context) *Explainer {
+	return &Explainer{newRun(cfg.withDefaults(), c)}
+}
 
 // Explain returns the strong explanations of one person's look at one patient's
 // record. None means "not yet explained" and nothing else.
@@ -155,14 +163,14 @@ func (r *run) explain(a access) []Explanation {
 }
 
 // around reports whether t lies within the stay and its grace.
-func (r *run) around(c Care, t time.Time) bool {
+func (r *run) around(c feeds.Care, t time.Time) bool {
 	if t.Before(c.Start.Add(-r.cfg.GraceBefore)) {
 		return false
 	}
 	return c.End.IsZero() || !t.After(c.End.Add(r.cfg.GraceAfter))
 }
 
-func (r *run) period(c Care) string {
+func (r *run) period(c feeds.Care) string {
 	const layout = "2 January 2006 15:04"
 	from := "from " + c.Start.In(r.cfg.Location).Format(layout)
 	if c.End.IsZero() {

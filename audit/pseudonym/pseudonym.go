@@ -57,6 +57,22 @@ func (h Hasher) NHS(number string) Hash { return h.Of("nhs", number) }
 // Unit hashes the unit of a postcode.
 func (h Hasher) Unit(postcode string) Hash { return h.Of("unit", postcode) }
 
+// Sector hashes the sector of a postcode: the unit without its last two letters,
+// ZZ99 1 of ZZ99 1AA.
+func (h Hasher) Sector(postcode string) Hash {
+	unit := Normal(postcode)
+	if len(unit) < 5 {
+		return ""
+	}
+	return h.hash("sector", unit[:len(unit)-2])
+}
+
+// Phone hashes a telephone number; +44, 0044 and 0 before it are the same.
+func (h Hasher) Phone(number string) Hash {
+	digits := strings.TrimPrefix(Normal(number), "00")
+	return h.hash("phone", strings.TrimPrefix(strings.TrimPrefix(digits, "44"), "0"))
+}
+
 // Address needs both parts: a street without a postcode is in many towns.
 func (h Hasher) Address(line, postcode string) Hash {
 	if Normal(line) == "" || Normal(postcode) == "" {

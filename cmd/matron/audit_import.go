@@ -20,6 +20,7 @@ import (
 
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/audit/history"
+	"github.com/matron-epr/matron/audit/intake"
 	"github.com/matron-epr/matron/audit/pseudonym"
 	"github.com/matron-epr/matron/audit/spool"
 	"github.com/matron-epr/matron/cmd/matron/config"
@@ -200,21 +201,21 @@ func (i *importing) file(c *cobra.Command, path string, mapping *history.Mapping
 	if err := i.evidence(run, "begun"); err != nil {
 		return false, err
 	}
-	rejects := &rejectFile{path: name + ".rejects.ndjson"}
+	rejects := &intake.RejectFile{Path: name + ".rejects.ndjson"}
 	sum := sha256.New()
 	read := io.TeeReader(in, sum)
 	progress := new(history.Progress)
 	stop := showProgress(c.ErrOrStderr(), name, progress, size)
 	out.Summary, err = history.Import(c.Context(), history.Config{
 		Format: history.Format(i.format), Mapping: mapping, Site: i.cfg.Site, Source: i.source, Hasher: i.hasher, Import: run,
-		Store: i.store, DryRun: i.dryRun, Rejects: rejects.add, KeepLines: i.keepLines, Progress: progress,
+		Store: i.store, DryRun: i.dryRun, Rejects: rejects.Add, KeepLines: i.keepLines, Progress: progress,
 	}, read)
 	if err == nil {
 		_, err = io.Copy(io.Discard, read) // what nobody could take in has a part in the hash too
 	}
 	stop()
 	out.Seconds = time.Since(began).Seconds()
-	out.Rejects, err = rejects.close(err)
+	out.Rejects, err = rejects.Close(err)
 	if failed := i.evidence(run, ending(err), out.details(sum, err)...); failed != nil {
 		return false, errors.Join(err, failed)
 	}

@@ -253,10 +253,16 @@ type ClickHouse struct {
 // Detection turns accesses into alerts. A feed that is not given is said to be
 // missing; its detectors are not evaluated.
 type Detection struct {
-	// Staff, Patients and Care are NDJSON files.
+	// Staff, Rota, Patients, Care and Devices are files of one JSON object a line,
+	// plain or zstd (docs/detection.md), or CSV with a mapping.
 	Staff    string `yaml:"staff"`
+	Rota     string `yaml:"rota"`
 	Patients string `yaml:"patients"`
 	Care     string `yaml:"care"`
+	Devices  string `yaml:"devices"`
+	// Mappings name the mapping file of each feed that is CSV, for example
+	// {rota: rota-columns.yaml}.
+	Mappings map[string]string `yaml:"mappings"`
 	// Every is how often detection runs. Default 1m.
 	Every time.Duration `yaml:"every"`
 }

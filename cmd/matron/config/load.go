@@ -93,6 +93,11 @@ func (c *Config) complete(dir string) {
 			*p = filepath.Join(dir, *p)
 		}
 	}
+	for feed, path := range c.Detection.Mappings {
+		if path != "" && !filepath.IsAbs(path) {
+			c.Detection.Mappings[feed] = filepath.Join(dir, path)
+		}
+	}
 	if len(c.ClickHouse.Address) == 0 {
 		c.ClickHouse.Embedded = true
 	}
@@ -153,7 +158,8 @@ func (c *Config) paths() []*string {
 	paths := []*string{
 		&c.DataDir, &c.TLS.CertificateFile, &c.TLS.KeyFile, &c.TLS.ACME.CAFile, &c.TLS.ACME.EABKeyFile,
 		&c.SignIn.ClientSecretFile, &c.SignIn.CAFile, &c.Policy.Dir, &c.Policy.Candidate, &c.ClickHouse.Library,
-		&c.ClickHouse.PasswordFile, &c.ClickHouse.CAFile, &c.Detection.Staff, &c.Detection.Patients, &c.Detection.Care,
+		&c.ClickHouse.PasswordFile, &c.ClickHouse.CAFile, &c.Detection.Staff, &c.Detection.Rota,
+		&c.Detection.Patients, &c.Detection.Care, &c.Detection.Devices,
 		&c.Export.Syslog.CAFile, &c.Export.Syslog.CertificateFile, &c.Export.Syslog.KeyFile,
 		&c.Witness.PolicyFile,
 		&c.Journal.Archive, &c.Journal.Second.Dir, &c.Journal.Second.Peer.CertificateFile, &c.Journal.Second.Peer.KeyFile,

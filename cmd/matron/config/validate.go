@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"net/url"
@@ -50,6 +51,11 @@ func (c Config) Validate() []Problem {
 	c.validateApplications(&ps)
 	c.ClickHouse.validate(&ps)
 	ps.positive("detection.every", c.Detection.Every)
+	for _, feed := range slices.Sorted(maps.Keys(c.Detection.Mappings)) {
+		if !slices.Contains([]string{"staff", "rota", "patients", "care", "devices"}, feed) {
+			ps.add("detection.mappings."+feed, "is no feed: the feeds are staff, rota, patients, care, devices")
+		}
+	}
 	c.Export.Syslog.validate(&ps)
 	ps.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	ps.oneOf("log.format", c.Log.Format, "text", "json")

@@ -79,7 +79,7 @@ func Check(ctx context.Context, c config.Config) error {
 	}
 	for _, file := range []string{
 		c.TLS.CertificateFile, c.TLS.KeyFile, c.TLS.ACME.CAFile, c.ClickHouse.PasswordFile, c.ClickHouse.CAFile,
-		c.Detection.Staff, c.Detection.Patients, c.Detection.Care,
+		c.Detection.Staff, c.Detection.Rota, c.Detection.Patients, c.Detection.Care, c.Detection.Devices,
 	} {
 		if file != "" {
 			_, err := os.Stat(file)

@@ -12,6 +12,7 @@ import (
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/audit/cases"
 	"github.com/matron-epr/matron/audit/detect"
+	"github.com/matron-epr/matron/audit/feeds"
 	"github.com/matron-epr/matron/cmd/matron/config"
 )
 
@@ -34,8 +35,8 @@ type detection struct {
 	log      *slog.Logger
 	now      func() time.Time
 	location *time.Location
-	context  detect.Context
-	hash     detect.Hasher
+	context  feeds.Context
+	hash     feeds.Hasher
 	explains *detect.Explainer
 	names    *names
 	done     atomic.Int64 // unix microseconds of the last run that ended well

@@ -2,65 +2,113 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"sync/atomic"
 
-	"github.com/matron-epr/matron/audit/detect"
+	"github.com/matron-epr/matron/audit/feeds"
 	"github.com/matron-epr/matron/audit/intake"
+	"github.com/matron-epr/matron/cmd/matron/config"
+	"github.com/matron-epr/matron/proxy/strictyaml"
 )
 
-// read reads the feeds that the configuration names. A feed without a file stays
-// missing, which its detectors say; a file that cannot be read is an error.
-func (d *detection) read(key []byte) (detect.Context, error) {
-	var c detect.Context
-	hash, err := detect.NewHasher(key)
+// read reads the feeds that the configuration names.
+func (d *detection) read(key []byte) (feeds.Context, error) {
+	hash, err := feeds.NewHasher(key)
 	if err != nil {
-		return c, err
+		return feeds.Context{}, err
 	}
 	d.hash = hash
-	return c, errors.Join(
-		feed(d, d.cfg.Detection.Staff, hash.ReadStaff, &c.Staff),
-		feed(d, d.cfg.Detection.Patients, hash.ReadPatients, &c.Patients),
-		feed(d, d.cfg.Detection.Care, hash.ReadCare, &c.Care),
-	)
+	c, err := ReadFeeds(hash, d.cfg.Detection, nil)
+	for _, k := range feeds.Kinds() {
+		if f, ok := c.About[k]; ok {
+			d.log.LogAttrs(context.Background(), slog.LevelInfo, "feed read", slog.String("file", f.File), slog.Int("rows", f.Rows),
+				slog.Int("rejected", f.Rejected), slog.Int("duplicates", f.Duplicates), slog.Int("contradictions", f.Contradictions),
+				slog.Any("unknown_fields", f.Unknown))
+		}
+	}
+	return c, err
 }
 
-// feed reads one file into rows. Bad lines go to a reject file beside it with
-// their numbers and reasons; the rest goes in.
-func feed[T any](d *detection, path string, read func(io.Reader) ([]T, intake.Report, error), rows *[]T) error {
+// ReadFeeds reads the files of the feeds. A feed without a file stays missing,
+// which its detectors say; a file that cannot be read is an error. Bad lines go
+// to a reject file beside it with their numbers and reasons; the rest goes in.
+// lines counts what was read, for progress.
+func ReadFeeds(hash feeds.Hasher, files config.Detection, lines *atomic.Int64) (feeds.Context, error) {
+	c := feeds.Context{About: map[feeds.Kind]feeds.Feed{}}
+	r := feedFiles{hash: hash, mappings: files.Mappings, lines: lines, about: c.About}
+	err := errors.Join(
+		readFeed(r, feeds.StaffFeed, files.Staff, feeds.Reader.Staff, &c.Staff),
+		readFeed(r, feeds.RotaFeed, files.Rota, feeds.Reader.Rota, &c.Rota),
+		readFeed(r, feeds.PatientsFeed, files.Patients, feeds.Reader.Patients, &c.Patients),
+		readFeed(r, feeds.CareFeed, files.Care, feeds.Reader.Care, &c.Care),
+		readFeed(r, feeds.DevicesFeed, files.Devices, feeds.Reader.Devices, &c.Devices),
+	)
+	c.Match()
+	return c, err
+}
+
+// ReadLabels reads a labels file.
+func ReadLabels(path string) ([]feeds.Label, error) {
+	var labels []feeds.Label
+	r := feedFiles{about: map[feeds.Kind]feeds.Feed{}}
+	err := readFeed(r, feeds.LabelsFeed, path, feeds.Reader.Labels, &labels)
+	if bad := r.about[feeds.LabelsFeed].Rejected; err == nil && bad > 0 {
+		err = fmt.Errorf("read %s: %d lines are no labels, see %s.rejects.ndjson: no figure holds without them", path, bad, path)
+	}
+	return labels, err
+}
+
+type feedFiles struct {
+	hash     feeds.Hasher
+	mappings map[string]string
+	lines    *atomic.Int64
+	about    map[feeds.Kind]feeds.Feed
+}
+
+func readFeed[T any](files feedFiles, kind feeds.Kind, path string, read func(feeds.Reader, io.Reader) ([]T, feeds.Feed, error), rows *[]T) (err error) {
 	if path == "" {
 		return nil
 	}
-	f, err := os.Open(path) //nolint:gosec // the operator's own configuration
+	r := feeds.Reader{Hasher: files.hash, Lines: files.lines}
+	if mapping := files.mappings[string(kind)]; mapping != "" {
+		if r.Mapping, err = readMapping(mapping, kind); err != nil {
+			return err
+		}
+	}
+	f, err := os.Open(path) //nolint:gosec // the operator names the file
 	if err != nil {
 		return fmt.Errorf("read feed: %w", err)
 	}
 	defer func() { _ = f.Close() }()
-	found, report, err := read(f)
+	info, err := f.Stat()
 	if err != nil {
+		return fmt.Errorf("read feed: %w", err)
+	}
+	rejects := &intake.RejectFile{Path: path + ".rejects.ndjson"}
+	r.Reject = rejects.Add
+	found, feed, err := read(r, f)
+	if _, err = rejects.Close(err); err != nil {
 		return fmt.Errorf("read feed %s: %w", path, err)
 	}
-	*rows = found
-	d.log.LogAttrs(context.Background(), slog.LevelInfo, "feed read", slog.String("file", path),
-		slog.Int("rows", len(found)), slog.Int("rejected", len(report.Rejects)), slog.Any("unknown_fields", report.Unknown))
-	return writeRejects(path+".rejects", report.Rejects)
+	feed.File, feed.AsOf = path, info.ModTime().UTC()
+	*rows, files.about[kind] = found, feed
+	return nil
 }
 
-func writeRejects(path string, rejects []intake.Reject) error {
-	if len(rejects) == 0 {
-		return nil
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // beside the operator's own file
+// readMapping reads a mapping file; the error holds every mistake with its place.
+func readMapping(path string, kind feeds.Kind) (*feeds.Mapping, error) {
+	src, err := os.ReadFile(path) //nolint:gosec // the operator names the file
 	if err != nil {
-		return fmt.Errorf("write rejects: %w", err)
+		return nil, fmt.Errorf("read mapping: %w", err)
 	}
-	enc := json.NewEncoder(f)
-	for _, r := range rejects {
-		err = errors.Join(err, enc.Encode(r))
+	m := new(feeds.Mapping)
+	doc := strictyaml.Decode(path, src, m)
+	for _, p := range m.Validate(kind) {
+		doc.Report(p.Path, p.Text)
 	}
-	return errors.Join(err, f.Close())
+	return m, doc.Err()
 }
