@@ -98,8 +98,8 @@ type Config struct {
 	// memory; nil means that there is no source, so that nobody has any.
 	Sensitivity func([]Patient) policy.Sensitivity
 	Log         audit.Log
-	Logger     *slog.Logger
-	Now        func() time.Time
+	Logger      *slog.Logger
+	Now         func() time.Time
 
 	// Voucher tells applications who is asking. Without one, NoVoucher must say
 	// that this is meant.

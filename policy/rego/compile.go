@@ -10,13 +10,15 @@ import (
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 )
 
-// compiled is a bundle that is ready to decide. It is immutable but for its
-// cache, which guards itself.
+// compiled is a bundle that is ready to decide. It is immutable but for its cache
+// and room, which guard themselves.
 type compiled struct {
 	revision    string
 	rules       *ast.Compiler
 	store       storage.Store
 	txn         storage.Transaction // one read transaction for good: the store never changes
+	documents   documents
+	room        room
 	allow       *query
 	decision    *query
 	obligations *query            // nil when the bundle has none
@@ -48,12 +50,13 @@ func compile(ctx context.Context, src *source) (*compiled, error) {
 	if err := ps.err(); err != nil {
 		return nil, err
 	}
-	words, err := vocabularyOf(src.data, deciding)
+	data, err := ast.InterfaceToValue(src.data)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read policy data: %w", err)
 	}
+	words := vocabularyOf(data, deciding)
 	c := &compiled{
-		revision: src.revision, rules: compiler, store: store, txn: txn, labels: ids,
+		revision: src.revision, rules: compiler, store: store, txn: txn, documents: documents{data}, labels: ids,
 		all: facts(), reads: readFields(facts(), deciding), words: words, cache: newCache(),
 	}
 	c.emergency = c.emergencyOf(ctx)

@@ -72,11 +72,15 @@ func recovered(err *error) {
 // ask evaluates one query and returns what answer is bound to, which is nil for
 // a query that binds nothing. found is false when the query has no result.
 func (c *compiled) ask(ctx context.Context, q *query, input ast.Value, cancel topdown.Cancel, tracker *topdown.EvaluatedRuleTracker) (answer *ast.Term, found bool, err error) {
+	rules := c.room.take()
+	defer c.room.giveBack(rules)
 	err = topdown.NewQuery(q.body).
 		WithQueryCompiler(q.compiler).
 		WithCompiler(c.rules).
 		WithStore(c.store).
 		WithTransaction(c.txn).
+		WithBaseCache(c.documents).
+		WithVirtualCache(rules).
 		WithInput(ast.NewTerm(input)).
 		WithMetrics(metrics.NoOp()).
 		WithCancel(cancel).

@@ -74,7 +74,7 @@ decision := {"effect": "deny", "reasons": [{"code": "no", "text": "No.", "remedy
 
 func TestAllowNamesTheRuleAndTheRevision(t *testing.T) {
 	e := newEngine(t, rego.Config{})
-	want := policy.Decision{Effect: policy.Allow, Rules: []string{"role-table@access.rego:66"}, Revision: e.Revision()}
+	want := policy.Decision{Effect: policy.Allow, Rules: []string{"role-table@access.rego:64"}, Revision: e.Revision()}
 	if diff := cmp.Diff(want, e.Decide(t.Context(), nurseReads())); diff != "" {
 		t.Error(diff)
 	}

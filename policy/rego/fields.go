@@ -2,8 +2,8 @@ package rego
 
 import (
 	"encoding/binary"
-	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -160,24 +160,24 @@ func appendText(b []byte, s string) []byte {
 }
 
 // vocabulary holds the words that a bundle mentions as ready-made terms, and the
-// list of each alone, as most people have one role. Terms are shared between
-// evaluations and never changed.
-type vocabulary map[string]word
+// list of each alone, as most people have one role. It remembers the groups of facts
+// of late, since a person asks many questions and most patients are alike in theirs.
+// Terms are shared between evaluations and never changed.
+type vocabulary struct {
+	words  map[string]word
+	groups *memo // nil remembers none
+}
 
 type word struct{ term, alone *ast.Term }
 
 // vocabularyOf learns the words of the tables and of the rules.
-func vocabularyOf(data map[string]any, rules []*ast.Rule) (vocabulary, error) {
-	v := vocabulary{}
-	doc, err := ast.InterfaceToValue(data)
-	if err != nil {
-		return nil, fmt.Errorf("read policy data: %w", err)
-	}
-	v.learn(ast.NewTerm(doc))
+func vocabularyOf(data ast.Value, rules []*ast.Rule) vocabulary {
+	v := vocabulary{words: map[string]word{}, groups: &memo{terms: map[string]*ast.Term{}}}
+	v.learn(ast.NewTerm(data))
 	for _, r := range rules {
 		v.learn(r)
 	}
-	return v, nil
+	return v
 }
 
 // learn takes in every string constant below x.
@@ -185,14 +185,14 @@ func (v vocabulary) learn(x any) {
 	ast.WalkTerms(x, func(t *ast.Term) bool {
 		if s, ok := t.Value.(ast.String); ok {
 			term := ast.StringTerm(string(s))
-			v[string(s)] = word{term, ast.ArrayTerm(term)}
+			v.words[string(s)] = word{term, ast.ArrayTerm(term)}
 		}
 		return false
 	})
 }
 
 func (v vocabulary) text(s string) *ast.Term {
-	if w, ok := v[s]; ok {
+	if w, ok := v.words[s]; ok {
 		return w.term
 	}
 	return ast.StringTerm(s)
@@ -203,7 +203,7 @@ func (v vocabulary) texts(list []string) *ast.Term {
 	case 0:
 		return ast.InternedEmptyArray
 	case 1:
-		if w, ok := v[list[0]]; ok {
+		if w, ok := v.words[list[0]]; ok {
 			return w.alone
 		}
 	}
@@ -217,22 +217,78 @@ func (v vocabulary) texts(list []string) *ast.Term {
 // question builds the input document from the given fields. Those of a group stand
 // beside each other.
 func question(v vocabulary, fields []field, q *policy.Request) ast.Value {
-	var rootPairs, groupPairs [maxFacts][2]*ast.Term // on the stack
-	root := rootPairs[:0]
+	var pairs [maxFacts][2]*ast.Term // on the stack
+	root, buf := pairs[:0], make([]byte, 0, 256)
 	for i := 0; i < len(fields); {
-		name := fields[i].group
-		if name == "" {
+		if fields[i].group == "" {
 			root = append(root, [2]*ast.Term{fields[i].name, fields[i].term(v, q)})
 			i++
 			continue
 		}
-		group := groupPairs[:0]
-		for ; i < len(fields) && fields[i].group == name; i++ {
-			group = append(group, [2]*ast.Term{fields[i].name, fields[i].term(v, q)})
+		end := i + 1
+		for end < len(fields) && fields[end].group == fields[i].group {
+			end++
 		}
-		root = append(root, [2]*ast.Term{v.text(name), ast.ObjectTerm(group...)})
+		root = append(root, [2]*ast.Term{v.text(fields[i].group), v.group(fields[i:end], q, buf)})
+		i = end
 	}
 	return ast.NewObject(root...)
+}
+
+// group builds the facts of one group, or takes them from what was asked before. buf
+// is room for its key.
+func (v vocabulary) group(fields []field, q *policy.Request, buf []byte) *ast.Term {
+	if v.groups == nil {
+		return v.newGroup(fields, q)
+	}
+	// The fields that a bundle's rules read are among all of them: as many are the same.
+	key := append(binary.AppendVarint(buf, int64(len(fields))), fields[0].group...)
+	key = appendKey(append(key, 0), fields, q)
+	if known := v.groups.get(key); known != nil {
+		return known
+	}
+	term := v.newGroup(fields, q)
+	v.groups.put(key, term)
+	return term
+}
+
+func (v vocabulary) newGroup(fields []field, q *policy.Request) *ast.Term {
+	var pairs [maxFacts][2]*ast.Term // on the stack
+	for i := range fields {
+		pairs[i] = [2]*ast.Term{fields[i].name, fields[i].term(v, q)}
+	}
+	return ast.ObjectTerm(pairs[:len(fields)]...)
+}
+
+// memo remembers ready-made groups of facts by their bytes. It forgets all of them
+// when it is full. It is safe for concurrent use.
+type memo struct {
+	mu    sync.RWMutex
+	terms map[string]*ast.Term // guarded by mu
+}
+
+// Bounds of a memo: about 4 MiB.
+const (
+	memoEntries = 4096
+	memoKey     = 1 << 10
+)
+
+func (m *memo) get(key []byte) *ast.Term {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.terms[string(key)]
+}
+
+func (m *memo) put(key []byte, term *ast.Term) {
+	if len(key) > memoKey {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.terms) >= memoEntries {
+		clear(m.terms)
+	}
+	m.terms[string(key)] = term
 }
 
 // appendKey appends the bytes of the given fields. Two questions have the same

@@ -311,7 +311,7 @@ func TestPanicDenies(t *testing.T) {
 // detector adds allocations of its own.
 func TestAllowAllocates(t *testing.T) {
 	c := loadDefault(t)
-	const bound = 220 + racing
+	const bound = 150 + racing
 	for _, role := range []string{"nurse", "R8001"} {
 		q := asked()
 		q.Subject.Roles = []string{role}

@@ -8,16 +8,14 @@ package matron
 
 default allow := false
 
-# Somebody, by a known route, about a known patient, with a role for it, cleared for
-# what is protected (sensitivity.rego), and sure enough to be who they say they are
-# (assurance.rego).
+# Somebody, by a known route, about a known patient, with a role for it, and cleared
+# for what is protected (sensitivity.rego).
 allow if {
 	input.subject.known == true
 	input.rule != ""
 	patients_known
 	basis
-	cleared
-	assured
+	safeguarded
 }
 
 # One patient, read from where the application itself keeps it.

@@ -2,8 +2,6 @@
 # they are, and what for. The table is sensitivity.yaml.
 package matron
 
-assured if ordinary
-
 # A save is never held up by any of it: what somebody has written would be lost.
 assured if input.action in {"create", "update", "delete"}
 

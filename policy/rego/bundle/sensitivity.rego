@@ -2,14 +2,19 @@
 # sensitivity.yaml.
 package matron
 
-# Nothing here calls for more than a role: the usual case, and quickly told.
-ordinary if {
+# What protects a record is met: nothing does, which is the usual case and quickly
+# told ...
+safeguarded if {
 	input.sensitivity.known == true
 	input.sensitivity.classes == []
 	data.sensitivity.areas[input.area] == {}
 }
 
-cleared if ordinary
+# ... or this person may open it and did what that demands (assurance.rego).
+safeguarded if {
+	cleared
+	assured
+}
 
 # Every class that counts here is one that this person is cleared for, and every
 # class of the patients is one that the table knows.
