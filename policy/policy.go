@@ -89,6 +89,7 @@ type Request struct {
 	Grant     string   // id of the break-glass grant in force for this person and every patient named, "" for none
 	Method    string   // HTTP method
 	Time      time.Time
+	Care      Care
 	// Sensitivity is what is known of the patients' protection beyond the usual.
 	Sensitivity Sensitivity
 }
@@ -100,6 +101,27 @@ type Sensitivity struct {
 	Known   bool
 	Classes []string // sorted, each once: words of the rules' tables, e.g. "staff", "vip", "sealed"
 }
+
+// Care is what is known of the care relationships between who asks and the
+// patients of a request. The zero Care says that this application has no register
+// of them: a fact of the configuration.
+type Care struct {
+	Feed  Feed
+	Kinds []string   // kinds of relationship with every patient named, sorted, e.g. "ward-stay"
+	Each  [][]string // where the patients differ: every set of kinds that one of them has, each sorted
+	AsOf  time.Time  // when the register last heard of one of its sources; zero if never
+}
+
+// Feed is how far a register of care relationships can be relied on.
+type Feed string
+
+// The states of a feed.
+const (
+	NoFeed      Feed = ""        // no register is configured
+	CurrentFeed Feed = "current" // what is not in the register is not so
+	SilentFeed  Feed = "silent"  // a source has been silent for too long: what it would say may be missing
+	LoadingFeed Feed = "loading" // the register is still being read
+)
 
 // Effect is the kind of answer.
 type Effect uint8

@@ -23,7 +23,7 @@ import (
 // explaining is one run of "matron policy explain".
 type explaining struct {
 	config, dir, record         string
-	roles                       []string
+	roles, care                 []string
 	action, area, kind, patient string
 	machine, asJSON             bool
 }
@@ -37,6 +37,7 @@ func newPolicyExplain() *cobra.Command {
 			"RECORD is a decision in the journal, as a receipt or a page names it: it is asked again as it was then, of\n" +
 			"the rules in force now, or of those in --policy. Without RECORD the flags make the question.",
 		Example: "  matron policy explain --role nurse --action create --area prescribing --kind MedicationRequest\n" +
+			"  matron policy explain --role nurse --area notes --care -\n" +
 			"  matron policy explain gw1/1234 -c matron.yaml\n" +
 			"  matron policy explain gw1/1234 -c matron.yaml --policy ./candidate --json",
 	}
@@ -48,6 +49,8 @@ func newPolicyExplain() *cobra.Command {
 	f.StringVar(&e.area, "area", "", "part of the record, for example notes")
 	f.StringVar(&e.kind, "kind", "", "kind of entry, for example Condition")
 	f.StringVar(&e.patient, "patient", "", "whose record (default: one that is known; - means that nobody can tell)")
+	f.StringSliceVar(&e.care, "care", nil, "kind of care relationship that there is, by a register of them: ward-stay, named-clinician, clinic-list,\n"+
+		"referral, team-handover, device-in-ward, or - for none; may be given again (default: no register is kept)")
 	f.BoolVar(&e.machine, "machine", false, "a connected system asks, not a person")
 	f.BoolVar(&e.asJSON, "json", false, "print as JSON")
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -91,7 +94,7 @@ func (e *explaining) questions(c *cobra.Command) ([]policy.Request, error) {
 		}
 		return []policy.Request{e.made()}, nil
 	}
-	for _, name := range []string{"role", "action", "area", "kind", "patient", "machine"} {
+	for _, name := range []string{"role", "action", "area", "kind", "patient", "care", "machine"} {
 		if c.Flags().Changed(name) {
 			return nil, failure{exitUsage, fmt.Errorf("--%s has no meaning beside RECORD, which was asked already", name)}
 		}
@@ -116,6 +119,14 @@ func (e *explaining) made() policy.Request {
 		Rule:    "command-line", Action: policy.Action(e.action), Area: policy.Area(e.area), Resource: e.kind,
 		Patients: []string{cmp.Or(e.patient, "known")}, Certainty: string(audit.Authoritative), Time: time.Now(),
 		Sensitivity: policy.Sensitivity{Known: true},
+	}
+	if len(e.care) > 0 {
+		q.Care = policy.Care{Feed: policy.CurrentFeed, AsOf: q.Time}
+		for _, kind := range e.care {
+			if kind != "-" {
+				q.Care.Kinds = append(q.Care.Kinds, kind)
+			}
+		}
 	}
 	if e.patient == "-" {
 		q.Patients, q.Certainty = nil, string(audit.Unknown)
@@ -164,7 +175,7 @@ func printExplanation(out io.Writer, x rego.Explanation) error {
 			_, _ = fmt.Fprintf(w, "  %s\n", strings.Join(change, " and "))
 		}
 		if len(x.Changes) == 0 {
-			_, _ = fmt.Fprint(w, "  by no other role, nor by a known patient\n")
+			_, _ = fmt.Fprint(w, "  by no other role, nor by a known patient, nor by a care relationship\n")
 		}
 	}
 	_, _ = fmt.Fprintf(w, "\npolicy %s\n", d.Revision)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -21,9 +22,12 @@ import (
 var matrixPage string
 
 // mark says an answer in one character; the words are in the legend.
-func mark(d policy.Decision) string {
-	switch d.Effect {
+func mark(a shown) string {
+	switch a.Effect {
 	case policy.Allow:
+		if a.Caring {
+			return "◐"
+		}
 		return "●"
 	case policy.Challenge:
 		return "○"
@@ -33,9 +37,12 @@ func mark(d policy.Decision) string {
 }
 
 // said is mark in words, for who does not see it.
-func said(d policy.Decision) string {
-	switch d.Effect {
+func said(a shown) string {
+	switch a.Effect {
 	case policy.Allow:
+		if a.Caring {
+			return "may for patients whom they care for"
+		}
 		return "may"
 	case policy.Challenge:
 		return "may after a further step"
@@ -44,7 +51,8 @@ func said(d policy.Decision) string {
 	return "may not"
 }
 
-const legend = "● may   ○ may after a further step   · may not"
+const legend = "● may   ◐ may; where a register of care relationships is kept, for patients whom they care for\n" +
+	"○ may after a further step   · may not"
 
 func newPolicyMatrix() *cobra.Command {
 	var format string
@@ -93,11 +101,11 @@ func matrixText(out io.Writer, m rego.Matrix) error {
 	for _, area := range sections(m) {
 		_, _ = fmt.Fprintf(w, "%s\t%s\n", strings.ToUpper(area.Title[:1])+area.Title[1:], strings.Join(heads, "\t"))
 		for _, l := range area.Lines {
-			shown := make([]string, 0, len(l.Answers))
-			for _, d := range l.Answers {
-				shown = append(shown, mark(d))
+			marks := make([]string, 0, len(l.Answers))
+			for _, a := range l.Each() {
+				marks = append(marks, mark(a))
 			}
-			_, _ = fmt.Fprintf(w, "  %s\t%s\n", l.Title, strings.Join(shown, "\t"))
+			_, _ = fmt.Fprintf(w, "  %s\t%s\n", l.Title, strings.Join(marks, "\t"))
 		}
 		if len(area.Lines) == 0 {
 			_, _ = fmt.Fprintf(w, "  nobody\t%s\n", strings.Repeat("·\t", len(heads)-1)+"·")
@@ -123,6 +131,23 @@ type section struct {
 type titled struct {
 	rego.Line
 	Title string
+}
+
+// shown is the answer to one question of the matrix.
+type shown struct {
+	policy.Decision
+	Caring bool // only for patients whom they care for, where a register says
+}
+
+// Each is what a line answers, action by action.
+func (t titled) Each() []shown { return each(t.Line) }
+
+func each(l rego.Line) []shown {
+	list := make([]shown, len(l.Answers))
+	for i, d := range l.Answers {
+		list[i] = shown{d, l.Caring[i]}
+	}
+	return list
 }
 
 func sections(m rego.Matrix) []section {
@@ -159,13 +184,14 @@ type cell struct {
 	Action   string   `json:"action"`
 	Effect   string   `json:"effect"`
 	Rules    []string `json:"rules"`
+	Caring   bool     `json:"caring"`
 }
 
 func cells(m rego.Matrix) []cell {
 	list := []cell{}
 	for _, l := range m.Lines {
-		for i, d := range l.Answers {
-			list = append(list, cell{l.Area, l.Role, l.Resource, m.Actions[i].Code, d.Effect.String(), d.Rules})
+		for i, a := range each(l) {
+			list = append(list, cell{l.Area, l.Role, l.Resource, m.Actions[i].Code, a.Effect.String(), a.Rules, a.Caring})
 		}
 	}
 	return list
@@ -173,9 +199,9 @@ func cells(m rego.Matrix) []cell {
 
 func matrixCSV(out io.Writer, m rego.Matrix) error {
 	w := csv.NewWriter(out)
-	rows := [][]string{{"area", "role", "resource", "action", "effect", "rules"}}
+	rows := [][]string{{"area", "role", "resource", "action", "effect", "rules", "caring"}}
 	for _, a := range cells(m) {
-		rows = append(rows, []string{a.Area, a.Role, a.Resource, a.Action, a.Effect, strings.Join(a.Rules, " ")})
+		rows = append(rows, []string{a.Area, a.Role, a.Resource, a.Action, a.Effect, strings.Join(a.Rules, " "), strconv.FormatBool(a.Caring)})
 	}
 	return w.WriteAll(rows)
 }

@@ -13,21 +13,20 @@ import (
 // compiled is a bundle that is ready to decide. It is immutable but for its cache
 // and room, which guard themselves.
 type compiled struct {
-	revision    string
-	rules       *ast.Compiler
-	store       storage.Store
-	txn         storage.Transaction // one read transaction for good: the store never changes
-	documents   documents
-	room        room
-	allow       *query
-	decision    *query
-	obligations *query            // nil when the bundle has none
-	labels      map[string]string // rule id to id@file:line
-	all         []field           // the whole question
-	reads       []field           // what the rules of allow can look at
-	words       vocabulary
-	emergency   emergency
-	cache       *cache
+	revision  string
+	rules     *ast.Compiler
+	store     storage.Store
+	txn       storage.Transaction // one read transaction for good: the store never changes
+	documents documents
+	room      room
+	allow     *query
+	decision  *query
+	labels    map[string]string // rule id to id@file:line
+	all       []field           // the whole question
+	reads     []field           // what the rules of allow can look at
+	words     vocabulary
+	emergency emergency
+	cache     *cache
 }
 
 // compile turns the source into prepared queries and refuses a bundle that
@@ -68,17 +67,15 @@ func (c *compiled) prepare(compiler *ast.Compiler) error {
 	var err error
 	allow := "data.matron.allow"
 	if len(rulesNamed(compiler, "basis")) > 0 {
-		allow += "; data.matron.basis = answer"
+		allow += "; data.matron.basis = basis"
+	}
+	if len(rulesNamed(compiler, "obligations")) > 0 {
+		allow += "; data.matron.obligations = obligations"
 	}
 	if c.allow, err = compileQuery(allow, compiler); err != nil {
 		return err
 	}
-	if c.decision, err = compileQuery("data.matron.decision = answer", compiler); err != nil {
-		return err
-	}
-	if len(rulesNamed(compiler, "obligations")) > 0 {
-		c.obligations, err = compileQuery("data.matron.obligations = answer", compiler)
-	}
+	c.decision, err = compileQuery("data.matron.decision = decision", compiler)
 	return err
 }
 
@@ -130,6 +127,11 @@ func entryPoints(c *ast.Compiler) Problems {
 	}
 	for _, r := range rulesNamed(c, "allow") {
 		ps = append(ps, refuseUnconditional(r)...)
+	}
+	for _, r := range rulesNamed(c, "obligations") {
+		if r.Head.RuleKind() != ast.MultiValue { // one that is undefined would be a refusal without a reason
+			ps = append(ps, problemAt(r.Location, "obligations is a set: write obligations contains NAME if ..."))
+		}
 	}
 	return ps
 }

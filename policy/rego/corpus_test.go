@@ -112,6 +112,8 @@ func vary(q reflect.Value, fact, how string) {
 		v.Set(reflect.ValueOf(time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)))
 	case []string:
 		v.Set(reflect.ValueOf([]string{"", "\x00garbled", "\xff"}))
+	case [][]string:
+		v.Set(reflect.ValueOf([][]string{nil, {"", "\x00garbled", "\xff"}}))
 	case bool:
 		v.SetBool(!v.Bool())
 	case int:

@@ -24,15 +24,15 @@ func (c *compiled) decide(ctx context.Context, q *policy.Request, timeout time.D
 	defer recovered(&err)
 	cancel := topdown.NewCancel()
 	defer time.AfterFunc(timeout, cancel.Cancel).Stop()
-	basis, allowed, err := c.ask(ctx, c.allow, question(c.words, c.reads, q), cancel, nil)
+	answer, err := c.ask(ctx, c.allow, question(c.words, c.reads, q), cancel, nil)
 	if err != nil {
 		return policy.Decision{}, err
 	}
-	if !allowed {
+	if answer == nil {
 		return c.explain(ctx, q, cancel)
 	}
-	d = policy.Decision{Effect: policy.Allow, Rules: c.basisOf(basis), Revision: c.revision}
-	d.Obligations, err = c.oblige(ctx, q, cancel)
+	d = policy.Decision{Effect: policy.Allow, Rules: c.basisOf(answer["basis"]), Revision: c.revision}
+	d.Obligations, err = obligations(answer["obligations"])
 	if err != nil {
 		return policy.Decision{}, err
 	}
@@ -57,8 +57,8 @@ func (c *compiled) allows(ctx context.Context, q *policy.Request, timeout time.D
 	defer recovered(&err)
 	cancel := topdown.NewCancel()
 	defer time.AfterFunc(timeout, cancel.Cancel).Stop()
-	_, allowed, err = c.ask(ctx, c.allow, question(c.words, c.reads, q), cancel, nil)
-	return allowed, err
+	answer, err := c.ask(ctx, c.allow, question(c.words, c.reads, q), cancel, nil)
+	return answer != nil, err
 }
 
 // recovered makes a panic in the evaluator an error like any other (GW-12): it must
@@ -69,9 +69,9 @@ func recovered(err *error) {
 	}
 }
 
-// ask evaluates one query and returns what answer is bound to, which is nil for
-// a query that binds nothing. found is false when the query has no result.
-func (c *compiled) ask(ctx context.Context, q *query, input ast.Value, cancel topdown.Cancel, tracker *topdown.EvaluatedRuleTracker) (answer *ast.Term, found bool, err error) {
+// ask evaluates one query and returns what its variables are bound to, nil when the
+// query has no result.
+func (c *compiled) ask(ctx context.Context, q *query, input ast.Value, cancel topdown.Cancel, tracker *topdown.EvaluatedRuleTracker) (answer topdown.QueryResult, err error) {
 	rules := c.room.take()
 	defer c.room.giveBack(rules)
 	err = topdown.NewQuery(q.body).
@@ -89,24 +89,24 @@ func (c *compiled) ask(ctx context.Context, q *query, input ast.Value, cancel to
 		// is a deny; without this the expression would just be undefined.
 		WithStrictBuiltinErrors(true).
 		Iter(ctx, func(result topdown.QueryResult) error {
-			answer, found = result["answer"], true
+			answer = result
 			return nil
 		})
-	return answer, found, err
+	return answer, err
 }
 
 // explain evaluates the whole decision for a question that is not allowed.
 // Whatever it says, the effect is never allow.
 func (c *compiled) explain(ctx context.Context, q *policy.Request, cancel topdown.Cancel) (policy.Decision, error) {
 	var tracker topdown.EvaluatedRuleTracker
-	answer, found, err := c.ask(ctx, c.decision, question(c.words, c.all, q), cancel, &tracker)
+	answer, err := c.ask(ctx, c.decision, question(c.words, c.all, q), cancel, &tracker)
 	if err != nil {
 		return policy.Decision{}, err
 	}
-	if !found {
+	if answer == nil {
 		return policy.Decision{}, fmt.Errorf("%w: no decision", errUnreadable)
 	}
-	d, err := readDecision(answer)
+	d, err := readDecision(answer["decision"])
 	if err != nil {
 		return policy.Decision{}, err
 	}
@@ -162,18 +162,14 @@ func decode(t *ast.Term, into any) error {
 	return json.Unmarshal(text, into)
 }
 
-// oblige asks what an allowed request brings with it, where the bundle has
+// obligations are what an allowed request brings with it, where the bundle has
 // rules for that. An error is a deny: an obligation must not be lost (GW-09).
-func (c *compiled) oblige(ctx context.Context, q *policy.Request, cancel topdown.Cancel) ([]string, error) {
-	if c.obligations == nil {
+func obligations(answer *ast.Term) ([]string, error) {
+	if answer == nil {
 		return nil, nil
 	}
-	answer, found, err := c.ask(ctx, c.obligations, question(c.words, c.reads, q), cancel, nil)
-	if err != nil {
-		return nil, err
-	}
-	if !found {
-		return nil, fmt.Errorf("%w: no obligations", errUnreadable)
+	if set, ok := answer.Value.(ast.Set); ok && set.Len() == 0 {
+		return nil, nil
 	}
 	var names []string
 	if err := decode(answer, &names); err != nil {

@@ -61,6 +61,10 @@ func facts() []field {
 		text("grant", func(q *policy.Request) string { return q.Grant }),
 		text("method", func(q *policy.Request) string { return q.Method }),
 		instant("time", func(q *policy.Request) time.Time { return q.Time }),
+		in("care", text("feed", func(q *policy.Request) string { return string(q.Care.Feed) })),
+		in("care", texts("kinds", func(q *policy.Request) []string { return q.Care.Kinds })),
+		in("care", lists("each", func(q *policy.Request) [][]string { return q.Care.Each })),
+		in("care", instant("as_of", func(q *policy.Request) time.Time { return q.Care.AsOf })),
 		in("sensitivity", flag("known", func(q *policy.Request) bool { return q.Sensitivity.Known })),
 		in("sensitivity", texts("classes", func(q *policy.Request) []string { return q.Sensitivity.Classes })),
 	}
@@ -99,11 +103,25 @@ func texts(name string, get func(*policy.Request) []string) field {
 	return field{
 		name: ast.StringTerm(name),
 		term: func(v vocabulary, q *policy.Request) *ast.Term { return v.texts(get(q)) },
+		key:  func(b []byte, q *policy.Request) []byte { return appendTexts(b, get(q)) },
+	}
+}
+
+func lists(name string, get func(*policy.Request) [][]string) field {
+	return field{
+		name: ast.StringTerm(name),
+		term: func(v vocabulary, q *policy.Request) *ast.Term {
+			terms := make([]*ast.Term, 0, len(get(q)))
+			for _, list := range get(q) {
+				terms = append(terms, v.texts(list))
+			}
+			return ast.ArrayTerm(terms...)
+		},
 		key: func(b []byte, q *policy.Request) []byte {
-			list := get(q)
-			b = binary.AppendVarint(b, int64(len(list)))
-			for _, s := range list {
-				b = appendText(b, s)
+			all := get(q)
+			b = binary.AppendVarint(b, int64(len(all)))
+			for _, list := range all {
+				b = appendTexts(b, list)
 			}
 			return b
 		},
@@ -157,6 +175,14 @@ func in(group string, f field) field {
 
 func appendText(b []byte, s string) []byte {
 	return append(binary.AppendVarint(b, int64(len(s))), s...)
+}
+
+func appendTexts(b []byte, list []string) []byte {
+	b = binary.AppendVarint(b, int64(len(list)))
+	for _, s := range list {
+		b = appendText(b, s)
+	}
+	return b
 }
 
 // vocabulary holds the words that a bundle mentions as ready-made terms, and the

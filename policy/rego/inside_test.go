@@ -75,15 +75,15 @@ func TestAllowEqualsFullDecision(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		answer, found, err := c.ask(t.Context(), c.decision, question(c.words, c.all, &q), topdown.NewCancel(), nil)
-		if err != nil || !found {
+		answer, err := c.ask(t.Context(), c.decision, question(c.words, c.all, &q), topdown.NewCancel(), nil)
+		if err != nil || answer == nil {
 			t.Fatal(err)
 		}
 		var full struct {
 			Allow   bool  `json:"allow"`
 			Reasons []any `json:"reasons"`
 		}
-		if err := decode(answer, &full); err != nil {
+		if err := decode(answer["decision"], &full); err != nil {
 			t.Fatal(err)
 		}
 		if d.Allowed() != full.Allow || full.Allow != (len(full.Reasons) == 0) {
@@ -123,7 +123,19 @@ func randomQuestion(r *rand.Rand) policy.Request {
 	q.Patients = [][]string{{"1001"}, {"1001"}, {"1001", "1002"}, nil, {""}}[r.IntN(5)]
 	q.Certainty = pick("authoritative", "learned", "several", "none", "unknown", "")
 	q.Held = r.IntN(2) == 0
+	q.Care = randomCare(r)
 	return q
+}
+
+func randomCare(r *rand.Rand) policy.Care {
+	some := func() []string {
+		return [][]string{{"ward-stay"}, {"clinic-list", "referral"}, {"device-in-ward"}, {"friend"}, nil}[r.IntN(5)]
+	}
+	c := policy.Care{Feed: []policy.Feed{policy.CurrentFeed, policy.NoFeed, policy.SilentFeed, policy.LoadingFeed, "?"}[r.IntN(5)], Kinds: some()}
+	for range r.IntN(3) {
+		c.Each = append(c.Each, some())
+	}
+	return c
 }
 
 // factsOf lists every field of a question by its name in Go.
@@ -152,6 +164,8 @@ func changed(q policy.Request, fact string) policy.Request {
 		v.Set(reflect.ValueOf(x.Add(time.Second)))
 	case []string:
 		v.Set(reflect.ValueOf(append(slices.Clone(x), "another")))
+	case [][]string:
+		v.Set(reflect.ValueOf(append(slices.Clone(x), []string{"another"})))
 	case bool:
 		v.SetBool(!x)
 	case int:
@@ -236,7 +250,7 @@ func TestFactsThatTheDefaultBundleReads(t *testing.T) {
 		paths[f.path()] = true
 	}
 	want := []string{
-		"action", "area", "certainty", "grant", "held", "patients", "purpose", "resource", "rule", "sensitivity.classes", "sensitivity.known",
+		"action", "area", "care.each", "care.feed", "care.kinds", "certainty", "grant", "held", "patients", "purpose", "resource", "rule", "sensitivity.classes", "sensitivity.known",
 		"subject.activities", "subject.assurance", "subject.known", "subject.machine", "subject.roles", "subject.signed_in_within",
 	}
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(paths))); diff != "" {
@@ -314,7 +328,7 @@ func TestAllowAllocates(t *testing.T) {
 	const bound = 150 + racing
 	for _, role := range []string{"nurse", "R8001"} {
 		q := asked()
-		q.Subject.Roles = []string{role}
+		q.Subject.Roles, q.Care = []string{role}, policy.Care{Feed: policy.CurrentFeed, Kinds: []string{"ward-stay"}}
 		got := testing.AllocsPerRun(100, func() {
 			if d, err := c.decide(t.Context(), &q, time.Minute); err != nil || !d.Allowed() {
 				t.Fatal(d, err)

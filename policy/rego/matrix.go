@@ -44,6 +44,7 @@ type Line struct {
 	Role     string            `json:"role"`
 	Resource string            `json:"resource,omitempty"`
 	Answers  []policy.Decision `json:"-"` // in the order of Matrix.Actions
+	Caring   []bool            `json:"-"` // likewise: where a register of care relationships is kept, only for patients whom they care for
 }
 
 // none reports whether every answer is no.
@@ -53,7 +54,8 @@ func (l Line) none() bool {
 
 // same reports whether both lines have the same effects.
 func (l Line) same(other Line) bool {
-	return slices.EqualFunc(l.Answers, other.Answers, func(a, b policy.Decision) bool { return a.Effect == b.Effect })
+	return slices.Equal(l.Caring, other.Caring) &&
+		slices.EqualFunc(l.Answers, other.Answers, func(a, b policy.Decision) bool { return a.Effect == b.Effect })
 }
 
 // tables is the part of a bundle's data that names what can be asked.
@@ -72,6 +74,10 @@ type tables struct {
 	Codes   map[string]string `json:"codes"`
 	Areas   map[string]string `json:"areas"`
 	Actions map[string]string `json:"actions"`
+
+	Relationships struct {
+		Counts map[string][]string `json:"counts"` // by area
+	} `json:"relationships"`
 }
 
 // errNoTables is a bundle whose rules may be sound but that names no roles.
@@ -127,7 +133,7 @@ func Ask(ctx context.Context, dir string) (Matrix, error) {
 // grantedLine asks for every role of people that has an activity besides.
 func (c *compiled) grantedLine(ctx context.Context, m Matrix, l Line) (Line, error) {
 	for _, a := range m.Actions {
-		d := policy.Decision{Effect: policy.Allow}
+		d, caring := policy.Decision{Effect: policy.Allow}, false
 		for _, role := range m.Roles {
 			if role.Machine {
 				continue
@@ -139,13 +145,29 @@ func (c *compiled) grantedLine(ctx context.Context, m Matrix, l Line) (Line, err
 				return Line{}, fmt.Errorf("ask what %s adds to %s: %w", l.Role, role.Code, err)
 			}
 			if !allowed {
-				d = policy.Decision{}
+				d, caring = policy.Decision{}, false
 				break
 			}
+			needs, err := c.needsCare(ctx, q)
+			if err != nil {
+				return Line{}, err
+			}
+			caring = caring || needs
 		}
-		l.Answers = append(l.Answers, d)
+		l.Answers, l.Caring = append(l.Answers, d), append(l.Caring, caring)
 	}
 	return l, nil
+}
+
+// needsCare reports whether what is allowed where no register of care relationships is
+// kept is refused where one is and knows of none.
+func (c *compiled) needsCare(ctx context.Context, q policy.Request) (bool, error) {
+	q.Care = policy.Care{Feed: policy.CurrentFeed}
+	allowed, err := c.allows(ctx, &q, answerWithin)
+	if err != nil {
+		return false, fmt.Errorf("ask whether a care relationship is needed: %w", err)
+	}
+	return !allowed, nil
 }
 
 // answerWithin is how long one question of the matrix may take.
@@ -168,7 +190,13 @@ func (c *compiled) line(ctx context.Context, actions []Word, role Role, l Line) 
 		if err != nil {
 			return Line{}, fmt.Errorf("ask whether %s may %s %s: %w", l.Role, a.Code, l.Area, err)
 		}
-		l.Answers = append(l.Answers, d)
+		caring := false
+		if d.Allowed() {
+			if caring, err = c.needsCare(ctx, q); err != nil {
+				return Line{}, err
+			}
+		}
+		l.Answers, l.Caring = append(l.Answers, d), append(l.Caring, caring)
 	}
 	return l, nil
 }

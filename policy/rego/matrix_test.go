@@ -20,6 +20,13 @@ func cell(m rego.Matrix, role, area, resource string, action policy.Action) poli
 	return policy.Deny
 }
 
+// caring reports whether the matrix allows somebody only for patients whom they care for.
+func caring(m rego.Matrix, role, area string, action policy.Action) bool {
+	at := slices.IndexFunc(m.Actions, func(w rego.Word) bool { return w.Code == string(action) })
+	i := slices.IndexFunc(m.Lines, func(l rego.Line) bool { return l.Role == role && l.Area == area && l.Resource == "" })
+	return i >= 0 && m.Lines[i].Caring[at]
+}
+
 // The matrix says what the engine answers, for every cell of the default bundle.
 func TestMatrixSaysWhatTheRulesAnswer(t *testing.T) {
 	m, err := rego.Ask(t.Context(), "")
@@ -40,6 +47,10 @@ func TestMatrixSaysWhatTheRulesAnswer(t *testing.T) {
 				want := e.Decide(t.Context(), q).Effect
 				if got := cell(m, role.Code, area.Code, "", q.Action); got != want {
 					t.Errorf("%s, %s, %s: matrix %v, engine %v", role.Code, action.Code, area.Code, got, want)
+				}
+				q.Care.Feed = policy.CurrentFeed
+				if caring(m, role.Code, area.Code, q.Action) != (want == policy.Allow && !e.Decide(t.Context(), q).Allowed()) {
+					t.Errorf("%s, %s, %s: the matrix is wrong about care", role.Code, action.Code, area.Code)
 				}
 				if want == policy.Allow {
 					allowed++

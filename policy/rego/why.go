@@ -73,10 +73,7 @@ func (c *compiled) why(ctx context.Context, q *policy.Request, timeout time.Dura
 // watch evaluates allow and the decision without shortcuts and notes each rule.
 func (c *compiled) watch(ctx context.Context, q *policy.Request) (*watcher, error) {
 	w := &watcher{rules: map[*ast.Rule]*Considered{}, queries: map[uint64]*ast.Rule{}}
-	for _, asked := range []*query{c.allow, c.decision, c.obligations} {
-		if asked == nil {
-			continue
-		}
+	for _, asked := range []*query{c.allow, c.decision} {
 		clear(w.queries) // each evaluation numbers its queries from the start
 		err := topdown.NewQuery(asked.body).
 			WithQueryCompiler(asked.compiler).
@@ -169,10 +166,19 @@ func name(r *ast.Rule) string {
 	return of
 }
 
-// facts are what the rules of allow can read of q, and how old they are.
+// facts are what the rules of allow can read of q, and how old they are: that of the
+// register of care relationships stands beside what it knows.
 func (c *compiled) facts(q *policy.Request) []Fact {
-	list := make([]Fact, 0, len(c.reads))
+	list := make([]Fact, 0, len(c.reads)+1)
+	read := map[string]bool{}
 	for _, f := range c.reads {
+		read[f.path()] = true
+		read[f.group] = f.group == "care"
+	}
+	for _, f := range c.all {
+		if !read[f.path()] && !read[f.group] {
+			continue
+		}
 		value := f.term(c.words, q)
 		fact := Fact{Name: f.path(), Value: value.String()}
 		if text, ok := value.Value.(ast.String); ok && !q.Time.IsZero() {
@@ -234,7 +240,7 @@ type alternative struct {
 }
 
 // alternatives are what could truly be otherwise: who is signed in, in which
-// role, and whether it is known whose record it is.
+// role, whether it is known whose record it is, and who cares for them.
 func (c *compiled) alternatives(ctx context.Context, q *policy.Request) ([]alternative, error) {
 	list := []alternative{
 		{"subject", "somebody is signed in", func(q *policy.Request) {
@@ -252,6 +258,11 @@ func (c *compiled) alternatives(ctx context.Context, q *policy.Request) ([]alter
 			return list, nil
 		}
 		return nil, err
+	}
+	if kinds := t.Relationships.Counts[string(q.Area)]; q.Care.Feed != policy.NoFeed && len(kinds) > 0 {
+		list = append(list, alternative{"care", "a care relationship with the patient (" + strings.Join(kinds, ", ") + ")", func(q *policy.Request) {
+			q.Care.Feed, q.Care.Kinds = policy.CurrentFeed, kinds
+		}})
 	}
 	for _, r := range t.roles() {
 		if r.Machine == q.Subject.Machine {

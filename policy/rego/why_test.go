@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/matron-epr/matron/policy"
 	"github.com/matron-epr/matron/policy/rego"
 )
 
@@ -95,5 +96,37 @@ func TestWhyOfNothingInForceRefuses(t *testing.T) {
 	x, err := new(rego.Engine).Why(t.Context(), nurseReads())
 	if err == nil || x.Decision.Allowed() || new(rego.Engine).Allows(t.Context(), nurseReads()) {
 		t.Errorf("%+v, %v", x, err)
+	}
+}
+
+// Where a register of care relationships is kept, what it knows is among the facts,
+// with its age, and what it does not among what would make it right.
+func TestWhyTellsOfCare(t *testing.T) {
+	q := nurseReads()
+	q.Care = policy.Care{Feed: policy.CurrentFeed, AsOf: q.Time.Add(-time.Minute)}
+	x, err := newEngine(t, rego.Config{}).Why(t.Context(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var facts []rego.Fact
+	for _, f := range x.Facts {
+		if strings.HasPrefix(f.Name, "care.") {
+			facts = append(facts, f)
+		}
+	}
+	want := []rego.Fact{
+		{Name: "care.feed", Value: `"current"`},
+		{Name: "care.kinds", Value: "[]"},
+		{Name: "care.each", Value: "[]"},
+		{Name: "care.as_of", Value: `"2026-11-22T02:59:00Z"`, Age: time.Minute},
+	}
+	if diff := cmp.Diff(want, facts); diff != "" {
+		t.Error(diff)
+	}
+	care := func(c rego.Change) bool {
+		return len(c) == 1 && strings.HasPrefix(c[0], "a care relationship with the patient (ward-stay, ")
+	}
+	if x.Decision.Allowed() || !slices.ContainsFunc(x.Changes, care) {
+		t.Errorf("%v", x.Changes)
 	}
 }

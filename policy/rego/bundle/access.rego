@@ -8,13 +8,14 @@ package matron
 
 default allow := false
 
-# Somebody, by a known route, about a known patient, with a role for it, and cleared
-# for what is protected (sensitivity.rego).
+# Somebody, by a known route, about a known patient, with a role for it, who cares for
+# the patient (care.rego), and is cleared for what is protected (sensitivity.rego).
 allow if {
 	input.subject.known == true
 	input.rule != ""
 	patients_known
 	basis
+	related
 	safeguarded
 }
 

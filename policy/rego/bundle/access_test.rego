@@ -17,6 +17,7 @@ question := {
 	"certainty": "authoritative",
 	"held": false,
 	"sensitivity": {"known": true, "classes": []},
+	"care": {"feed": "", "kinds": [], "each": [], "as_of": ""},
 }
 
 asked(change) := object.union(question, change)

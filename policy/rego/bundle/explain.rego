@@ -77,6 +77,15 @@ reasons contains "role-not-permitted" if {
 
 # METADATA
 # labels:
+#   id: no-relationship
+reasons contains "no-relationship" if {
+	considered
+	patients_known
+	not related
+}
+
+# METADATA
+# labels:
 #   id: sensitive-record
 reasons contains "sensitive-record" if {
 	entitled
