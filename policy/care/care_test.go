@@ -329,7 +329,7 @@ func TestDevicesAndFeeds(t *testing.T) {
 
 // history is a long, random but possible life of some patients.
 func history(rnd *rand.Rand, events int) []care.Change {
-	kinds := []care.Kind{care.Stay, care.Stay, care.Update, care.End, care.CancelEnd, care.CancelMove, care.CancelStay, care.Plan, care.CancelPlan, care.Referral, care.Merge, care.Replace}
+	kinds := []care.Kind{care.Stay, care.Stay, care.Update, care.End, care.CancelEnd, care.CancelMove, care.CancelStay, care.Plan, care.CancelPlan, care.Referral, care.Merge, care.Replace, care.Flag}
 	out := make([]care.Change, events)
 	for i := range out {
 		k := kinds[rnd.IntN(len(kinds))]
@@ -341,6 +341,8 @@ func history(rnd *rand.Rand, events int) []care.Change {
 			by("C" + strconv.Itoa(rnd.IntN(2)))(&c)
 		case care.Referral:
 			by("C1")(&c)
+		case care.Flag:
+			c.Said, c.Flags = care.Flags(rnd.IntN(8)), care.Flags(rnd.IntN(8))
 		case care.Merge: // only upwards, as survivors are
 			a, b := rnd.IntN(4), rnd.IntN(4)
 			c.Patient, c.Prior = []care.ID{mrn(strconv.Itoa(max(a, b) + 1))}, mrn(strconv.Itoa(min(a, b)))
@@ -355,6 +357,8 @@ func history(rnd *rand.Rand, events int) []care.Change {
 func everything(r *care.Register) []string {
 	var out []string
 	for p := range 5 {
+		flags, known := r.Flags(mrn(strconv.Itoa(p)))
+		out = append(out, fmt.Sprint(p, flags, known))
 		for _, person := range []string{"nurseA", "nurseB", "doctor", "registrar", "bank"} {
 			for at := -24; at < 60*24; at += 11 {
 				if s := say(r.Relations(person, mrn(strconv.Itoa(p)), hours(at))); s != "" {
@@ -364,6 +368,47 @@ func everything(r *care.Register) []string {
 		}
 	}
 	return out
+}
+
+// A flag holds until a newer message takes it away, under all numbers of a patient.
+func TestFlags(t *testing.T) {
+	t.Parallel()
+	said := func(at int, said, on care.Flags, n string) care.Change {
+		return ev(care.Flag, at, "f", patient(mrn(n)), func(c *care.Change) { c.Said, c.Flags = said, on })
+	}
+	both := care.VIP | care.Deceased
+	for name, row := range map[string]struct {
+		changes []care.Change
+		want    care.Flags
+	}{
+		"nothing said":       {[]care.Change{ev(care.Stay, 0, "a", ward("A"))}, 0},
+		"said":               {[]care.Change{said(0, both, care.VIP, "1")}, care.VIP},
+		"taken away":         {[]care.Change{said(0, both, both, "1"), said(1, care.Deceased, 0, "1")}, care.VIP},
+		"in the other order": {[]care.Change{said(1, care.Deceased, 0, "1"), said(0, both, both, "1")}, care.VIP},
+		"of a merged number": {[]care.Change{said(0, both, care.VIP, "2"), ev(care.Merge, 1, "m", prior(mrn("2"), ""))}, care.VIP},
+		"of somebody else":   {[]care.Change{ev(care.Stay, 0, "a", ward("A")), said(0, both, both, "2")}, 0},
+	} {
+		if got, ok := register(t, row.changes...).Flags(mrn("1")); got != row.want || !ok {
+			t.Errorf("%s: %b, %t", name, got, ok)
+		}
+	}
+	if _, ok := register(t).Flags(mrn("1")); ok {
+		t.Error("a number that was never heard of")
+	}
+}
+
+// The relationship that began first says since when there is one.
+func TestSince(t *testing.T) {
+	t.Parallel()
+	r := register(t, ev(care.Stay, 0, "a", ward("A"), by("C1")), ev(care.CareTeam, 2, "c", visit("V2"), by("C1"), from(-5)))
+	for person, want := range map[string]int{"nurseA": 0, "doctor": -5} {
+		if since, ok := r.Since(person, mrn("1"), hours(3)); !ok || !since.Equal(hours(want)) {
+			t.Errorf("%s since %v, %t", person, since, ok)
+		}
+	}
+	if _, ok := r.Since("nurseB", mrn("1"), hours(3)); ok {
+		t.Error("a relationship of nobody")
+	}
 }
 
 // Messages may come twice and in any order: what is known in the end is the same.

@@ -18,7 +18,7 @@ type ID struct{ Authority, Value string }
 type Kind uint8
 
 // The kinds of changes. Identify, Merge and Move are about which numbers belong
-// together; the others are kept for a visit, in the order of their times.
+// together, Flag is about the patient; the others are kept for a visit, in the order of their times.
 const (
 	Stay       Kind = iota + 1 // the patient is in Ward from At, or from Start
 	Update                     // as Stay, but it opens nothing that has ended
@@ -34,6 +34,7 @@ const (
 	Merge                      // Prior is now Patient
 	Move                       // the visit PriorVisit of Prior is now Visit of Patient
 	Replace                    // what Source said of the visit before Sent no longer holds, nor did it ever
+	Flag                       // the flags Said of the patient are Flags
 )
 
 // Class is the class of a visit, of HL7 table 0004: I inpatient, E emergency,
@@ -61,6 +62,8 @@ type Change struct {
 	People     []Clinician
 	Start, End time.Time // zero where the source does not say
 	Clinic     bool      // a Plan that is an appointment in a clinic
+
+	Flags, Said Flags // of Flag
 
 	Prior      ID     // of Merge and Move
 	PriorVisit string // of Move
@@ -91,7 +94,7 @@ func (m Message) Check() error {
 
 func (c *Change) check() error {
 	switch {
-	case c.Kind < Stay || c.Kind > Replace:
+	case c.Kind < Stay || c.Kind > Flag:
 		return fmt.Errorf("%w: unknown kind", ErrChange)
 	case len(c.Patient) == 0 || len(c.Patient) > maxIDs:
 		return fmt.Errorf("%w: %d identifiers of the patient", ErrChange, len(c.Patient))
@@ -99,6 +102,8 @@ func (c *Change) check() error {
 		return fmt.Errorf("%w: too many clinicians", ErrChange)
 	case (c.Kind == Merge || c.Kind == Move) && c.Prior.Value == "":
 		return fmt.Errorf("%w: no prior number", ErrChange)
+	case (c.Flags|c.Said)&^allFlags != 0:
+		return fmt.Errorf("%w: unknown flag", ErrChange)
 	case c.Source == "" || c.Control == "":
 		return fmt.Errorf("%w: no evidence", ErrChange)
 	}

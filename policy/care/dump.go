@@ -15,7 +15,7 @@ func (r *Register) Dump() iter.Seq[Message] {
 		r.mu.RLock()
 		d := dump{r, r.names.text} // names are only ever added
 		r.mu.RUnlock()
-		_ = d.patients(yield) && d.ids(yield) && d.links(yield) && d.events(yield)
+		_ = d.patients(yield) && d.ids(yield) && d.links(yield) && d.marked(yield) && d.events(yield)
 	}
 }
 

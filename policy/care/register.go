@@ -31,6 +31,7 @@ type Register struct {
 type patient struct {
 	events []event
 	id     key
+	marks  marks
 }
 
 // event is a change about a visit. It holds no pointers: millions of them cost
@@ -80,6 +81,8 @@ func again(a, b *Change) bool {
 func (r *Register) apply(p uint32, c *Change) {
 	switch c.Kind {
 	case Identify:
+	case Flag:
+		r.mark(p, c)
 	case Merge:
 		r.merge(p, r.identify([]ID{c.Prior}, c.At), c.At)
 	case Move:

@@ -61,6 +61,17 @@ func (r *Register) Relations(person string, patient ID, at time.Time) []Fact {
 	return q.ask(patient)
 }
 
+// Since returns since when a person has had a relationship with a patient that holds
+// at a time, that of the one which began first, and whether there is one.
+func (r *Register) Since(person string, patient ID, at time.Time) (since time.Time, ok bool) {
+	for _, f := range r.Relations(person, patient, at) {
+		if !ok || f.From.Before(since) {
+			since, ok = f.From, true
+		}
+	}
+	return since, ok
+}
+
 // OnDevice returns the relationships that follow from where a device stands.
 func (r *Register) OnDevice(device string, patient ID, at time.Time) []Fact {
 	r.mu.RLock()

@@ -48,7 +48,7 @@ func spans(events []event, out []span) []span {
 		case Plan, Referral:
 			undo(out, e.at, func(s *span) bool { return s.e.kind == e.kind }) // the newer one holds
 			out = append(out, expected(e))
-		case Identify, Merge, Move, Replace:
+		case Identify, Merge, Move, Replace, Flag:
 		}
 	}
 	for i := range out {

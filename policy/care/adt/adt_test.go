@@ -219,6 +219,12 @@ func TestWhatMessagesSay(t *testing.T) {
 				c.Start, c.End = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
 			})},
 		},
+		"flags": {
+			message("ADT^A31", strings.TrimSuffix(pid, "\r")+strings.Repeat("|", 25)+"Y\rPD1||||||||||||N\rPV1|1|I||||||||||||||VIP\r"),
+			care.Message{base(care.Identify, nil), base(care.Flag, func(c *care.Change) {
+				c.Said, c.Flags = care.VIP|care.Protected|care.Deceased, care.VIP|care.Deceased
+			})},
+		},
 		"observations":   {message("ORU^R01", "OBX|1\r"), nil},
 		"allergy":        {message("ADT^A60", pid), nil},
 		"accounts":       {message("ADT^A41", pid+"MRG|9\r"), nil},

@@ -70,6 +70,9 @@ func (r *Reader) Read(m *hl7.Message) (care.Message, error) {
 	if err != nil {
 		return nil, err
 	}
+	if kind == "ADT" {
+		out = append(out, r.flags(b, m)...)
+	}
 	if err := out.Check(); err != nil {
 		return nil, &hl7.Error{Code: hl7.DataType, What: err.Error()}
 	}

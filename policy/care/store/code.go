@@ -62,6 +62,9 @@ func encodeChange(b []byte, c *care.Change) []byte {
 		}
 		b = identifier(append(b, referring), p.ID)
 	}
+	if c.Kind == care.Flag {
+		b = append(b, byte(c.Flags), byte(c.Said))
+	}
 	return b
 }
 
@@ -127,6 +130,9 @@ func (d *decoder) change(c *care.Change) {
 	}
 	for i := range c.People {
 		c.People[i] = care.Clinician{Referring: d.byte() == 1, ID: d.identifier()}
+	}
+	if c.Kind == care.Flag {
+		c.Flags, c.Said = care.Flags(d.byte()), care.Flags(d.byte())
 	}
 }
 

@@ -89,6 +89,8 @@ func TestEverythingSurvivesARestart(t *testing.T) {
 	b := start(t, dir)
 	b.accept(t, admission(0), admission(1), care.Message{{
 		Kind: care.Merge, Patient: []care.ID{{Authority: "RCB", Value: "9"}}, Prior: care.ID{Authority: "RCB", Value: "1"}, Source: "PAS", Control: "a40", At: noon,
+	}}, care.Message{{
+		Kind: care.Flag, Patient: []care.ID{{Authority: "RCB", Value: "9"}}, Said: care.VIP | care.Deceased, Flags: care.VIP, Source: "PAS", Control: "a08", At: noon,
 	}})
 	for range 3 {
 		if err := b.Close(); err != nil {
@@ -100,6 +102,9 @@ func TestEverythingSurvivesARestart(t *testing.T) {
 		}
 		if got, _ := b.Resolve(care.ID{Authority: care.NHS, Value: "9990000001"}); got.Value != "9" {
 			t.Errorf("merge is lost: %v", got)
+		}
+		if got, _ := b.Flags(care.ID{Authority: "RCB", Value: "1"}); got != care.VIP {
+			t.Errorf("flags are lost: %b", got)
 		}
 		if diff := cmp.Diff([]care.Feed{{Source: "PAS", Last: noon}}, b.Feeds()); diff != "" {
 			t.Error(diff)
