@@ -87,7 +87,9 @@ type Health struct {
 	Waiting    uint64    // records that cannot be searched yet
 	ReloadAt   time.Time // last attempt to reload configuration or policy
 	ReloadBad  bool      // the last attempt was refused; the old one stays in force
-	DetectedAt time.Time // when detection last finished
+	// ProtectionUnknown says that the list of protected records could not be read.
+	ProtectionUnknown bool
+	DetectedAt        time.Time // when detection last finished
 	// DetectEvery is how often it should; 0 when nobody knows.
 	DetectEvery time.Duration
 	// SecondSink says where records go while the journal's own disk takes none;

@@ -115,6 +115,7 @@ func (s *Site) banners(h Health) []banner {
 	add(h.Index != StateFailed && unknown, "It is not known whether lists are complete. Counts are at least what is shown.")
 	add(h.Index == StateOK && !unknown && s.stale(h), "Lists are behind: "+plural(h.Waiting, "record is", "records are")+" waiting to become searchable. Counts are at least what is shown.")
 	add(s.clockStepped(h), "The clock of this machine was "+putBy(h.ClockBy)+" at "+s.formatClock(h.ClockAt)+". Times before and after cannot be compared; the order of records is not affected.")
+	add(h.ProtectionUnknown, "It is not known which records are protected beyond the usual: the list could not be read. Whoever is not known to care for a patient needs emergency access to open clinical parts of their record.")
 	add(h.ReloadBad, "The last change of configuration or policy was refused at "+s.formatClock(h.ReloadAt)+". The one before stays in force.")
 	return out
 }

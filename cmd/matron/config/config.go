@@ -35,6 +35,7 @@ type Config struct {
 	TLS          TLS           `yaml:"tls"`
 	SignIn       SignIn        `yaml:"sign_in"`
 	Policy       Policy        `yaml:"policy"`
+	Sensitivity  Sensitivity   `yaml:"sensitivity"`
 	Limits       Limits        `yaml:"limits"`
 	Spool        Spool         `yaml:"spool"`
 	Applications []Application `yaml:"applications"`
@@ -159,6 +160,25 @@ type Policy struct {
 	// Timeout bounds one decision; an unfinished decision is a deny. Default 250ms.
 	Timeout time.Duration `yaml:"timeout"`
 }
+
+// Sensitivity says where it is known which records are protected beyond the usual:
+// see docs/policy.md. The files are read at the start and at each reload; one wrong
+// line refuses a file. Default: no record is, but for parts of the record that the
+// policy's sensitivity.yaml names.
+type Sensitivity struct {
+	// Patients is the patients file (NDJSON, or CSV with a mapping): its flags, who
+	// has died, and merged numbers.
+	Patients string `yaml:"patients"`
+	// Staff is the staff file: whoever's nhs_number stands there is of the class
+	// staff as a patient.
+	Staff string `yaml:"staff"`
+	// Mappings name the mapping file of each that is CSV, for example
+	// {patients: patients-columns.yaml}.
+	Mappings map[string]string `yaml:"mappings"`
+}
+
+// Configured reports whether there is any source.
+func (s Sensitivity) Configured() bool { return s.Patients != "" || s.Staff != "" }
 
 // Limits are per person and kind of action.
 type Limits struct {

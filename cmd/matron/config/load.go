@@ -93,9 +93,11 @@ func (c *Config) complete(dir string) {
 			*p = filepath.Join(dir, *p)
 		}
 	}
-	for feed, path := range c.Detection.Mappings {
-		if path != "" && !filepath.IsAbs(path) {
-			c.Detection.Mappings[feed] = filepath.Join(dir, path)
+	for _, mappings := range []map[string]string{c.Detection.Mappings, c.Sensitivity.Mappings} {
+		for feed, path := range mappings {
+			if path != "" && !filepath.IsAbs(path) {
+				mappings[feed] = filepath.Join(dir, path)
+			}
 		}
 	}
 	if len(c.ClickHouse.Address) == 0 {
@@ -158,7 +160,8 @@ func (c *Config) paths() []*string {
 	paths := []*string{
 		&c.DataDir, &c.TLS.CertificateFile, &c.TLS.KeyFile, &c.TLS.ACME.CAFile, &c.TLS.ACME.EABKeyFile,
 		&c.SignIn.ClientSecretFile, &c.SignIn.CAFile, &c.Policy.Dir, &c.Policy.Candidate, &c.ClickHouse.Library,
-		&c.ClickHouse.PasswordFile, &c.ClickHouse.CAFile, &c.Detection.Staff, &c.Detection.Rota,
+		&c.ClickHouse.PasswordFile, &c.ClickHouse.CAFile, &c.Sensitivity.Patients, &c.Sensitivity.Staff,
+		&c.Detection.Staff, &c.Detection.Rota,
 		&c.Detection.Patients, &c.Detection.Care, &c.Detection.Devices,
 		&c.Export.Syslog.CAFile, &c.Export.Syslog.CertificateFile, &c.Export.Syslog.KeyFile,
 		&c.Witness.PolicyFile,

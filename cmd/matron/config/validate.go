@@ -56,6 +56,11 @@ func (c Config) Validate() []Problem {
 			ps.add("detection.mappings."+feed, "is no feed: the feeds are staff, rota, patients, care, devices")
 		}
 	}
+	for _, feed := range slices.Sorted(maps.Keys(c.Sensitivity.Mappings)) {
+		if feed != "staff" && feed != "patients" {
+			ps.add("sensitivity.mappings."+feed, "is no file here: the files are patients and staff")
+		}
+	}
 	c.Export.Syslog.validate(&ps)
 	ps.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	ps.oneOf("log.format", c.Log.Format, "text", "json")

@@ -72,6 +72,7 @@ type Gateway struct {
 	office    *backOffice
 	syslog    *syslogExport
 	policy    *rego.Engine
+	protected *protected // nil where no source is configured
 	shadow    *shadow
 	signin    *signin.Service
 	voucher   *signin.Voucher
@@ -103,7 +104,7 @@ func New(ctx context.Context, o Options) (_ *Gateway, err error) {
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		g.openStores, g.openMachine, g.openBypass, g.openPolicy, g.openShadow, g.openSignIn, g.openCertificates, g.openPages, g.openWitness,
+		g.openStores, g.openMachine, g.openBypass, g.openPolicy, g.openProtection, g.openShadow, g.openSignIn, g.openCertificates, g.openPages, g.openWitness,
 		g.openProxy,
 	} {
 		if err := step(ctx); err != nil {
@@ -290,7 +291,7 @@ func (g *Gateway) openProxy(context.Context) error {
 	}
 	public, publicPaths := g.publicRoutes()
 	g.proxy, err = proxy.New(proxy.Config{
-		Apps: apps, Identifier: g.signin, Decider: g.policy, Limiter: limiter, Log: g.journal, Logger: g.log, Now: g.now,
+		Apps: apps, Identifier: g.signin, Decider: g.policy, Sensitivity: g.protected.of, Limiter: limiter, Log: g.journal, Logger: g.log, Now: g.now,
 		Voucher: g.voucher, TrustedProxies: trusted, MaxHeader: g.cfg.Listen.MaxHeaderBytes, SignInPath: "/.matron/sign-in",
 		Public: public, PublicPaths: publicPaths, Spool: held, Observe: g.metrics.observe,
 		Home: g.cfg.Home, Service: g.cfg.Branding.ServiceName, Organisation: g.cfg.Branding.Organisation,

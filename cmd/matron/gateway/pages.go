@@ -150,6 +150,7 @@ func (g *Gateway) health(context.Context) dashboards.Health {
 		h.Index = dashboards.StateOK
 	}
 	h.ReloadAt, h.ReloadBad = g.reloads.last()
+	h.ProtectionUnknown = !g.protected.known()
 	g.machineHealth(&h)
 	return h
 }

@@ -69,6 +69,10 @@ func (g *Gateway) reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	fresh, err := readProtection(c.Sensitivity)
+	if err != nil {
+		return fmt.Errorf("sensitivity: %w", err)
+	}
 	// Certificates stand on their own: fresh ones are right whatever becomes of
 	// the rest. The policy comes last of what may fail, so that nothing is half
 	// taken in.
@@ -81,6 +85,9 @@ func (g *Gateway) reload(ctx context.Context) error {
 	}
 	if err := g.proxy.Swap(apps); err != nil {
 		return err
+	}
+	if g.protected != nil {
+		g.protected.list.Store(fresh)
 	}
 	old := g.settings.Swap(&c)
 	g.hash.Store(&hash)
