@@ -2,6 +2,7 @@ package hospital
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strconv"
 	"time"
@@ -15,23 +16,25 @@ const (
 	households = 12
 )
 
-// generator draws everything from one reproducible stream.
-type generator struct {
+// Maker makes up people, homes and numbers that nobody real has, from one
+// reproducible stream. It is not safe for concurrent use.
+type Maker struct {
 	rng    *rand.Rand
 	serial int // for NHS numbers
 	houses int // for addresses, so that no two households share one by accident
 	phones int
 }
 
-func newGenerator(seed uint64) *generator {
+// NewMaker makes the Maker of a seed.
+func NewMaker(seed uint64) *Maker {
 	//nolint:gosec // the same seed must give the same hospital; nothing here is secret
-	return &generator{rng: rand.New(rand.NewPCG(seed, 0x6d6174726f6e))}
+	return &Maker{rng: rand.New(rand.NewPCG(seed, 0x6d6174726f6e))}
 }
 
-func pick[T any](g *generator, from []T) T { return from[g.rng.IntN(len(from))] }
+func pick[T any](g *Maker, from []T) T { return from[g.rng.IntN(len(from))] }
 
-// nhsNumber is the next number of the 999 test range with a valid check digit.
-func (g *generator) nhsNumber() string {
+// NHSNumber is the next number of the 999 test range with a valid check digit.
+func (g *Maker) NHSNumber() string {
 	for {
 		g.serial++
 		// A step that shares no factor with 10^6 visits every number once.
@@ -73,18 +76,39 @@ func streets() []string {
 	return []string{"Imaginary Lane", "Specimen Street", "Nowhere Road", "Fable Close", "Pretend Parade", "Sample Square", "Fiction Avenue", "Storybook Way", "Cardboard Crescent", "Placeholder Place"}
 }
 
-func (g *generator) family() string { return pick(g, surnameHeads()) + pick(g, surnameTails()) }
+// Family draws a surname of a small hospital.
+func (g *Maker) Family() string { return pick(g, surnameHeads()) + pick(g, surnameTails()) }
 
-func (g *generator) given(sex string) string {
+// Surname draws a surname of a town: 2,520 of them, the commonest with about one
+// person in a hundred, so that two strangers share one about as often as in
+// England.
+func (g *Maker) Surname() string {
+	const flat = 30 // ranks over which the commonest are about as common as each other
+	heads, middles, tails := surnameHeads(), surnameMiddles(), surnameTails()
+	all := len(heads) * len(middles) * len(tails)
+	// Zipf with an offset, by inversion: rank r has weight 1/(r+flat).
+	rank := int(flat*math.Pow(float64(all+flat)/flat, g.rng.Float64())) - flat
+	rank = min(max(rank, 0), all-1)
+	return heads[rank%len(heads)] + middles[rank/len(heads)/len(tails)] + tails[rank/len(heads)%len(tails)]
+}
+
+func surnameMiddles() []string {
+	return []string{"", "ing", "er", "en", "el", "al", "am", "ar", "es", "et", "in", "is", "ol", "om", "on", "or", "os", "un", "ur", "us", "yn"}
+}
+
+// Given draws a given name.
+func (g *Maker) Given(sex string) string {
 	if sex == "female" {
 		return pick(g, givenFemale())
 	}
 	return pick(g, givenMale())
 }
 
-func (g *generator) sex() string { return pick(g, []string{"female", "male"}) }
+// Sex draws female or male.
+func (g *Maker) Sex() string { return pick(g, []string{"female", "male"}) }
 
-func (g *generator) address() Address {
+// Address is the next home; no two are the same.
+func (g *Maker) Address() Address {
 	g.houses++
 	all := streets()
 	street := all[g.houses%len(all)]
@@ -94,19 +118,20 @@ func (g *generator) address() Address {
 	}
 }
 
-// phone lies in the range that the regulator keeps free for drama.
-func (g *generator) phone() string {
+// Phone lies in the range that the regulator keeps free for drama.
+func (g *Maker) Phone() string {
 	g.phones++
 	return fmt.Sprintf("07700 900%03d", g.phones%1000)
 }
 
-func (g *generator) birth(oldest, youngest int) string {
+// Birth draws a day in the years given.
+func (g *Maker) Birth(oldest, youngest int) string {
 	return time.Date(oldest+g.rng.IntN(youngest-oldest+1), time.Month(1+g.rng.IntN(12)), 1+g.rng.IntN(28), 0, 0, 0, 0, time.UTC).Format(time.DateOnly)
 }
 
 // patients makes the staff who are patients here, members of staff households,
 // then everybody else.
-func (g *generator) patients(h *Hospital) []Patient {
+func (g *Maker) patients(h *Hospital) []Patient {
 	out := make([]Patient, 0, patientCount)
 	next := func() string { return fmt.Sprintf("H%06d", 100_001+len(out)) }
 	for i := range ownRecords {
@@ -114,14 +139,14 @@ func (g *generator) patients(h *Hospital) []Patient {
 		s.PatientID = next()
 		out = append(out, Patient{
 			ID: s.PatientID, NHSNumber: s.NHSNumber, Name: s.Name, BirthDate: s.BirthDate,
-			Sex: s.Sex, Address: *s.Address, Phone: g.phone(), Flags: []string{"staff"},
+			Sex: s.Sex, Address: *s.Address, Phone: g.Phone(), Flags: []string{"staff"},
 		})
 	}
 	for i := range households {
 		s := h.Staff[(i*4+1)%50]
 		p := g.patient(next())
 		p.Name.Family, p.Address = s.Name.Family, *s.Address
-		p.NextOfKin = []Kin{{Name: s.Name.Full(), Phone: g.phone(), Relationship: pick(g, []string{"spouse", "child", "parent"})}}
+		p.NextOfKin = []Kin{{Name: s.Name.Full(), Phone: g.Phone(), Relationship: pick(g, []string{"spouse", "child", "parent"})}}
 		h.Households[s.Person] = append(h.Households[s.Person], p.ID)
 		out = append(out, p)
 	}
@@ -135,16 +160,16 @@ func (g *generator) patients(h *Hospital) []Patient {
 	return out
 }
 
-func (g *generator) patient(id string) Patient {
-	sex := g.sex()
+func (g *Maker) patient(id string) Patient {
+	sex := g.Sex()
 	p := Patient{
-		ID: id, NHSNumber: g.nhsNumber(), Name: Name{Family: g.family(), Given: g.given(sex)},
-		BirthDate: g.birth(1930, 2024), Sex: sex, Address: g.address(), Phone: g.phone(),
+		ID: id, NHSNumber: g.NHSNumber(), Name: Name{Family: g.Family(), Given: g.Given(sex)},
+		BirthDate: g.Birth(1930, 2024), Sex: sex, Address: g.Address(), Phone: g.Phone(),
 	}
 	if g.rng.IntN(3) == 0 {
-		kin := g.sex()
+		kin := g.Sex()
 		p.NextOfKin = []Kin{{
-			Name: Name{Family: p.Name.Family, Given: g.given(kin)}.Full(), Phone: g.phone(),
+			Name: Name{Family: p.Name.Family, Given: g.Given(kin)}.Full(), Phone: g.Phone(),
 			Relationship: pick(g, []string{"spouse", "sibling", "child", "parent", "friend"}),
 		}}
 	}

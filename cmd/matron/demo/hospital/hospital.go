@@ -69,7 +69,12 @@ type Staff struct {
 	Team       string   `json:"team,omitempty"`
 	Wards      []string `json:"wards,omitempty"`
 	Site       string   `json:"site"`
+	CostCentre string   `json:"cost_centre,omitempty"`
+	Manager    string   `json:"manager,omitempty"`
 	Start      string   `json:"start"`
+	End        string   `json:"end,omitempty"`
+	ValidFrom  string   `json:"valid_from,omitempty"`
+	ValidTo    string   `json:"valid_to,omitempty"`
 	BirthDate  string   `json:"date_of_birth,omitempty"`
 	Sex        string   `json:"sex,omitempty"`
 	NHSNumber  string   `json:"nhs_number,omitempty"`
@@ -98,6 +103,7 @@ type Patient struct {
 	Phone     string   `json:"phone"`
 	NextOfKin []Kin    `json:"next_of_kin,omitempty"`
 	Flags     []string `json:"flags,omitempty"`
+	Merged    string   `json:"merged_into,omitempty"`
 }
 
 // Care is one stretch or event of care. A zero End means that it goes on.
@@ -157,7 +163,7 @@ type Hospital struct {
 
 // New makes the hospital of seed as it stands on the day of now.
 func New(seed uint64, now time.Time) *Hospital {
-	g := newGenerator(seed)
+	g := NewMaker(seed)
 	h := &Hospital{
 		Seed: seed, Day: now.UTC().Truncate(24 * time.Hour), Wards: wards(),
 		Households: map[string][]string{}, staff: map[string]int{}, patients: map[string]int{},

@@ -65,17 +65,17 @@ func posts(ws []Ward) []post {
 }
 
 // people fills every post and adds the machine client.
-func (g *generator) people(ws []Ward) []Staff {
+func (g *Maker) people(ws []Ward) []Staff {
 	var out []Staff
 	for i, p := range posts(ws) {
-		sex := g.sex()
-		address := g.address()
+		sex := g.Sex()
+		address := g.Address()
 		s := Staff{
 			Person: fmt.Sprintf("S%04d", 1001+i), Roles: []string{p.role}, Profession: p.profession,
 			Grade: p.grade, Activities: p.activities, Wards: p.wards, Site: Site,
-			Name:      Name{Family: g.family(), Given: g.given(sex)},
-			Start:     g.birth(2012, 2024),
-			BirthDate: g.birth(1962, 2001), Sex: sex, NHSNumber: g.nhsNumber(), Address: &address,
+			Name:      Name{Family: g.Family(), Given: g.Given(sex)},
+			Start:     g.Birth(2012, 2024),
+			BirthDate: g.Birth(1962, 2001), Sex: sex, NHSNumber: g.NHSNumber(), Address: &address,
 			Kind: "staff", RoleID: fmt.Sprintf("5559%08d", 1001+i),
 		}
 		if len(p.wards) > 0 {
@@ -94,7 +94,7 @@ const MachineRole = "api-client"
 
 // care lays patients on wards around h.Day: inpatients who are still there,
 // emergencies and clinics of the day, theatre lists, and stays long over.
-func (g *generator) care(h *Hospital) []Care {
+func (g *Maker) care(h *Hospital) []Care {
 	var out []Care
 	next := 0
 	for _, w := range h.Wards {
@@ -113,7 +113,7 @@ func (g *generator) care(h *Hospital) []Care {
 	return append(out, g.theatre(h, out)...)
 }
 
-func (g *generator) stay(h *Hospital, w Ward, bed int) Care {
+func (g *Maker) stay(h *Hospital, w Ward, bed int) Care {
 	c := Care{Kind: w.Kind, Ward: w.ID, Specialty: w.Specialty, Team: "team-" + w.ID, People: h.doctorsOf(w.ID)}
 	switch w.Kind {
 	case "inpatient":
@@ -129,7 +129,7 @@ func (g *generator) stay(h *Hospital, w Ward, bed int) Care {
 }
 
 // theatre puts some surgical inpatients on the day's list.
-func (g *generator) theatre(h *Hospital, stays []Care) []Care {
+func (g *Maker) theatre(h *Hospital, stays []Care) []Care {
 	var out []Care
 	for _, c := range stays {
 		if (c.Ward != "CEDAR" && c.Ward != "DAMSON") || g.rng.IntN(6) != 0 {
@@ -156,7 +156,7 @@ func (h *Hospital) doctorsOf(ward string) []string {
 }
 
 // rota plans a fortnight of day and night shifts around h.Day.
-func (g *generator) rota(h *Hospital) []Shift {
+func (g *Maker) rota(h *Hospital) []Shift {
 	var out []Shift
 	for day := -7; day < 7; day++ {
 		for _, s := range h.Staff {
