@@ -2,12 +2,14 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 )
@@ -60,6 +62,26 @@ func (a *answers) CloseWrite() error {
 		return w.CloseWrite()
 	}
 	return errors.ErrUnsupported
+}
+
+// dialler connects to an application as t does.
+func dialler(t *http.Transport, to *url.URL) func(context.Context) (net.Conn, error) {
+	dial, secured, cfg := t.DialContext, t.DialTLSContext, t.TLSClientConfig
+	port := "80"
+	if to.Scheme == "https" {
+		port = "443"
+	}
+	address := net.JoinHostPort(to.Hostname(), cmp.Or(to.Port(), port))
+	if to.Scheme == "https" && secured != nil {
+		dial = secured
+	}
+	return func(ctx context.Context) (net.Conn, error) {
+		c, err := dial(ctx, "tcp", address)
+		if err != nil || to.Scheme != "https" || secured != nil {
+			return c, err
+		}
+		return secure(ctx, c, address, cfg)
+	}
 }
 
 // followAnswers makes every connection of t one whose answers are followed.

@@ -90,6 +90,8 @@ type forwarder struct {
 	// a request again whose connection broke (GW-05).
 	once *http.Transport
 	pool *http.Transport
+	// direct sends what has no body and is no write.
+	direct *direct
 }
 
 func newForwarder(g *Gateway, r *route) *forwarder {
@@ -98,6 +100,7 @@ func newForwarder(g *Gateway, r *route) *forwarder {
 		g.cfg.Logger.LogAttrs(context.Background(), slog.LevelWarn, "application sends more than its answer, which is dropped",
 			slog.String("app", r.Name))
 	})
+	f.direct = &direct{dial: dialler(f.once, r.Upstream), timeout: r.Timeout, surplus: surplus}
 	followAnswers(f.pool, surplus)
 	followAnswers(f.once, surplus)
 	f.proxy = httputil.ReverseProxy{
@@ -128,10 +131,10 @@ func harden(r *route, single bool) *http.Transport {
 	t.ForceAttemptHTTP2 = false
 	t.Protocols = new(http.Protocols)
 	t.Protocols.SetHTTP1(true)
-	t.MaxIdleConns, t.MaxIdleConnsPerHost = 1024, 256
-	t.IdleConnTimeout = 60 * time.Second
+	t.MaxIdleConns, t.MaxIdleConnsPerHost = 4*maxIdle, maxIdle
+	t.IdleConnTimeout = idleFor
 	t.ResponseHeaderTimeout = r.Timeout
-	t.MaxResponseHeaderBytes = 256 << 10
+	t.MaxResponseHeaderBytes = maxHeading
 	return t
 }
 
@@ -145,10 +148,13 @@ func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) { f.proxy.
 func (f *forwarder) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := exchangeFrom(r.Context())
 	r.GetBody = nil
-	if x != nil && x.writes() && (r.Body == nil || r.Body == http.NoBody) {
+	switch {
+	case r.Body != nil && r.Body != http.NoBody, upgrades(r):
+		return f.pool.RoundTrip(r)
+	case x == nil || x.writes():
 		return f.once.RoundTrip(r)
 	}
-	return f.pool.RoundTrip(r)
+	return f.direct.RoundTrip(r)
 }
 
 // rewrite makes the request that the application gets.

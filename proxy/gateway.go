@@ -107,6 +107,7 @@ func (g *Gateway) Close() error {
 func (r *route) rest() {
 	if f, ok := r.handler.(*forwarder); ok {
 		f.pool.CloseIdleConnections()
+		f.direct.rest()
 	}
 }
 

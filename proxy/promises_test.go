@@ -414,8 +414,10 @@ func TestWriteIsNeverRetried(t *testing.T) {
 					return a, err
 				}}
 			})
-			w.do("GET", "/warm", "") // leaves a kept connection behind
-			w.log.waitOutcome()
+			for method, body := range map[string]string{"GET": "", "PUT": "x"} { // each leaves a kept connection behind
+				w.do(method, "/warm", body)
+				w.log.waitOutcome()
+			}
 			a := w.do(row.method, row.path, row.body, append(row.changes, navigate)...)
 			if got := b.seen(); len(got) != 1 {
 				t.Errorf("the application got the write %d times: %v", len(got), got)
