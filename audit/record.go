@@ -63,6 +63,9 @@ const (
 	SensitivityUnknown = "unknown"      // in place of a class: nobody could tell which there are
 )
 
+// BasisBreakGlass begins the basis of an access by emergency access; its id follows.
+const BasisBreakGlass = "break-glass:"
+
 // PatientSource says where in the exchange the patient was named.
 type PatientSource string
 

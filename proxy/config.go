@@ -123,9 +123,8 @@ type Config struct {
 	// SignInPath is where browser navigation without a session is sent, with
 	// the wanted address in the query parameter "return".
 	SignInPath string
-	// BreakGlassPath, when set, is offered on challenge pages with the request's
-	// reference in the query parameter "reference".
-	BreakGlassPath string
+	// Emergency is asked for and offers emergency access; nil for none.
+	Emergency Emergency
 	// Public answers PublicPaths to anybody: sign-in pages and their assets. A
 	// path that ends in a slash stands for everything below it.
 	Public      http.Handler

@@ -55,6 +55,9 @@ func (x *exchange) decide() error {
 		return nil
 	}
 	x.answer = x.ask()
+	if x.grantedElsewhere() {
+		x.answer = x.ask()
+	}
 	if x.answer.Allowed() {
 		return nil
 	}
@@ -132,22 +135,20 @@ func (x *exchange) askParts(q policy.Request, parts []Part) policy.Decision {
 // question puts the exchange into the form that the rules are asked in.
 func (x *exchange) question(now time.Time) policy.Request {
 	a := &x.access
-	return policy.Request{
-		Subject:   x.subject,
-		Site:      x.route.Site,
-		App:       x.route.Name,
-		Rule:      a.Rule,
-		Action:    a.Action,
-		Area:      a.Area,
-		Resource:  a.Resource,
-		Patients:  names(a.Patients),
-		Certainty: string(a.Certainty),
-		Held:      a.Hold,
-		Method:    x.r.Method,
-		Time:      now,
-
-		Sensitivity: x.g.sensitivity(a.Patients),
+	q := policy.Request{
+		Subject:  x.subject,
+		Site:     x.route.Site,
+		App:      x.route.Name,
+		Rule:     a.Rule,
+		Action:   a.Action,
+		Area:     a.Area,
+		Resource: a.Resource,
+		Held:     a.Hold,
+		Method:   x.r.Method,
+		Time:     now,
 	}
+	x.asksAbout(&q, a.Patients, a.Certainty)
+	return q
 }
 
 // sensitivity is the protection of patients beyond the usual. Where no source is
@@ -159,10 +160,13 @@ func (g *Gateway) sensitivity(patients []Patient) policy.Sensitivity {
 	return g.cfg.Sensitivity(patients)
 }
 
-// asksAbout makes q a question about the patients whom an answer shows.
+// asksAbout makes q a question about the patients whom a request or an answer names:
+// what is known of them, and what lets this person into all of their records.
 func (x *exchange) asksAbout(q *policy.Request, patients []Patient, c audit.Certainty) {
 	q.Patients, q.Certainty = names(patients), string(c)
 	q.Sensitivity = x.g.sensitivity(patients)
+	x.grant = x.granted(patients)
+	q.Grant, q.Purpose = x.grant.ID, x.grant.Purpose
 }
 
 // names are the patients as the rules are asked about them.

@@ -66,11 +66,17 @@ func (x *exchange) refusalText(e explanation) string {
 	if x.fateUnknown() {
 		b.WriteString("It is not known whether the change was made. ")
 	}
-	if e.is(errChallenged) && x.g.cfg.BreakGlassPath != "" { // a message has no links: the address is for the browser
-		b.WriteString("To confirm, open " + x.scheme + "://" + x.r.Host + x.g.cfg.BreakGlassPath + "?reference=" + x.id + " in another window. ")
+	if x.offered != "" {
+		b.WriteString(x.inAnEmergency() + " ")
 	}
 	b.WriteString("(Reference " + x.id + ")")
 	return b.String()
+}
+
+// inAnEmergency says where to confirm an emergency: a message has no links, the
+// address is for the browser.
+func (x *exchange) inAnEmergency() string {
+	return "If the patient cannot wait, open " + x.absolute(x.offered) + " in a browser and confirm the emergency."
 }
 
 func xmlText(s string) (string, error) {

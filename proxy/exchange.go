@@ -35,6 +35,8 @@ type exchange struct {
 	subject   policy.Subject
 	access    Access
 	answer    policy.Decision
+	grant     Grant  // of emergency access that the rules were told of
+	offered   string // path of the page that offers emergency access, "" for none
 	mode      Mode
 	would     bool // a refusal was recorded and not enforced
 	overLimit bool // the limiter's was

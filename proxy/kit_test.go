@@ -204,7 +204,7 @@ func denyAll(policy.Request) policy.Decision {
 }
 
 func challengeAll(policy.Request) policy.Decision {
-	return policy.Decision{Effect: policy.Challenge, Revision: "r1", Reasons: []policy.Reason{
+	return policy.Decision{Effect: policy.Challenge, Offer: policy.BreakGlass, Revision: "r1", Reasons: []policy.Reason{
 		{Code: "no-relationship", Text: "You do not look after this patient.", Remedy: "Confirm the emergency."},
 	}}
 }
@@ -304,6 +304,7 @@ type world struct {
 	hits     []*http.Request
 	bodies   []string
 	logged   *lockedBuilder
+	glass    *glass
 }
 
 // bodyKey is where an application finds the beginning of a body, which the kit has read.
@@ -313,7 +314,7 @@ type bodyKey struct{}
 // adjusts the configuration.
 func build(t *testing.T, app http.HandlerFunc, change func(*proxy.Config)) *world {
 	t.Helper()
-	w := &world{t: t, log: newLog(t), ids: &identifier{}, logged: &lockedBuilder{}}
+	w := &world{t: t, log: newLog(t), ids: &identifier{}, logged: &lockedBuilder{}, glass: newGlass()}
 	w.upstream = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if !w.log.decided(r.Header.Get("Matron-Request")) {
 			t.Errorf("%s %s reached the application before its decision was durable", r.Method, r.URL.Path)
@@ -353,7 +354,7 @@ func (w *world) config(target *url.URL) proxy.Config {
 		Identifier: w.ids, Decider: deciderFunc(allowAll), Limiter: limiterFunc(noLimit), Log: w.log,
 		Logger: slog.New(slog.NewTextHandler(w.logged, nil)), Now: now(),
 		Voucher:    voucherFunc(func(s policy.Subject) (string, error) { return "voucher-for-" + s.Sub, nil }),
-		SignInPath: "/.matron/sign-in", BreakGlassPath: "/.matron/break-glass",
+		SignInPath: "/.matron/sign-in", Emergency: w.glass,
 		Public: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			_, _ = fmt.Fprintf(rw, "public %s from %s", r.URL.Path, r.RemoteAddr)
 		}),

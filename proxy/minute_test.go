@@ -47,7 +47,7 @@ func TestStreamsAreReviewedEachMinute(t *testing.T) {
 					return near, nil
 				}}
 				began := time.Now()
-				w := &world{t: t, log: log, ids: &identifier{}, logged: &lockedBuilder{}}
+				w := &world{t: t, log: log, ids: &identifier{}, logged: &lockedBuilder{}, glass: newGlass()}
 				cfg := w.config(&url.URL{Scheme: "http", Host: "epr.test"})
 				cfg.Apps[0].Transport, cfg.Apps[0].Timeout = transport, time.Hour
 				cfg.Decider = deciderFunc(func(q policy.Request) policy.Decision {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"html/template"
@@ -48,6 +49,10 @@ type problem struct {
 	Effect    string    `json:"effect,omitempty"`
 	Outcome   string    `json:"outcome,omitempty"`
 	SignIn    string    `json:"sign_in,omitempty"`
+	// Challenge is what would turn the refusal into a permission, BreakGlass the
+	// address of the page where a person confirms an emergency.
+	Challenge  policy.Offer `json:"challenge,omitempty"`
+	BreakGlass string       `json:"break_glass,omitempty"`
 }
 
 type because struct {
@@ -94,7 +99,9 @@ func (x *exchange) send(e explanation) {
 		body, err = x.soapFault(e)
 	case wantsPage(x.r):
 		contentType = "text/html; charset=utf-8"
-		body, err = x.renderPage(e)
+		if body = x.emergencyPage(); body == nil {
+			body, err = x.renderPage(e)
+		}
 	case form == DenyOperationOutcome:
 		contentType = "application/fhir+json; charset=utf-8"
 		body, err = json.Marshal(x.operationOutcome(e))
@@ -171,11 +178,16 @@ func (x *exchange) signInFor(e explanation) string {
 	if e.status != http.StatusUnauthorized {
 		return ""
 	}
+	return x.signIn(cmp.Or(x.cameFrom(), "/"))
+}
+
+// cameFrom is the page of this gateway that the request came from, "" for none.
+func (x *exchange) cameFrom() string {
 	from, err := url.Parse(x.r.Header.Get("Referer"))
-	if err != nil || from.Host != x.r.Host || !canonicalPath(from.Path) {
-		return x.signIn("/")
+	if err != nil || from.Host == "" || from.Host != x.r.Host || !canonicalPath(from.Path) {
+		return ""
 	}
-	return x.signIn(from.RequestURI())
+	return from.RequestURI()
 }
 
 // reasons returns the answers of the rules, or the explanation where the rules
@@ -206,9 +218,7 @@ func (x *exchange) renderPage(e explanation) ([]byte, error) {
 	if p.SignIn == "" {
 		p.Home = x.g.cfg.Home
 	}
-	if e.is(errChallenged) && x.g.cfg.BreakGlassPath != "" {
-		p.BreakGlass = x.g.cfg.BreakGlassPath + "?reference=" + x.id
-	}
+	p.BreakGlass = x.offered
 	var b bytes.Buffer
 	err := x.g.page.Execute(&b, p)
 	return b.Bytes(), err
@@ -238,7 +248,10 @@ func (x *exchange) problem(e explanation) problem {
 		p.Reasons = append(p.Reasons, because(r))
 	}
 	if e.is(errDenied) || e.is(errChallenged) {
-		p.Effect, p.Detail = x.answer.Effect.String(), p.Reasons[0].Text
+		p.Effect, p.Detail, p.Challenge = x.answer.Effect.String(), p.Reasons[0].Text, x.answer.Offer
+	}
+	if x.offered != "" {
+		p.BreakGlass = x.absolute(x.offered)
 	}
 	if x.fateUnknown() {
 		p.Outcome, p.Detail = "unknown", "It is not known whether the change was made. Check before repeating it."
@@ -251,6 +264,9 @@ func (x *exchange) operationOutcome(e explanation) operationOutcome {
 	o := operationOutcome{ResourceType: "OperationOutcome"}
 	for _, r := range x.reasons(e) {
 		text := r.Text + " " + r.Remedy
+		if x.offered != "" {
+			text += " " + x.inAnEmergency()
+		}
 		if x.fateUnknown() {
 			text = "It is not known whether the change was made. Check before repeating it. " + r.Text
 		}

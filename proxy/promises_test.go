@@ -226,7 +226,7 @@ func TestDenialIsRecorded(t *testing.T) {
 		display string
 	}{
 		{"deny", denyAll, "deny", "role-not-permitted", "Ask the nurse in charge."},
-		{"challenge", challengeAll, "challenge", "no-relationship", "/.matron/break-glass?reference="},
+		{"challenge", challengeAll, "challenge", "no-relationship", "the page of /.matron/emergency/4711-of-ada"},
 		{"the zero decision", func(policy.Request) policy.Decision { return policy.Decision{} }, "deny", "denied", "Tell the service desk"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -63,6 +63,9 @@ func (x *exchange) nameAnswer() {
 	if x.receipt.Source != "" { // a record is certainly durable
 		h[receiptHeader] = []string{x.receipt.String()}
 	}
+	if x.grant.ID != "" {
+		h.Set(emergencyHeader, x.grant.Until.UTC().Format(time.RFC3339))
+	}
 }
 
 // append waits until the records are on stable storage. On error whether they
@@ -98,7 +101,7 @@ func (x *exchange) newDecision() audit.Record {
 		Session: s.Session, Token: s.Token,
 		ClientIP: x.ip, UserAgent: r.UserAgent(),
 		Effect: policy.Allow.String(), Rules: x.answer.Rules, PolicyRev: x.answer.Revision,
-		Mode: x.mode.String(), WouldDeny: x.would,
+		Mode: x.mode.String(), WouldDeny: x.would, Purpose: x.grant.Purpose, Basis: x.grant.basis(),
 	}
 	if x.route != nil {
 		rec.App, rec.Site = x.route.Name, x.route.Site

@@ -127,6 +127,8 @@ func (x *exchange) refuse(cause error) {
 	default:
 		if err := x.recordRefusal(e); err != nil {
 			e = explain(err)
+		} else {
+			x.offer(cause)
 		}
 	}
 	x.answerWith(e, cause)

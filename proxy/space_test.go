@@ -271,14 +271,15 @@ func TestFloodOfRefusalsForWantOfRoomIsCounted(t *testing.T) {
 	}
 }
 
-// However full the disk: signing in, assets and the way into an emergency.
+// However full the disk: signing in, assets and the way into an emergency, which are
+// answered to anybody.
 func TestSignInAndBreakGlassNeedNoRoom(t *testing.T) {
 	var level atomic.Uint32
 	level.Store(200) // higher than any that is known
 	w := shortOf(t, &level, func(c *proxy.Config) {
-		c.BreakGlassPath = "/machine/print/audit/-"
+		c.PublicPaths = append(c.PublicPaths, "/.matron/emergency/")
 	})
-	for _, path := range []string{"/.matron/sign-in", "/.matron/assets/x.css", "/machine/print/audit/-", "/interactive/read/notes/7"} {
+	for _, path := range []string{"/.matron/sign-in", "/.matron/assets/x.css", "/.matron/emergency/1", "/interactive/read/notes/7"} {
 		if a := w.do("GET", path, ""); a.status != 200 {
 			t.Errorf("%s: got %d %s", path, a.status, a.body)
 		}

@@ -30,6 +30,9 @@ func Questions(r *audit.Record) []policy.Request {
 		Certainty: string(r.Certainty), Held: slices.Contains(r.Detail, audit.DetailHeld), Purpose: r.Purpose, Method: r.Method, Time: r.Time,
 		Sensitivity: sensitivity(r),
 	}
+	if id, ok := strings.CutPrefix(r.Basis, audit.BasisBreakGlass); ok {
+		q.Grant = id
+	}
 	if id := cmp.Or(r.Patient, r.NHSNumber); id != "" {
 		q.Patients = []string{id}
 	}

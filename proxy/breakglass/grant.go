@@ -1,0 +1,462 @@
+package breakglass
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/policy"
+	"github.com/matron-epr/matron/proxy"
+)
+
+// Cause says why a grant ended.
+type Cause string
+
+// The causes.
+const (
+	ByTime    Cause = "time"
+	ByPerson  Cause = "person"
+	BySession Cause = "session" // the person signed out, or the session reached a limit
+)
+
+// Grant is emergency access: one person, one patient, for a time.
+type Grant struct {
+	ID      string
+	Offer   string
+	Issuer  string
+	Sub     string
+	Session string
+	Site    string
+	App     string
+	Patient proxy.Patient
+	Purpose string
+	Began   time.Time
+	Until   time.Time
+	Ended   time.Time // zero while it is in force
+	Cause   Cause
+	Facts
+}
+
+// Facts are what people who look at a grant need to know besides.
+type Facts struct {
+	Request string // reference of the refusal
+	Person  string
+	Name    string
+	Roles   []string
+	Org     string
+	Area    policy.Area
+	Refused []string // codes of the reasons of the refusal
+	Reason  string   // code
+	Note    string   // what the person wrote
+	Again   string   // whether signing in again was part of it: "", "done", "unavailable"
+	Receipt string   // where the record of its beginning stands
+}
+
+// inForce reports whether g lets its person in at a time.
+func (g Grant) inForce(now time.Time) bool { return g.Ended.IsZero() && now.Before(g.Until) }
+
+// covers reports whether g is about a patient of an application. An NHS number is the
+// same patient whatever the application.
+func (g Grant) covers(site, app string, p proxy.Patient) bool {
+	if g.Site != site {
+		return false
+	}
+	if p.NHSNumber != "" && p.NHSNumber == g.Patient.NHSNumber {
+		return true
+	}
+	return g.App == app && p.ID != "" && p.ID == g.Patient.ID
+}
+
+// Granted implements proxy.Emergency.
+func (s *Service) Granted(who policy.Subject, site, app string, patients []proxy.Patient) proxy.Grant {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	held := s.grants[accountOf(who)]
+	if len(held) == 0 || len(patients) == 0 {
+		return proxy.Grant{}
+	}
+	now := s.cfg.Now()
+	var all proxy.Grant
+	for _, p := range patients {
+		i := slices.IndexFunc(held, func(g Grant) bool { return g.inForce(now) && g.covers(site, app, p) })
+		if i < 0 {
+			return proxy.Grant{}
+		}
+		all = and(all, held[i])
+	}
+	return all
+}
+
+// open makes a grant of an offer: the record of it is durable before it counts. On
+// error: nobody is let in (GW-12).
+func (s *Service) open(r *http.Request, o offer, who policy.Subject, f Facts, purpose string) (Grant, error) {
+	now := s.cfg.Now()
+	ref := o.refused
+	g := Grant{
+		ID: newID(), Offer: o.id, Issuer: who.Issuer, Sub: who.Sub, Session: who.Session, Site: ref.Site, App: ref.App,
+		Patient: ref.Patient, Purpose: purpose, Began: now.UTC(), Until: now.Add(s.cfg.Lasts).UTC(), Facts: f,
+	}
+	g.Request, g.Person, g.Name, g.Roles, g.Org, g.Area = ref.Request, who.Person, who.Name, who.Roles, who.Organisation, ref.Area
+	for _, reason := range ref.Reasons {
+		g.Refused = append(g.Refused, reason.Code)
+	}
+	rec := s.record(audit.KindBreakGlassStart, g)
+	rec.Method, rec.Target, rec.ClientIP, rec.UserAgent = r.Method, Path, clientIP(r), r.UserAgent()
+	rec.Route, rec.PatientSource, rec.Certainty = ref.Rule, ref.Source, ref.Certainty
+	describe(rec, who)
+	rec.Bound()
+	receipt, err := s.cfg.Log.Append(r.Context(), rec)
+	if err != nil {
+		return Grant{}, err
+	}
+	g.Receipt = fmt.Sprintf("%s/%d", receipt.Source, receipt.Seq)
+	s.mu.Lock()
+	s.turn++
+	s.grants[accountOf(who)] = append(s.grants[accountOf(who)], g)
+	s.mu.Unlock()
+	s.owe(r.Context(), func(ctx context.Context) error { return s.insert(ctx, g) })
+	return g, nil
+}
+
+// newID makes an id that people can read out: no letters that look like digits.
+func newID() string {
+	text := rand.Text() // base32: A to Z, 2 to 7
+	return "BG-" + text[:4] + "-" + text[4:8] + "-" + text[8:12]
+}
+
+// and is what holds for several patients together: each has a grant, and the first to
+// end ends it.
+func and(all proxy.Grant, g Grant) proxy.Grant {
+	switch {
+	case all.ID == "":
+		return proxy.Grant{ID: g.ID, Until: g.Until, Purpose: g.Purpose}
+	case !slices.Contains(strings.Fields(all.ID), g.ID):
+		all.ID += " " + g.ID
+	}
+	if g.Until.Before(all.Until) {
+		all.Until = g.Until
+	}
+	return all
+}
+
+// record begins a record about a grant.
+func (s *Service) record(kind audit.Kind, g Grant) *audit.Record {
+	rec := &audit.Record{
+		Site: g.Site, Kind: kind, Time: s.cfg.Now().UTC().Truncate(time.Microsecond), Request: g.Request,
+		App: g.App, Action: string(kind), Area: string(g.Area), Patient: g.Patient.ID, NHSNumber: g.Patient.NHSNumber,
+		UserIssuer: g.Issuer, UserSub: g.Sub, Person: g.Person, UserName: g.Name, Roles: g.Roles, Org: g.Org, Session: g.Session,
+		Purpose: g.Purpose, Basis: audit.BasisBreakGlass + g.ID, Outcome: audit.Success,
+		PatientSource: audit.SourceNone, Certainty: audit.Authoritative,
+		Detail: []string{"grant=" + g.ID},
+	}
+	if kind == audit.KindBreakGlassEnd {
+		rec.Detail = append(rec.Detail, "cause="+string(g.Cause))
+		return rec
+	}
+	rec.Detail = append(rec.Detail, "reason="+g.Reason, "expires="+g.Until.Format(time.RFC3339Nano))
+	if g.Note != "" {
+		rec.Detail = append(rec.Detail, "note="+g.Note)
+	}
+	if g.Again != "" {
+		rec.Detail = append(rec.Detail, "signed_in_again="+g.Again)
+	}
+	if len(g.Refused) > 0 {
+		rec.Detail = append(rec.Detail, "refused="+strings.Join(g.Refused, " "))
+	}
+	return rec
+}
+
+// describe copies who the subject is into the record.
+func describe(rec *audit.Record, who policy.Subject) {
+	rec.Activities, rec.RoleID, rec.ACR, rec.AMR = who.Activities, who.RoleID, who.ACR, who.AMR
+	rec.Assurance, rec.Token = uint64(max(who.Assurance, 0)), who.Token
+	if !who.AuthTime.IsZero() {
+		rec.AuthTime = who.AuthTime.UTC().Truncate(time.Microsecond)
+	}
+}
+
+// End ends a grant before its time. Only its own person can.
+func (s *Service) End(ctx context.Context, who policy.Subject, id string) error {
+	ended := s.bury(func(g Grant) bool { return g.ID == id && accountOf(who) == (account{g.Issuer, g.Sub}) })
+	if len(ended) == 0 {
+		return errNoOffer
+	}
+	s.finish(ctx, ended, ByPerson)
+	return nil
+}
+
+// SessionEnded ends the grants that were given in a session.
+func (s *Service) SessionEnded(session string) {
+	if session == "" {
+		return
+	}
+	ended := s.bury(func(g Grant) bool { return g.Session == session })
+	if len(ended) > 0 {
+		ctx, cancel := context.WithTimeout(context.Background(), writeWithin)
+		defer cancel()
+		s.finish(ctx, ended, BySession)
+	}
+}
+
+// SessionRenewed lets the grants of a session go on in the one that took its place,
+// when the same person signs in again.
+func (s *Service) SessionRenewed(ctx context.Context, old, fresh string) {
+	if old == "" {
+		return
+	}
+	moved := false
+	s.mu.Lock()
+	for who, held := range s.grants {
+		for i := range held {
+			if held[i].Session == old {
+				s.grants[who] = slices.Clone(held)
+				held = s.grants[who]
+				held[i].Session, moved = fresh, true
+			}
+		}
+	}
+	s.turn++
+	s.mu.Unlock()
+	if !moved {
+		return
+	}
+	s.owe(ctx, func(ctx context.Context) error {
+		_, err := s.cfg.DB.ExecContext(ctx, `UPDATE breakglass_grant SET session = $1 WHERE session = $2 AND ended = 0`, fresh, old)
+		return err
+	})
+}
+
+// bury takes grants out of force here, whatever the database says afterwards.
+func (s *Service) bury(meant func(Grant) bool) []Grant {
+	var ended []Grant
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for who, held := range s.grants {
+		var rest []Grant
+		for _, g := range held {
+			if meant(g) {
+				ended = append(ended, g)
+				s.dead[g.ID] = true
+			} else {
+				rest = append(rest, g)
+			}
+		}
+		if len(rest) == 0 {
+			delete(s.grants, who)
+		} else if len(rest) < len(held) {
+			s.grants[who] = rest
+		}
+	}
+	s.turn++
+	return ended
+}
+
+// finish records the end of grants that are out of force already, once on all
+// gateways together, and has what is open under them looked at.
+func (s *Service) finish(ctx context.Context, ended []Grant, cause Cause) {
+	now := s.cfg.Now().UTC()
+	s.cfg.Changed()
+	for _, g := range ended {
+		g.Ended, g.Cause = now, cause
+		s.owe(ctx, func(ctx context.Context) error {
+			first, err := s.close(ctx, g)
+			if err != nil {
+				return err
+			}
+			s.mu.Lock()
+			delete(s.dead, g.ID)
+			s.mu.Unlock()
+			if !first {
+				return nil
+			}
+			return s.cfg.Log.Add(s.record(audit.KindBreakGlassEnd, g))
+		})
+	}
+}
+
+// writeWithin bounds what one turn of writing may take.
+const writeWithin = 5 * time.Second
+
+// owe writes to the database now or, while that fails, later, in order. What is owed
+// is lost only if this gateway ends first; the record has it in any case.
+func (s *Service) owe(ctx context.Context, write func(context.Context) error) {
+	s.mu.Lock()
+	waiting := len(s.owed) > 0
+	s.mu.Unlock()
+	if !waiting {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeWithin)
+		defer cancel()
+		err := write(ctx)
+		if err == nil {
+			return
+		}
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "emergency access not written to the database yet", slog.Any("error", err))
+	}
+	s.mu.Lock()
+	s.owed = append(s.owed, write)
+	s.mu.Unlock()
+}
+
+// settle writes what is owed, in order, until one fails.
+func (s *Service) settle(ctx context.Context) error {
+	for {
+		s.mu.RLock()
+		var next func(context.Context) error
+		if len(s.owed) > 0 {
+			next = s.owed[0]
+		}
+		s.mu.RUnlock()
+		if next == nil {
+			return nil
+		}
+		if err := next(ctx); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		s.owed = s.owed[1:]
+		s.mu.Unlock()
+	}
+}
+
+const grantColumns = `id, offer, issuer, sub, session, site, app, patient, nhs_number, purpose, began, until, ended, cause, facts`
+
+func (s *Service) insert(ctx context.Context, g Grant) error {
+	facts, err := json.Marshal(g.Facts)
+	if err != nil {
+		return fmt.Errorf("encode grant: %w", err)
+	}
+	_, err = s.cfg.DB.ExecContext(ctx,
+		`INSERT INTO breakglass_grant (`+grantColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, '', $13)`,
+		g.ID, g.Offer, g.Issuer, g.Sub, g.Session, g.Site, g.App, g.Patient.ID, g.Patient.NHSNumber, g.Purpose,
+		g.Began.UnixMicro(), g.Until.UnixMicro(), string(facts))
+	if err != nil {
+		return fmt.Errorf("store grant: %w", err)
+	}
+	return nil
+}
+
+// close notes the end of a grant. first is true for one gateway alone.
+func (s *Service) close(ctx context.Context, g Grant) (first bool, err error) {
+	done, err := s.cfg.DB.ExecContext(ctx, `UPDATE breakglass_grant SET ended = $1, cause = $2 WHERE id = $3 AND ended = 0`,
+		g.Ended.UnixMicro(), string(g.Cause), g.ID)
+	if err != nil {
+		return false, fmt.Errorf("end grant: %w", err)
+	}
+	n, err := done.RowsAffected()
+	return n == 1, err
+}
+
+// Renew implements proxy.Emergency.
+func (s *Service) Renew(ctx context.Context, who policy.Subject) bool {
+	s.mu.RLock()
+	before := len(s.grants[accountOf(who)])
+	s.mu.RUnlock()
+	if err := s.load(ctx); err != nil {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "emergency access not read", slog.Any("error", err))
+		return false
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.grants[accountOf(who)]) > before
+}
+
+// load reads what is in force, unless something changed here meanwhile: then the next
+// turn does.
+func (s *Service) load(ctx context.Context) error {
+	s.mu.RLock()
+	turn := s.turn
+	s.mu.RUnlock()
+	found, err := s.query(ctx, `WHERE ended = 0`)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.turn != turn || len(s.owed) > 0 {
+		return nil
+	}
+	s.grants = make(map[account][]Grant, len(found))
+	for _, g := range found {
+		if !s.dead[g.ID] {
+			s.grants[account{g.Issuer, g.Sub}] = append(s.grants[account{g.Issuer, g.Sub}], g)
+		}
+	}
+	return nil
+}
+
+// query reads grants; where is the rest of the statement.
+func (s *Service) query(ctx context.Context, where string, args ...any) (_ []Grant, err error) {
+	rows, err := s.cfg.DB.QueryContext(ctx, `SELECT `+grantColumns+` FROM breakglass_grant `+where, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read grants: %w", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	var found []Grant
+	for rows.Next() {
+		var g Grant
+		var began, until, ended int64
+		var facts string
+		if err := rows.Scan(&g.ID, &g.Offer, &g.Issuer, &g.Sub, &g.Session, &g.Site, &g.App, &g.Patient.ID, &g.Patient.NHSNumber,
+			&g.Purpose, &began, &until, &ended, &g.Cause, &facts); err != nil {
+			return nil, fmt.Errorf("read grants: %w", err)
+		}
+		if err := json.Unmarshal([]byte(facts), &g.Facts); err != nil {
+			return nil, fmt.Errorf("read grants: %w", err)
+		}
+		g.Began, g.Until, g.Ended = at(began), at(until), at(ended)
+		found = append(found, g)
+	}
+	return found, rows.Err()
+}
+
+// Of lists the grants of a person, newest first, at most limit.
+func (s *Service) Of(ctx context.Context, who policy.Subject, limit int) ([]Grant, error) {
+	return s.query(ctx, `WHERE issuer = $1 AND sub = $2 ORDER BY began DESC LIMIT $3`, who.Issuer, who.Sub, limit)
+}
+
+// Run reads what other gateways granted and ended, ends what is past its time, and
+// writes what is owed, each second until ctx is done. Without it grants still end on
+// time here; only the record of it comes later.
+func (s *Service) Run(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeWithin)
+			defer cancel()
+			s.turnOnce(last)
+			return nil
+		case <-tick.C:
+			s.turnOnce(ctx)
+		}
+	}
+}
+
+// turnOnce does one turn of Run. A database that fails is tried again next turn.
+func (s *Service) turnOnce(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, writeWithin)
+	defer cancel()
+	now := s.cfg.Now()
+	if over := s.bury(func(g Grant) bool { return !now.Before(g.Until) }); len(over) > 0 {
+		s.finish(ctx, over, ByTime)
+	}
+	if err := s.settle(ctx); err != nil {
+		return // it was told when it was first owed
+	}
+	if err := s.load(ctx); err != nil {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "emergency access not read", slog.Any("error", err))
+		return
+	}
+	if _, err := s.cfg.DB.ExecContext(ctx, `DELETE FROM breakglass_offer WHERE made < $1`, now.Add(-2*offerLasts).UnixMicro()); err != nil {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "old offers of emergency access not cleared", slog.Any("error", err))
+	}
+}
