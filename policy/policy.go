@@ -172,6 +172,7 @@ type Reason struct {
 type Decision struct {
 	Effect      Effect
 	Offer       Offer    // what cures every reason of a Challenge; of a Deny only where the rules gave no answer
+	Emergency   bool     // emergency access would cure it too, where Offer is something else
 	Reasons     []Reason // empty when allowed
 	Rules       []string // ids of the rules that decided, file:line where known
 	Revision    string   // revision of the policy bundle

@@ -31,7 +31,8 @@ type Emergency interface {
 	Page(ctx context.Context, path string) ([]byte, error)
 }
 
-// Grant is emergency access in force. The zero Grant is none.
+// Grant is emergency access in force, or without an ID a purpose that was stated. The
+// zero Grant is neither.
 type Grant struct {
 	ID      string
 	Until   time.Time
@@ -46,9 +47,10 @@ func (g Grant) basis() string {
 	return audit.BasisBreakGlass + g.ID
 }
 
-// Refused is a refusal that emergency access cures.
+// Refused is a refusal that emergency access cures, or that saying what for does.
 type Refused struct {
-	Request   string // reference of the exchange
+	Offer     policy.Offer // BreakGlass, or Purpose: saying what for is all that is asked
+	Request   string       // reference of the exchange
 	Subject   policy.Subject
 	Site, App string
 	Patient   Patient
@@ -59,7 +61,7 @@ type Refused struct {
 	Reasons   []policy.Reason
 	// Sensitivity is the patient's protection beyond the usual.
 	Sensitivity policy.Sensitivity
-	Return    string // the page that was asked for, or that the request came from
+	Return      string // the page that was asked for, or that the request came from
 }
 
 // granted is what lets this person into the records of all these patients.
@@ -70,25 +72,36 @@ func (x *exchange) granted(patients []Patient) Grant {
 	return x.g.cfg.Emergency.Granted(x.subject, x.route.Site, x.route.Name, patients)
 }
 
-// cured reports whether what refuses the exchange is what emergency access cures:
-// as a challenge, or where the rules gave no answer.
-func (x *exchange) cured() bool {
-	return !x.answer.Allowed() && x.answer.Offer == policy.BreakGlass && x.g.cfg.Emergency != nil && len(x.access.Patients) == 1
+// cure is what the page offers that the refusal leads to: emergency access as a
+// challenge, where the rules gave no answer, and where something else that is offered
+// may be out of reach; or saying what for. "" for nothing.
+func (x *exchange) cure() policy.Offer {
+	d := &x.answer
+	switch {
+	case d.Allowed() || x.g.cfg.Emergency == nil || len(x.access.Patients) != 1:
+		return ""
+	case d.Offer == policy.Purpose || d.Offer == policy.BreakGlass:
+		return d.Offer
+	case d.Emergency:
+		return policy.BreakGlass
+	}
+	return ""
 }
 
 // grantedElsewhere reports whether another gateway has meanwhile given what would
 // let the exchange through.
 func (x *exchange) grantedElsewhere() bool {
-	return x.cured() && x.grant.ID == "" && x.g.cfg.Emergency.Renew(x.r.Context(), x.subject)
+	return x.cure() != "" && x.grant.ID == "" && x.g.cfg.Emergency.Renew(x.r.Context(), x.subject)
 }
 
 // offer notes what the refusal offers. The refusal itself is durable already.
 func (x *exchange) offer(cause error) {
-	if !x.cured() || !errors.Is(cause, errDenied) && !errors.Is(cause, errChallenged) {
+	cure := x.cure()
+	if cure == "" || !errors.Is(cause, errDenied) && !errors.Is(cause, errChallenged) {
 		return
 	}
 	x.offered = x.g.cfg.Emergency.Offer(x.r.Context(), Refused{
-		Request: x.id, Subject: x.subject, Site: x.route.Site, App: x.route.Name, Patient: x.access.Patients[0],
+		Offer: cure, Request: x.id, Subject: x.subject, Site: x.route.Site, App: x.route.Name, Patient: x.access.Patients[0],
 		Source: x.access.Source, Certainty: x.access.Certainty, Rule: x.access.Rule, Area: x.access.Area,
 		Reasons: x.answer.Reasons, Return: x.comeBack(), Sensitivity: x.g.sensitivity(x.access.Patients),
 	})

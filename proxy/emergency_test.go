@@ -169,7 +169,7 @@ func TestRefusalOffersEmergencyAccess(t *testing.T) {
 			}
 			o, d := w.glass.offers[0], w.log.kinds(audit.KindDecision)[0]
 			want := proxy.Refused{
-				Request: d.Request, Subject: o.Subject, Site: "RBA", App: "epr", Patient: proxy.Patient{ID: "4711"},
+				Offer: policy.BreakGlass, Request: d.Request, Subject: o.Subject, Site: "RBA", App: "epr", Patient: proxy.Patient{ID: "4711"},
 				Source: o.Source, Certainty: audit.Authoritative, Rule: d.Route, Area: policy.Notes, Reasons: challengeAll(policy.Request{}).Reasons,
 				Return: row.back, Sensitivity: policy.Sensitivity{Known: true},
 			}
@@ -213,10 +213,12 @@ func TestNothingIsOfferedUnasked(t *testing.T) {
 		refuse policy.Decision
 		want   int
 	}{
-		"refused":           {denyAll(policy.Request{}), 0},
-		"no answer":         {policy.Decision{Offer: policy.BreakGlass, Reasons: []policy.Reason{{Code: "policy-error", Text: "No answer.", Remedy: "Again."}}}, 1},
-		"another challenge": {policy.Decision{Effect: policy.Challenge, Offer: policy.Purpose}, 0},
-		"zero":              {policy.Decision{}, 0},
+		"refused":         {denyAll(policy.Request{}), 0},
+		"no answer":       {policy.Decision{Offer: policy.BreakGlass, Reasons: []policy.Reason{{Code: "policy-error", Text: "No answer.", Remedy: "Again."}}}, 1},
+		"a purpose":       {policy.Decision{Effect: policy.Challenge, Offer: policy.Purpose}, 1},
+		"signing in":      {policy.Decision{Effect: policy.Challenge, Offer: policy.StepUp}, 0},
+		"or an emergency": {policy.Decision{Effect: policy.Challenge, Offer: policy.StepUp, Emergency: true}, 1},
+		"zero":            {policy.Decision{}, 0},
 	} {
 		w, rules := challenged(t)
 		rules.refuse = row.refuse

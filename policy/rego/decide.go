@@ -119,9 +119,11 @@ func (c *compiled) explain(ctx context.Context, q *policy.Request, cancel topdow
 // be told why.
 func readDecision(answer *ast.Term) (policy.Decision, error) {
 	var doc struct {
-		Effect  string       `json:"effect"`
-		Offer   policy.Offer `json:"offer"`
-		Reasons []struct {
+		Effect string       `json:"effect"`
+		Offer  policy.Offer `json:"offer"`
+		// Emergency may be left out: nothing is offered then.
+		Emergency bool `json:"emergency"`
+		Reasons   []struct {
 			Code   string `json:"code"`
 			Text   string `json:"text"`
 			Remedy string `json:"remedy"`
@@ -136,6 +138,7 @@ func readDecision(answer *ast.Term) (policy.Decision, error) {
 			return policy.Decision{}, fmt.Errorf("%w: a challenge needs an offer", errUnreadable)
 		}
 		d.Effect, d.Offer = policy.Challenge, doc.Offer
+		d.Emergency = doc.Emergency && doc.Offer != policy.BreakGlass
 	}
 	for _, r := range doc.Reasons {
 		if r.Code == "" || r.Text == "" || r.Remedy == "" {

@@ -54,6 +54,18 @@ func DefaultReasons() []Reason {
 	}
 }
 
+// DefaultPurposes are those of daily work.
+func DefaultPurposes() []Reason {
+	return []Reason{
+		{Code: "TREAT", Text: "To treat the patient"},
+		{Code: "COC", Text: "To arrange the patient's care"},
+		{Code: "PATADMIN", Text: "To administer the patient's visit"},
+		{Code: "PATRQT", Text: "The patient has asked for it"},
+		{Code: "HQUALIMP", Text: "Clinical audit"},
+		{Code: "HLEGAL", Text: "A legal duty"},
+	}
+}
+
 // Config is what a Service is made of. DB, Log, Logger, Now, Identifier and SignInPath
 // are required.
 type Config struct {
@@ -69,6 +81,9 @@ type Config struct {
 	Lasts time.Duration
 	// Reasons are what people choose from, at most six; default DefaultReasons.
 	Reasons []Reason
+	// Purposes are what people choose from who are asked what for: codes of HL7 v3
+	// PurposeOfUse; default DefaultPurposes.
+	Purposes []Reason
 	// Fresh reports whether a refused record asks for signing in again; nil means
 	// never.
 	Fresh func(proxy.Refused) bool
@@ -110,6 +125,9 @@ func (c Config) withDefaults() Config {
 	}
 	if len(c.Reasons) == 0 {
 		c.Reasons = DefaultReasons()
+	}
+	if len(c.Purposes) == 0 {
+		c.Purposes = DefaultPurposes()
 	}
 	if c.Fresh == nil {
 		c.Fresh = func(proxy.Refused) bool { return false }

@@ -30,6 +30,7 @@ const (
 // Grant is emergency access: one person, one patient, for a time.
 type Grant struct {
 	ID      string
+	Kind    policy.Offer // BreakGlass, or Purpose: what for was stated, which opens nothing by itself
 	Offer   string
 	Issuer  string
 	Sub     string
@@ -84,15 +85,32 @@ func (s *Service) Granted(who policy.Subject, site, app string, patients []proxy
 		return proxy.Grant{}
 	}
 	now := s.cfg.Now()
-	var all proxy.Grant
-	for _, p := range patients {
-		i := slices.IndexFunc(held, func(g Grant) bool { return g.inForce(now) && g.covers(site, app, p) })
-		if i < 0 {
-			return proxy.Grant{}
+	for _, kind := range []policy.Offer{policy.BreakGlass, policy.Purpose} {
+		if all, ok := together(held, kind, now, site, app, patients); ok {
+			return all
 		}
-		all = and(all, held[i])
 	}
-	return all
+	return proxy.Grant{}
+}
+
+// together is what grants of a kind let a person do with all of the patients: the first
+// to end ends it.
+func together(held []Grant, kind policy.Offer, now time.Time, site, app string, patients []proxy.Patient) (all proxy.Grant, ok bool) {
+	for _, p := range patients {
+		i := slices.IndexFunc(held, func(g Grant) bool { return g.Kind == kind && g.inForce(now) && g.covers(site, app, p) })
+		if i < 0 {
+			return proxy.Grant{}, false
+		}
+		g := held[i]
+		if all.Until.IsZero() || g.Until.Before(all.Until) {
+			all.Until = g.Until
+		}
+		all.Purpose = g.Purpose
+		if kind == policy.BreakGlass && !slices.Contains(strings.Fields(all.ID), g.ID) {
+			all.ID = strings.TrimSpace(all.ID + " " + g.ID)
+		}
+	}
+	return all, true
 }
 
 // open makes a grant of an offer: the record of it is durable before it counts. On
@@ -101,23 +119,20 @@ func (s *Service) open(r *http.Request, o offer, who policy.Subject, f Facts, pu
 	now := s.cfg.Now()
 	ref := o.refused
 	g := Grant{
-		ID: newID(), Offer: o.id, Issuer: who.Issuer, Sub: who.Sub, Session: who.Session, Site: ref.Site, App: ref.App,
+		ID: newID(), Kind: ref.Offer, Offer: o.id, Issuer: who.Issuer, Sub: who.Sub, Session: who.Session, Site: ref.Site, App: ref.App,
 		Patient: ref.Patient, Purpose: purpose, Began: now.UTC(), Until: now.Add(s.cfg.Lasts).UTC(), Facts: f,
 	}
 	g.Request, g.Person, g.Name, g.Roles, g.Org, g.Area = ref.Request, who.Person, who.Name, who.Roles, who.Organisation, ref.Area
 	for _, reason := range ref.Reasons {
 		g.Refused = append(g.Refused, reason.Code)
 	}
-	rec := s.record(audit.KindBreakGlassStart, g)
-	rec.Method, rec.Target, rec.ClientIP, rec.UserAgent = r.Method, Path, clientIP(r), r.UserAgent()
-	rec.Route, rec.PatientSource, rec.Certainty = ref.Rule, ref.Source, ref.Certainty
-	describe(rec, who)
-	rec.Bound()
-	receipt, err := s.cfg.Log.Append(r.Context(), rec)
-	if err != nil {
-		return Grant{}, err
-	}
-	g.Receipt = fmt.Sprintf("%s/%d", receipt.Source, receipt.Seq)
+	if g.Kind == policy.BreakGlass {
+		receipt, err := s.recordStart(r, g, ref, who)
+		if err != nil {
+			return Grant{}, err
+		}
+		g.Receipt = fmt.Sprintf("%s/%d", receipt.Source, receipt.Seq)
+	} // a purpose stands in the record of each access
 	s.mu.Lock()
 	s.turn++
 	s.grants[accountOf(who)] = append(s.grants[accountOf(who)], g)
@@ -126,25 +141,20 @@ func (s *Service) open(r *http.Request, o offer, who policy.Subject, f Facts, pu
 	return g, nil
 }
 
+// recordStart makes the beginning of a grant durable.
+func (s *Service) recordStart(r *http.Request, g Grant, ref proxy.Refused, who policy.Subject) (audit.Receipt, error) {
+	rec := s.record(audit.KindBreakGlassStart, g)
+	rec.Method, rec.Target, rec.ClientIP, rec.UserAgent = r.Method, Path, clientIP(r), r.UserAgent()
+	rec.Route, rec.PatientSource, rec.Certainty = ref.Rule, ref.Source, ref.Certainty
+	describe(rec, who)
+	rec.Bound()
+	return s.cfg.Log.Append(r.Context(), rec)
+}
+
 // newID makes an id that people can read out: no letters that look like digits.
 func newID() string {
 	text := rand.Text() // base32: A to Z, 2 to 7
 	return "BG-" + text[:4] + "-" + text[4:8] + "-" + text[8:12]
-}
-
-// and is what holds for several patients together: each has a grant, and the first to
-// end ends it.
-func and(all proxy.Grant, g Grant) proxy.Grant {
-	switch {
-	case all.ID == "":
-		return proxy.Grant{ID: g.ID, Until: g.Until, Purpose: g.Purpose}
-	case !slices.Contains(strings.Fields(all.ID), g.ID):
-		all.ID += " " + g.ID
-	}
-	if g.Until.Before(all.Until) {
-		all.Until = g.Until
-	}
-	return all
 }
 
 // record begins a record about a grant.
@@ -263,7 +273,6 @@ func (s *Service) bury(meant func(Grant) bool) []Grant {
 // gateways together, and has what is open under them looked at.
 func (s *Service) finish(ctx context.Context, ended []Grant, cause Cause) {
 	now := s.cfg.Now().UTC()
-	s.cfg.Changed()
 	for _, g := range ended {
 		g.Ended, g.Cause = now, cause
 		s.owe(ctx, func(ctx context.Context) error {
@@ -274,12 +283,13 @@ func (s *Service) finish(ctx context.Context, ended []Grant, cause Cause) {
 			s.mu.Lock()
 			delete(s.dead, g.ID)
 			s.mu.Unlock()
-			if !first {
+			if !first || g.Kind != policy.BreakGlass {
 				return nil
 			}
 			return s.cfg.Log.Add(s.record(audit.KindBreakGlassEnd, g))
 		})
 	}
+	s.cfg.Changed()
 }
 
 // writeWithin bounds what one turn of writing may take.
@@ -326,7 +336,7 @@ func (s *Service) settle(ctx context.Context) error {
 	}
 }
 
-const grantColumns = `id, offer, issuer, sub, session, site, app, patient, nhs_number, purpose, began, until, ended, cause, facts`
+const grantColumns = `id, kind, offer, issuer, sub, session, site, app, patient, nhs_number, purpose, began, until, ended, cause, facts`
 
 func (s *Service) insert(ctx context.Context, g Grant) error {
 	facts, err := json.Marshal(g.Facts)
@@ -334,8 +344,8 @@ func (s *Service) insert(ctx context.Context, g Grant) error {
 		return fmt.Errorf("encode grant: %w", err)
 	}
 	_, err = s.cfg.DB.ExecContext(ctx,
-		`INSERT INTO breakglass_grant (`+grantColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, '', $13)`,
-		g.ID, g.Offer, g.Issuer, g.Sub, g.Session, g.Site, g.App, g.Patient.ID, g.Patient.NHSNumber, g.Purpose,
+		`INSERT INTO breakglass_grant (`+grantColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, '', $14)`,
+		g.ID, string(g.Kind), g.Offer, g.Issuer, g.Sub, g.Session, g.Site, g.App, g.Patient.ID, g.Patient.NHSNumber, g.Purpose,
 		g.Began.UnixMicro(), g.Until.UnixMicro(), string(facts))
 	if err != nil {
 		return fmt.Errorf("store grant: %w", err)
@@ -404,7 +414,7 @@ func (s *Service) query(ctx context.Context, where string, args ...any) (_ []Gra
 		var g Grant
 		var began, until, ended int64
 		var facts string
-		if err := rows.Scan(&g.ID, &g.Offer, &g.Issuer, &g.Sub, &g.Session, &g.Site, &g.App, &g.Patient.ID, &g.Patient.NHSNumber,
+		if err := rows.Scan(&g.ID, &g.Kind, &g.Offer, &g.Issuer, &g.Sub, &g.Session, &g.Site, &g.App, &g.Patient.ID, &g.Patient.NHSNumber,
 			&g.Purpose, &began, &until, &ended, &g.Cause, &facts); err != nil {
 			return nil, fmt.Errorf("read grants: %w", err)
 		}
@@ -419,7 +429,7 @@ func (s *Service) query(ctx context.Context, where string, args ...any) (_ []Gra
 
 // Of lists the grants of a person, newest first, at most limit.
 func (s *Service) Of(ctx context.Context, who policy.Subject, limit int) ([]Grant, error) {
-	return s.query(ctx, `WHERE issuer = $1 AND sub = $2 ORDER BY began DESC LIMIT $3`, who.Issuer, who.Sub, limit)
+	return s.query(ctx, `WHERE kind = 'break-glass' AND issuer = $1 AND sub = $2 ORDER BY began DESC LIMIT $3`, who.Issuer, who.Sub, limit)
 }
 
 // Run reads what other gateways granted and ended, ends what is past its time, and

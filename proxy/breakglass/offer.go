@@ -36,6 +36,7 @@ type offer struct {
 
 // target is whom somebody was refused, and where.
 type target struct {
+	what      policy.Offer
 	who       account
 	session   string
 	site, app string
@@ -44,7 +45,7 @@ type target struct {
 }
 
 func targetOf(r proxy.Refused) target {
-	return target{accountOf(r.Subject), r.Subject.Session, r.Site, r.App, r.Patient, r.Return}
+	return target{r.Offer, accountOf(r.Subject), r.Subject.Session, r.Site, r.App, r.Patient, r.Return}
 }
 
 // Offer implements proxy.Emergency.

@@ -56,6 +56,8 @@ type offerPage struct {
 	Patient, Name          string
 	Lasts, Until           string
 	Action                 string
+	Purpose                bool // saying what for is all that is asked
+	Question               string
 	SignIn                 string // where to sign in again first, "" where that is not asked for
 	Unproved               bool   // it would be, and the sign-in service does not answer
 	Reasons                []choice
@@ -110,6 +112,10 @@ func (s *Service) offerPage(ctx context.Context, o offer, who policy.Subject, f 
 		Refused:   o.refused.Reasons, Patient: patientWords(o.refused.Patient), Name: cmp.Or(who.Name, who.Person),
 		Lasts: spanWords(s.cfg.Lasts), Until: s.clock(now.Add(s.cfg.Lasts)), Action: Path + "/" + o.id,
 		Note: f.note, NoteLabel: s.noteLabel(), MaxNote: maxNote, Problems: problems, Reference: o.refused.Request,
+		Question: "Why do you need it now?",
+	}
+	if o.refused.Offer == policy.Purpose {
+		p.Title, p.Question, p.Purpose = "Say what you need this record for", "What do you need it for?", true
 	}
 	if o.fresh && !s.fresh(who) {
 		if s.cfg.SignInWorks(ctx) {
@@ -118,7 +124,7 @@ func (s *Service) offerPage(ctx context.Context, o offer, who policy.Subject, f 
 			p.Unproved = true
 		}
 	}
-	for i, r := range s.cfg.Reasons {
+	for i, r := range s.choices(o) {
 		c := choice{"reason", r.Code, r.Text, r.Code == f.reason}
 		if i > 0 {
 			c.ID = fmt.Sprintf("reason-%d", i+1)
@@ -133,6 +139,14 @@ func (s *Service) offerPage(ctx context.Context, o offer, who policy.Subject, f 
 		}
 	}
 	return p
+}
+
+// choices are what an offer asks people to choose from.
+func (s *Service) choices(o offer) []Reason {
+	if o.refused.Offer == policy.Purpose {
+		return s.cfg.Purposes
+	}
+	return s.cfg.Reasons
 }
 
 // noteLabel says for which reasons something must be written.
@@ -222,7 +236,7 @@ func (s *Service) usable(w http.ResponseWriter, r *http.Request, who policy.Subj
 		s.message(w, r, http.StatusServiceUnavailable, "This page cannot be shown just now", again,
 			"Open the patient's record again: you get a new page, which works.")
 		return o, false
-	case s.Granted(who, o.refused.Site, o.refused.App, []proxy.Patient{o.refused.Patient}).ID != "":
+	case s.serves(o, who):
 		noStore(w.Header())
 		w.Header().Set("Location", o.refused.Return)
 		w.WriteHeader(http.StatusSeeOther)
@@ -235,6 +249,12 @@ func (s *Service) usable(w http.ResponseWriter, r *http.Request, who policy.Subj
 	return o, true
 }
 
+// serves reports whether what was offered is in force already.
+func (s *Service) serves(o offer, who policy.Subject) bool {
+	_, ok := together(s.held(who), o.refused.Offer, s.cfg.Now(), o.refused.Site, o.refused.App, []proxy.Patient{o.refused.Patient})
+	return ok
+}
+
 // acceptOffer is the one step: what it makes is durable before anybody is let in.
 func (s *Service) acceptOffer(w http.ResponseWriter, r *http.Request, who policy.Subject) {
 	o, ok := s.usable(w, r, who)
@@ -243,7 +263,7 @@ func (s *Service) acceptOffer(w http.ResponseWriter, r *http.Request, who policy
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, 1<<16)
 	f := filled{r.PostFormValue("reason"), oneLine(r.PostFormValue("note"))}
-	reason, problems := s.judge(f)
+	reason, problems := judge(s.choices(o), f)
 	if len(problems) > 0 {
 		s.show(w, r, http.StatusUnprocessableEntity, "offer", s.offerPage(r.Context(), o, who, f, problems))
 		return
@@ -266,7 +286,7 @@ func (s *Service) acceptOffer(w http.ResponseWriter, r *http.Request, who policy
 		return
 	}
 	if err == nil {
-		_, err = s.open(r, o, who, facts, cmp.Or(reason.Purpose, "BTG"))
+		_, err = s.open(r, o, who, facts, purposeOf(o, reason))
 		if err != nil {
 			s.giveBack(r.Context(), o)
 		}
@@ -282,13 +302,22 @@ func (s *Service) acceptOffer(w http.ResponseWriter, r *http.Request, who policy
 	w.WriteHeader(http.StatusSeeOther)
 }
 
+// purposeOf is what a grant is for: the code that was chosen, or what goes with the
+// reason of an emergency.
+func purposeOf(o offer, chosen Reason) string {
+	if o.refused.Offer == policy.Purpose {
+		return chosen.Code
+	}
+	return cmp.Or(chosen.Purpose, "BTG")
+}
+
 // judge says what is missing in a form.
-func (s *Service) judge(f filled) (Reason, []fault) {
-	i := slices.IndexFunc(s.cfg.Reasons, func(r Reason) bool { return r.Code == f.reason })
+func judge(choices []Reason, f filled) (Reason, []fault) {
+	i := slices.IndexFunc(choices, func(r Reason) bool { return r.Code == f.reason })
 	if i < 0 {
 		return Reason{}, []fault{{"#reason", "Choose why you need the record now"}}
 	}
-	r := s.cfg.Reasons[i]
+	r := choices[i]
 	switch {
 	case r.Note && strings.TrimSpace(f.note) == "":
 		return r, []fault{{"#note", "Write in a few words why you need the record now"}}
@@ -337,7 +366,7 @@ func (s *Service) Open(who policy.Subject) []time.Time {
 	now := s.cfg.Now()
 	var until []time.Time
 	for _, g := range s.held(who) {
-		if g.inForce(now) {
+		if g.Kind == policy.BreakGlass && g.inForce(now) {
 			until = append(until, g.Until)
 		}
 	}

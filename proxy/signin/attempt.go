@@ -9,8 +9,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -38,11 +40,23 @@ type attempt struct {
 	state    string
 	secret   string
 	returnTo string
+	demand   demand
+	made     time.Time
 }
 
-func newAttempt(now time.Time, returnTo string) attempt {
+// demand is what a sign-in must prove beyond who it is.
+type demand string
+
+// The demands. Whoever asks for one by an address only asks more of themselves.
+const (
+	usual    demand = ""
+	justNow  demand = "now"      // that it is proved now, whatever session the provider has
+	stronger demand = "stronger" // more than a session of the usual kind
+)
+
+func newAttempt(now time.Time, returnTo string, d demand) attempt {
 	tag := fmt.Sprintf("%014x", now.UnixMicro()) + strings.ToLower(rand.Text()[:tagLength-14])
-	return attempt{state: tag + "." + secret(), secret: secret(), returnTo: returnTo}
+	return attempt{state: tag + "." + secret(), secret: secret(), returnTo: returnTo, demand: d, made: now}
 }
 
 // cookie is the name of the attempt's cookie; it begins with the time, so that
@@ -65,7 +79,11 @@ func (s *Service) start(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, err, identity{})
 		return
 	}
-	a := newAttempt(s.cfg.Now(), localPath(r.URL.Query().Get("return")))
+	d := demand(r.URL.Query().Get("again"))
+	if d != justNow && d != stronger {
+		d = usual
+	}
+	a := newAttempt(s.cfg.Now(), localPath(r.URL.Query().Get("return")), d)
 	if err := s.store.remember(r.Context(), a, s.cfg.Now()); err != nil {
 		s.refuse(w, r, err, identity{})
 		return
@@ -73,7 +91,29 @@ func (s *Service) start(w http.ResponseWriter, r *http.Request) {
 	dropOldAttempts(w, r, attemptsPerBrowser-1)
 	setCookie(w, a.cookie(), a.secret, int(attemptLife/time.Second))
 	noStore(w.Header())
-	http.Redirect(w, r, p.authorization(a, s.cfg.Parameters), http.StatusFound) //nolint:gosec // the address is the provider's, from discovery
+	http.Redirect(w, r, p.authorization(a, s.parameters(d)), http.StatusFound) //nolint:gosec // the address is the provider's, from discovery
+}
+
+// parameters are added to the authorization request (OpenID Connect Core 3.1.2.1).
+func (s *Service) parameters(d demand) map[string]string {
+	if d == usual {
+		return s.cfg.Parameters
+	}
+	all := maps.Clone(s.cfg.Parameters)
+	if all == nil {
+		all = map[string]string{}
+	}
+	switch d {
+	case justNow:
+		all["prompt"], all["max_age"] = "login", "0"
+	case stronger:
+		all["max_age"] = strconv.FormatInt(int64(s.cfg.StepUp.MaxAge/time.Second), 10)
+		if len(s.cfg.StepUp.ACR) > 0 {
+			all["acr_values"] = strings.Join(s.cfg.StepUp.ACR, " ")
+		}
+	case usual:
+	}
+	return all
 }
 
 // authorization is where the browser goes to sign in.
@@ -98,9 +138,7 @@ func (s *Service) consume(r *http.Request) (attempt, error) {
 		return attempt{}, fmt.Errorf("%w: another browser", errState)
 	}
 	a.secret = cookies[0].Value
-	returnTo, err := s.store.take(r.Context(), a, s.cfg.Now())
-	a.returnTo = returnTo
-	return a, err
+	return s.store.take(r.Context(), a, s.cfg.Now())
 }
 
 // remember stores a new attempt and forgets old ones.
@@ -109,8 +147,8 @@ func (st *store) remember(ctx context.Context, a attempt, now time.Time) error {
 		return fmt.Errorf("%w: %w", errStore, err)
 	}
 	_, err := st.db.ExecContext(ctx,
-		`INSERT INTO signin_attempt (state, binding, return_to, created) VALUES ($1, $2, $3, $4)`,
-		hashed(a.state), hashed(a.secret), a.returnTo, now.UnixMicro())
+		`INSERT INTO signin_attempt (state, binding, return_to, demand, created) VALUES ($1, $2, $3, $4, $5)`,
+		hashed(a.state), hashed(a.secret), a.returnTo, string(a.demand), now.UnixMicro())
 	if err != nil {
 		return fmt.Errorf("%w: remember attempt: %w", errStore, err)
 	}
@@ -138,20 +176,21 @@ func (st *store) makeRoom(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// take deletes the attempt and returns where it was going. Deleting is what
-// makes a state good for one use only.
-func (st *store) take(ctx context.Context, a attempt, now time.Time) (string, error) {
-	var returnTo string
+// take deletes the attempt and fills in where it was going and what it must prove.
+// Deleting is what makes a state good for one use only.
+func (st *store) take(ctx context.Context, a attempt, now time.Time) (attempt, error) {
+	var made int64
 	err := st.db.QueryRowContext(ctx,
-		`DELETE FROM signin_attempt WHERE state = $1 AND binding = $2 AND created >= $3 RETURNING return_to`,
-		hashed(a.state), hashed(a.secret), now.Add(-attemptLife).UnixMicro()).Scan(&returnTo)
+		`DELETE FROM signin_attempt WHERE state = $1 AND binding = $2 AND created >= $3 RETURNING return_to, demand, created`,
+		hashed(a.state), hashed(a.secret), now.Add(-attemptLife).UnixMicro()).Scan(&a.returnTo, &a.demand, &made)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return "", errState
+		return a, errState
 	case err != nil:
-		return "", fmt.Errorf("%w: take attempt: %w", errStore, err)
+		return a, fmt.Errorf("%w: take attempt: %w", errStore, err)
 	}
-	return returnTo, nil
+	a.made = time.UnixMicro(made).UTC()
+	return a, nil
 }
 
 // localPath returns raw if it is a path on this gateway, and "/" otherwise: an

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/mail"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -23,6 +24,7 @@ type identity struct {
 	subject policy.Subject
 	sid     string // the provider's session id
 	idToken string // kept for the sign-out at the provider
+	email   string // where messages to the person go, "" where that is not known
 }
 
 // callback serves GET /.matron/callback, where the provider sends browsers
@@ -39,7 +41,7 @@ func (s *Service) callback(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, err, who)
 		return
 	}
-	id, err := s.begin(r, who)
+	id, err := s.begin(r, who, a.demand)
 	if err != nil {
 		s.refuse(w, r, err, who)
 		return
@@ -74,7 +76,12 @@ func (s *Service) prove(r *http.Request, a attempt) (identity, error) {
 	if err != nil {
 		return identity{}, err
 	}
-	return s.identity(raw, facts)
+	who, err := s.identity(raw, facts)
+	if err == nil && a.demand == justNow && who.subject.AuthTime.Before(a.made.Add(-skew)) {
+		// max_age=0 asks the provider; only auth_time tells that it complied.
+		err = fmt.Errorf("%w: it was to be proved again", errAuthTime)
+	}
+	return who, err
 }
 
 // answer reads the code, or the provider's refusal, from the callback.
@@ -187,7 +194,7 @@ func (s *Service) identity(raw string, facts claims) (identity, error) {
 		return identity{}, err
 	}
 	sid := reader{claims: facts}
-	who := identity{subject: subject, sid: sid.one("sid"), idToken: raw}
+	who := identity{subject: subject, sid: sid.one("sid"), idToken: raw, email: emailOf(facts)}
 	switch {
 	case sid.err != nil:
 		return who, sid.err
@@ -197,6 +204,19 @@ func (s *Service) identity(raw string, facts claims) (identity, error) {
 		return who, errAssurance
 	}
 	return who, s.fresh(subject.AuthTime)
+}
+
+// emailOf is the person's address, "" where the provider does not say or says that
+// nobody has checked it.
+func emailOf(facts claims) string {
+	if checked, given := facts["email_verified"].(bool); given && !checked {
+		return ""
+	}
+	text, _ := facts["email"].(string)
+	if parsed, err := mail.ParseAddress(text); err == nil && parsed.Name == "" {
+		return parsed.Address
+	}
+	return ""
 }
 
 // fresh refuses an identity proved in the future, or too long ago where that

@@ -1,6 +1,7 @@
 package signin
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -49,6 +50,12 @@ type Config struct {
 	// time that it is worth nothing any more; of one that reaches a limit within
 	// seconds. It must return quickly. nil tells nobody.
 	Ended func(session string)
+	// Renewed is told of a session that the same person's next one takes the place of,
+	// before Ended is told of the old one. nil tells nobody.
+	Renewed func(ctx context.Context, old, fresh string)
+	// StepUp is asked of the provider where the rules demand more of somebody who is
+	// signed in.
+	StepUp StepUp
 	// MinAssurance refuses sign-ins below this authentication assurance level.
 	MinAssurance int
 	// MaxAuthAge refuses sign-ins whose auth_time is older; zero does not look.
@@ -63,6 +70,12 @@ type Config struct {
 	Site string
 	// ClientIP names the client of a request; nil takes r.RemoteAddr.
 	ClientIP func(r *http.Request) string
+}
+
+// StepUp is a stronger or later proof of identity (RFC 9470).
+type StepUp struct {
+	ACR    []string      // values of acr, any of which will do; none leaves it to the provider
+	MaxAge time.Duration // how long ago the identity may have been proved; 0 means just now
 }
 
 // BearerConfig says which access tokens API clients may present. Without
@@ -170,6 +183,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Ended == nil {
 		c.Ended = func(string) {}
+	}
+	if c.Renewed == nil {
+		c.Renewed = func(context.Context, string, string) {}
 	}
 	if c.ClientIP == nil {
 		c.ClientIP = remoteHost

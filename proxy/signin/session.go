@@ -81,18 +81,22 @@ func (s *Service) Touch(_ context.Context, who policy.Subject) {
 // begin records the sign-in durably and then makes the session, in that order:
 // a session whose beginning is on no record does not exist. It returns the id
 // for the cookie, new at each sign-in.
-func (s *Service) begin(r *http.Request, who identity) (string, error) {
+func (s *Service) begin(r *http.Request, who identity, d demand) (string, error) {
 	id := secret()
 	now := s.cfg.Now()
 	fresh := row{
 		id: hashed(id), issuer: who.subject.Issuer, sub: who.subject.Sub, sid: who.sid, subject: who.subject,
-		created: now, seen: now, expires: now.Add(s.cfg.Absolute),
+		created: now, seen: now, expires: now.Add(s.cfg.Absolute), email: who.email,
 	}
 	fresh.subject.Session = label(fresh.id)
 	if len(who.idToken) <= maxIDToken {
 		fresh.idToken = seal(id, who.idToken)
 	}
-	rec := s.record(r, audit.KindSignIn)
+	kind := audit.KindSignIn
+	if d != usual {
+		kind = audit.KindStepUp
+	}
+	rec := s.record(r, kind)
 	describe(rec, fresh.subject)
 	rec.Outcome = audit.Success
 	if _, err := s.cfg.Log.Append(r.Context(), rec); err != nil {
@@ -102,6 +106,12 @@ func (s *Service) begin(r *http.Request, who identity) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	for _, old := range ended {
+		if old.issuer == fresh.issuer && old.sub == fresh.sub {
+			s.cfg.Renewed(r.Context(), label(old.id), label(fresh.id))
+		}
+	}
+	s.store.bury(ended...)
 	s.recordEnds(r.Context(), r, "replaced", ended)
 	return id, nil
 }
@@ -114,6 +124,17 @@ func (s *Service) previous(r *http.Request) string {
 		return ""
 	}
 	return hashed(raw)
+}
+
+// Email is where messages to somebody who is signed in go, "" where the provider did
+// not say.
+func (s *Service) Email(who policy.Subject) string {
+	s.store.mu.RLock()
+	defer s.store.mu.RUnlock()
+	if e := s.store.live[who.Session]; e != nil {
+		return e.email
+	}
+	return ""
 }
 
 // Run writes down what Touch noticed and clears out what has ended, until ctx

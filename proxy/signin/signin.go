@@ -15,6 +15,9 @@ import (
 	"html/template"
 	"io/fs"
 	"net/http"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
 
 	"github.com/matron-epr/matron/proxy"
 )
@@ -65,12 +68,24 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	return s, nil
 }
 
+// answerWithin is how long Answers waits.
+const answerWithin = 2 * time.Second
+
 // Available tells whether people can sign in: whether the provider has been
 // found. Its error wraps proxy.ErrIdentityUnavailable. It is not a reason to
 // stop serving those who are signed in.
 func (s *Service) Available(ctx context.Context) error {
 	_, err := s.discovery.provider(ctx)
 	return err
+}
+
+// Answers reports whether the provider answers now: whether somebody can be asked to
+// sign in again.
+func (s *Service) Answers(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	_, err := oidc.NewProvider(oidc.ClientContext(ctx, s.discovery.client), s.cfg.Issuer)
+	return err == nil
 }
 
 // Handler serves the paths of sign-in and sign-out below /.matron/.

@@ -37,6 +37,7 @@ type row struct {
 	sid     string
 	subject policy.Subject
 	idToken string // sealed with the id
+	email   string
 	created time.Time
 	seen    time.Time
 	expires time.Time
@@ -183,13 +184,13 @@ func (st *store) touched(label string, now time.Time) {
 	}
 }
 
-const rowColumns = `id, issuer, sub, sid, subject, id_token, created, seen, expires`
+const rowColumns = `id, issuer, sub, sid, subject, id_token, created, seen, expires, email`
 
 func scanRow(scan func(...any) error) (row, error) {
 	var r row
 	var subject string
 	var created, seen, expires int64
-	if err := scan(&r.id, &r.issuer, &r.sub, &r.sid, &subject, &r.idToken, &created, &seen, &expires); err != nil {
+	if err := scan(&r.id, &r.issuer, &r.sub, &r.sid, &subject, &r.idToken, &created, &seen, &expires, &r.email); err != nil {
 		return row{}, err
 	}
 	if err := json.Unmarshal([]byte(subject), &r.subject); err != nil {
@@ -203,8 +204,8 @@ func (st *store) read(ctx context.Context, id string) (row, error) {
 	return scanRow(st.db.QueryRowContext(ctx, `SELECT `+rowColumns+` FROM signin_session WHERE id = $1`, id).Scan)
 }
 
-// replace stores a new session and ends the one the browser held before and,
-// for single, the person's others: all or nothing.
+// replace stores a new session in place of the one the browser held before and, for
+// single, of the person's others: all or nothing. The caller buries those.
 func (st *store) replace(ctx context.Context, fresh row, old string, single bool) ([]row, error) {
 	subject, err := json.Marshal(fresh.subject)
 	if err != nil {
@@ -225,15 +226,14 @@ func (st *store) replace(ctx context.Context, fresh row, old string, single bool
 			ended = append(ended, others...)
 		}
 		_, err = tx.ExecContext(ctx,
-			`INSERT INTO signin_session (`+rowColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+			`INSERT INTO signin_session (`+rowColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
 			fresh.id, fresh.issuer, fresh.sub, fresh.sid, string(subject), fresh.idToken,
-			fresh.created.UnixMicro(), fresh.seen.UnixMicro(), fresh.expires.UnixMicro())
+			fresh.created.UnixMicro(), fresh.seen.UnixMicro(), fresh.expires.UnixMicro(), fresh.email)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: store session: %w", errStore, err)
 	}
-	st.bury(ended...)
 	return ended, nil
 }
 

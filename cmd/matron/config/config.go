@@ -43,6 +43,7 @@ type Config struct {
 	Detection    Detection     `yaml:"detection"`
 	Retention    Retention     `yaml:"retention"`
 	Bypass       Bypass        `yaml:"bypass"`
+	BreakGlass   BreakGlass    `yaml:"break_glass"`
 	Export       Export        `yaml:"export"`
 	Branding     Branding      `yaml:"branding"`
 	Log          Log           `yaml:"log"`
@@ -116,9 +117,21 @@ type SignIn struct {
 	// Absolute ends any session. Default 12h.
 	Absolute time.Duration `yaml:"absolute"`
 	// Userinfo asks the provider's userinfo endpoint for claims as well.
-	Userinfo bool   `yaml:"userinfo"`
-	Claims   Claims `yaml:"claims"`
+	Userinfo bool `yaml:"userinfo"`
+	// StepUp is asked of the provider where the rules demand a stronger or later
+	// sign-in than somebody has.
+	StepUp StepUp `yaml:"step_up"`
+	Claims Claims `yaml:"claims"`
 	Bearer   Bearer `yaml:"bearer"`
+}
+
+// StepUp is a stronger or later sign-in.
+type StepUp struct {
+	// ACR are the values of acr that are asked for, any of which will do, for example
+	// AAL3_ANY. Default: none, the provider decides.
+	ACR []string `yaml:"acr"`
+	// MaxAge is how long ago the person may have proved who they are. Default 5m.
+	MaxAge time.Duration `yaml:"max_age"`
 }
 
 // Claims names the claims that hold what the gateway needs. Dots lead into
@@ -449,6 +462,39 @@ type Bypass struct {
 	People []Approver `yaml:"people"`
 	// Longest is how long one bypass may last, at most 24h. Default 4h.
 	Longest time.Duration `yaml:"longest"`
+}
+
+// BreakGlass is emergency access: see docs/break-glass.md. Which roles may have it, and
+// what it opens, is for the rules.
+type BreakGlass struct {
+	// Lasts is how long one lasts, at most 2h. Default 1h.
+	Lasts time.Duration `yaml:"lasts"`
+	// Reasons are what people choose from, at most six. Default: those of
+	// docs/break-glass.md.
+	Reasons []BreakGlassReason `yaml:"reasons"`
+	// Purposes are what people choose from where only the purpose is asked for, at
+	// most six. Default: those of docs/break-glass.md.
+	Purposes []BreakGlassReason `yaml:"purposes"`
+	// SignInAgain are the classes of records for which people prove anew who they
+	// are. Default [staff, vip].
+	SignInAgain []string `yaml:"sign_in_again"`
+	// Reviewer is who looks at it afterwards, in the words of the page. Default "the
+	// privacy officer".
+	Reviewer string `yaml:"reviewer"`
+}
+
+// BreakGlassReason is one reason that people choose from.
+type BreakGlassReason struct {
+	// Code stands in records, for example emergency; a purpose is a code of HL7 v3
+	// PurposeOfUse, for example TREAT. Required.
+	Code string `yaml:"code"`
+	// Text is what people read. Required.
+	Text string `yaml:"text"`
+	// Note demands that something is written besides. Not for purposes.
+	Note bool `yaml:"note"`
+	// Purpose is the code of HL7 v3 PurposeOfUse that goes with it. Default BTG. Not
+	// for purposes, whose code it is.
+	Purpose string `yaml:"purpose"`
 }
 
 // Approver is somebody who may approve a disposal, or a bypass.

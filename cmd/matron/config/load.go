@@ -60,6 +60,7 @@ func Defaults() Config {
 			Scopes:   []string{"profile"},
 			Idle:     15 * time.Minute,
 			Absolute: 12 * time.Hour,
+			StepUp:   StepUp{MaxAge: 5 * time.Minute},
 			Claims: Claims{
 				Person: "sub", Name: "name", Roles: "roles", Activities: "activities", Organisation: "org",
 				RoleID: "selected_roleid", Assurance: "authentication_assurance_level",
@@ -83,6 +84,7 @@ func Defaults() Config {
 		Peers:      Peers{MaxBytes: 4 << 30},
 		Retention:  Retention{KeepYears: 8},
 		Bypass:     Bypass{Longest: 4 * time.Hour},
+		BreakGlass: BreakGlass{Lasts: time.Hour, SignInAgain: []string{"staff", "vip"}, Reviewer: "the privacy officer"},
 	}
 }
 

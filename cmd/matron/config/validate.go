@@ -70,6 +70,7 @@ func (c Config) Validate() []Problem {
 	c.Peers.validate(&ps, c.Source)
 	c.Retention.validate(&ps)
 	c.Bypass.validate(&ps)
+	c.BreakGlass.validate(&ps)
 	return ps
 }
 
@@ -96,6 +97,9 @@ func (s SignIn) validate(ps *problems) {
 	ps.required("sign_in.client_secret_file", s.ClientSecretFile)
 	ps.positive("sign_in.idle", s.Idle)
 	ps.positive("sign_in.absolute", s.Absolute)
+	if s.StepUp.MaxAge < 0 {
+		ps.add("sign_in.step_up.max_age", "must not be negative")
+	}
 	if s.Idle > s.Absolute {
 		ps.add("sign_in.idle", "must not be longer than sign_in.absolute (%s)", s.Absolute)
 	}

@@ -27,11 +27,15 @@ import (
 	"github.com/matron-epr/matron/hazardlog"
 	"github.com/matron-epr/matron/policy/rego"
 	"github.com/matron-epr/matron/proxy"
+	"github.com/matron-epr/matron/proxy/breakglass"
 	"github.com/matron-epr/matron/proxy/limit"
 	"github.com/matron-epr/matron/proxy/signin"
 	"github.com/matron-epr/matron/proxy/spool"
 	"github.com/matron-epr/matron/proxy/tlscert"
 )
+
+// signInPath is where people sign in.
+const signInPath = "/.matron/sign-in"
 
 // pagesName is the name of Matron's own pages among the applications.
 const pagesName = "matron"
@@ -76,6 +80,7 @@ type Gateway struct {
 	shadow    *shadow
 	signin    *signin.Service
 	voucher   *signin.Voucher
+	emergency *breakglass.Service
 	certs     *tlscert.Manager
 	pages     *dashboards.Site
 	own       http.Handler // pages, and the record in the form of FHIR
@@ -104,7 +109,7 @@ func New(ctx context.Context, o Options) (_ *Gateway, err error) {
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		g.openStores, g.openMachine, g.openBypass, g.openPolicy, g.openProtection, g.openShadow, g.openSignIn, g.openCertificates, g.openPages, g.openWitness,
+		g.openStores, g.openMachine, g.openBypass, g.openPolicy, g.openProtection, g.openShadow, g.openSignIn, g.openEmergency, g.openCertificates, g.openPages, g.openWitness,
 		g.openProxy,
 	} {
 		if err := step(ctx); err != nil {
@@ -186,7 +191,8 @@ func (g *Gateway) openSignIn(ctx context.Context) error {
 	g.signin, err = signin.New(ctx, signin.Config{
 		Issuer: s.Issuer, ClientID: s.ClientID, ClientSecret: secret, ExternalURL: g.cfg.ExternalURL,
 		Scopes: s.Scopes, UserInfo: s.Userinfo, HTTPClient: client, DB: g.db, Log: g.journal, Logger: g.log, Now: g.now,
-		Idle: s.Idle, Absolute: s.Absolute, Site: g.cfg.Site, Ended: func(session string) { g.proxy.SessionEnded(session) },
+		Idle: s.Idle, Absolute: s.Absolute, Site: g.cfg.Site, Ended: g.sessionEnded, Renewed: g.sessionRenewed,
+		StepUp: signin.StepUp{ACR: s.StepUp.ACR, MaxAge: s.StepUp.MaxAge},
 		Claims: signin.ClaimMap{
 			Person: s.Claims.Person, Name: s.Claims.Name, Roles: s.Claims.Roles, Activities: s.Claims.Activities,
 			Organisation: s.Claims.Organisation, RoleID: s.Claims.RoleID, Assurance: s.Claims.Assurance,
@@ -292,11 +298,11 @@ func (g *Gateway) openProxy(context.Context) error {
 	public, publicPaths := g.publicRoutes()
 	g.proxy, err = proxy.New(proxy.Config{
 		Apps: apps, Identifier: g.signin, Decider: g.policy, Sensitivity: g.protected.of, Limiter: limiter, Log: g.journal, Logger: g.log, Now: g.now,
-		Voucher: g.voucher, TrustedProxies: trusted, MaxHeader: g.cfg.Listen.MaxHeaderBytes, SignInPath: "/.matron/sign-in",
+		Voucher: g.voucher, TrustedProxies: trusted, MaxHeader: g.cfg.Listen.MaxHeaderBytes, SignInPath: signInPath,
 		Public: public, PublicPaths: publicPaths, Spool: held, Observe: g.metrics.observe,
 		Home: g.cfg.Home, Service: g.cfg.Branding.ServiceName, Organisation: g.cfg.Branding.Organisation,
 		Location: g.detection.location, StrictTransport: g.cfg.TLS.Mode != "local", Space: g.shortage,
-		Bypassed: g.bypass.Bypassed,
+		Bypassed: g.bypass.Bypassed, Emergency: g.emergency,
 	})
 	return err
 }
@@ -305,14 +311,16 @@ func (g *Gateway) openProxy(context.Context) error {
 func (g *Gateway) publicRoutes() (http.Handler, []string) {
 	mux := http.NewServeMux()
 	signInPaths := []string{
-		"/.matron/sign-in", "/.matron/callback", "/.matron/sign-out", "/.matron/signed-out", "/.matron/backchannel-logout",
+		signInPath, "/.matron/callback", "/.matron/sign-out", "/.matron/signed-out", "/.matron/backchannel-logout",
 	}
 	for _, path := range signInPaths {
 		mux.Handle(path, g.signin.Handler())
 	}
+	mux.Handle(breakglass.Path, g.emergency.Handler())
+	mux.Handle(breakglass.Path+"/", g.emergency.Handler())
 	mux.Handle("/.matron/keys", g.voucher.Keys())
 	mux.Handle("/.matron/assets/", g.pages.Assets())
-	all := append(signInPaths, "/.matron/keys", "/.matron/assets/")
+	all := append(signInPaths, "/.matron/keys", "/.matron/assets/", breakglass.Path, breakglass.Path+"/")
 	if g.witness != nil { // other gateways have no session: what they send is signed
 		mux.Handle(witnessPath+"/", http.StripPrefix(witnessPath, g.witness))
 		all = append(all, witnessPath+"/")

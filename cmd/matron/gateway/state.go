@@ -22,6 +22,7 @@ import (
 	"github.com/matron-epr/matron/audit/merkle"
 	"github.com/matron-epr/matron/audit/retention"
 	"github.com/matron-epr/matron/cmd/matron/config"
+	"github.com/matron-epr/matron/proxy/breakglass"
 	"github.com/matron-epr/matron/proxy/signin"
 )
 
@@ -202,7 +203,7 @@ func openDatabase(ctx context.Context, path string, create bool) (*sql.DB, error
 // migrate brings every part's tables up to date, each part with a history of
 // its own.
 func migrate(ctx context.Context, db *sql.DB) error {
-	for part, files := range map[string]fs.FS{"signin": signin.Migrations(), "cases": cases.Migrations()} {
+	for part, files := range map[string]fs.FS{"signin": signin.Migrations(), "cases": cases.Migrations(), "breakglass": breakglass.Migrations()} {
 		store, err := database.NewStore(database.DialectSQLite3, part+"_migrations")
 		if err != nil {
 			return fmt.Errorf("migrate %s: %w", part, err)

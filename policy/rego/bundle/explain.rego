@@ -3,9 +3,9 @@
 # that there is a reason exactly when there is no permission.
 package matron
 
-default decision := {"allow": false, "effect": "deny", "offer": "", "reasons": []}
+default decision := {"allow": false, "effect": "deny", "offer": "", "emergency": false, "reasons": []}
 
-decision := {"allow": allow, "effect": effect, "offer": offer, "reasons": sentences}
+decision := {"allow": allow, "effect": effect, "offer": offer, "emergency": emergency, "reasons": sentences}
 
 sentences := [sentence |
 	some entry in data.reasons

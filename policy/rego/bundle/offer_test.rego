@@ -4,7 +4,7 @@ import data.matron
 
 # A refusal for a reason that emergency access cures, of somebody who may have it.
 offered(change, reasons) := what if {
-	what := matron.offer with input as asked(change) with matron.reasons as reasons with data.reasons as [
+	what := matron.offer with input as asked(object.union({"grant": ""}, change)) with matron.reasons as reasons with data.reasons as [
 		{"code": "far", "offer": "break-glass"},
 		{"code": "near", "offer": ["step-up", "break-glass"]},
 		{"code": "why", "offer": "purpose"},
@@ -17,6 +17,7 @@ test_offer_cures_every_reason if {
 	offered({}, {"near"}) == "step-up"
 	offered({}, {"why"}) == "purpose"
 	offered({}, {"far", "near"}) == "break-glass"
+	offered({"grant": "g"}, {"far"}) == ""
 }
 
 test_no_offer_in_vain if {
@@ -72,7 +73,7 @@ probing(change) := object.union(
 
 test_probe_is_challenged_and_then_reads if {
 	codes(probing({})) == {"probe-without-grant"}
-	matron.decision.offer == "break-glass" with input as asked(probing({}))
+	matron.decision.offer == "break-glass" with input as asked(probing({"grant": ""}))
 	matron.allow with input as asked(probing({"grant": "g"}))
 }
 

@@ -14,6 +14,7 @@ CREATE INDEX breakglass_offer_made ON breakglass_offer (made);
 
 CREATE TABLE breakglass_grant (
 	id         TEXT   NOT NULL PRIMARY KEY,
+	kind       TEXT   NOT NULL,
 	offer      TEXT   NOT NULL UNIQUE,
 	issuer     TEXT   NOT NULL,
 	sub        TEXT   NOT NULL,

@@ -190,7 +190,7 @@ func guarded(t *testing.T, change func(*Config)) *guard {
 			Map: m.WithBase("", g.server.URL+Base, g.base),
 		}},
 		Identifier: people{g.h, &g.active}, Decider: g.decider(rules), Limiter: limits, Log: g.log, Logger: logger, Now: g.clock,
-		NoVoucher: true, SignInPath: "/.matron/sign-in", BreakGlassPath: "/.matron/break-glass",
+		NoVoucher: true, SignInPath: "/.matron/sign-in",
 	}
 	if g.gateway, err = proxy.New(g.cfg); err != nil {
 		t.Fatal(err)
