@@ -404,7 +404,7 @@ func (s *Service) load(ctx context.Context) error {
 
 // query reads grants; where is the rest of the statement.
 func (s *Service) query(ctx context.Context, where string, args ...any) (_ []Grant, err error) {
-	rows, err := s.cfg.DB.QueryContext(ctx, `SELECT `+grantColumns+` FROM breakglass_grant `+where, args...)
+	rows, err := s.cfg.DB.QueryContext(ctx, `SELECT `+grantColumns+` FROM breakglass_grant `+where, args...) //nolint:gosec // where is text of this package
 	if err != nil {
 		return nil, fmt.Errorf("read grants: %w", err)
 	}

@@ -197,7 +197,7 @@ func (s *Service) known(next func(http.ResponseWriter, *http.Request, policy.Sub
 				"It cannot be found out who you are. Use the downtime procedure of your area, or ask a colleague who is already in the record.")
 		case r.Method == http.MethodGet:
 			noStore(w.Header())
-			http.Redirect(w, r, s.cfg.SignInPath+"?return="+url.QueryEscape(r.URL.Path), http.StatusSeeOther) //nolint:gosec // a path of this gateway
+			http.Redirect(w, r, s.cfg.SignInPath+"?return="+url.QueryEscape(r.URL.Path), http.StatusSeeOther)
 		default:
 			s.message(w, r, http.StatusUnauthorized, "Your session has ended", &fault{s.cfg.SignInPath + "?return=" + url.QueryEscape(s.backTo(r)), "Sign in and go on"},
 				"Nothing was recorded. Sign in; you come back to where you were.")
@@ -471,5 +471,5 @@ func (s *Service) show(w http.ResponseWriter, r *http.Request, status int, name 
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", csp)
 	w.WriteHeader(status)
-	_, _ = w.Write(page) // a client that has gone needs no page
+	_, _ = w.Write(page) //nolint:gosec // html/template escaped it; a client that has gone needs no page
 }

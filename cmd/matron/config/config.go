@@ -122,7 +122,7 @@ type SignIn struct {
 	// sign-in than somebody has.
 	StepUp StepUp `yaml:"step_up"`
 	Claims Claims `yaml:"claims"`
-	Bearer   Bearer `yaml:"bearer"`
+	Bearer Bearer `yaml:"bearer"`
 }
 
 // StepUp is a stronger or later sign-in.

@@ -190,7 +190,7 @@ func guarded(t *testing.T, change func(*Config)) *guard {
 			Map: m.WithBase("", g.server.URL+Base, g.base),
 		}},
 		Identifier: people{g.h, &g.active}, Decider: g.decider(rules), Limiter: limits, Log: g.log, Logger: logger, Now: g.clock,
-		NoVoucher: true, SignInPath: "/.matron/sign-in",
+		NoVoucher: true, SignInPath: "/.matron/sign-in", Emergency: offering{},
 	}
 	if g.gateway, err = proxy.New(g.cfg); err != nil {
 		t.Fatal(err)
@@ -273,3 +273,15 @@ func TestAbuseDoesNotGetThroughTheGateway(t *testing.T) {
 		})
 	}
 }
+
+// offering offers emergency access and grants nobody any.
+type offering struct{}
+
+func (offering) Granted(policy.Subject, string, string, []proxy.Patient) proxy.Grant {
+	return proxy.Grant{}
+}
+func (offering) Renew(context.Context, policy.Subject) bool { return false }
+func (offering) Offer(_ context.Context, r proxy.Refused) string {
+	return "/.matron/emergency/of-" + r.Patient.ID
+}
+func (offering) Page(context.Context, string) ([]byte, error) { return nil, nil }

@@ -115,10 +115,27 @@ func TestRefusalsAreMessages(t *testing.T) {
 		}
 	}
 	g.decide = func(policy.Request, policy.Decision) policy.Decision {
-		return policy.Decision{Effect: policy.Challenge, Reasons: []policy.Reason{{Code: "x", Text: "You do not look after them.", Remedy: "Confirm it."}}}
+		return policy.Decision{Effect: policy.Challenge, Offer: policy.BreakGlass, Reasons: []policy.Reason{{Code: "x", Text: "You do not look after them.", Remedy: "Confirm it."}}}
 	}
 	d := g.at(g.nurse("ASH"))
-	if a := d.events(`<queryString/>`); !strings.Contains(a.Message(), "/.matron/break-glass?reference=") {
+	if a := d.events(`<queryString/>`); !strings.Contains(a.Message(), "Confirm it.") || strings.Contains(a.Message(), "emergency") {
+		t.Errorf("a challenge about nobody: %s", a.Body)
+	}
+}
+
+// A client that shows a message in a box shows the address of the page that offers
+// emergency access.
+func TestMessageNamesThePageOfAnEmergency(t *testing.T) {
+	g := guarded(t, nil)
+	d, p := g.atWork(), g.h.Patients[30]
+	d.open(p.ID)
+	g.decide = func(q policy.Request, given policy.Decision) policy.Decision {
+		if len(q.Patients) != 1 {
+			return given
+		}
+		return policy.Decision{Effect: policy.Challenge, Offer: policy.BreakGlass, Reasons: []policy.Reason{{Code: "x", Text: "You do not look after them.", Remedy: "Confirm it."}}}
+	}
+	if a := d.menu("Ward View"); !strings.Contains(a.Message(), g.server.URL+"/.matron/emergency/of-"+p.ID+" in a browser") {
 		t.Errorf("a challenge: %s", a.Body)
 	}
 }
