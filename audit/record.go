@@ -36,6 +36,7 @@ const (
 	KindHold            Kind = "hold"     // a legal hold was placed or released
 	KindDisposal        Kind = "disposal" // old records were disposed of
 	KindBypass          Kind = "bypass"   // decisions were put aside for a time, or enforced again
+	KindHazard          Kind = "hazard"   // the clinical hazard log was changed, or a version of it approved
 )
 
 // Certainty says how sure the gateway is which patient an exchange concerns.

@@ -139,6 +139,13 @@ type Copy struct {
 	Behind  time.Duration // how long the oldest of them has waited
 }
 
+// HazardReader reads the hazard log. It must be quick: pages ask for it whenever
+// they are shown.
+type HazardReader interface {
+	// Hazards is the log as it stands now. A log without a standard is none.
+	Hazards(ctx context.Context) (hazardlog.Log, error)
+}
+
 // Branding is how the hospital's name stands on the pages. No logo is shown.
 type Branding struct {
 	Organisation string // "" shows none
@@ -146,7 +153,7 @@ type Branding struct {
 }
 
 // Config is what a Site needs. Readers, Record, May, Health, Now, Logger and
-// Key are required; Hazards may be left empty.
+// Key are required; without Hazards no hazard log is shown.
 type Config struct {
 	Site     string // ODS code of the organisation whose record is shown
 	Branding Branding
@@ -157,7 +164,7 @@ type Config struct {
 
 	Accesses AccessReader
 	Alerts   AlertReader
-	Hazards  hazardlog.Log
+	Hazards  HazardReader
 	// Explain says in sentences what could explain that a person viewed a
 	// patient's record at a time, none for "not yet explained". It answers from
 	// memory; nil means that nothing is compared.

@@ -3,8 +3,8 @@ package dashboards
 import (
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/matron-epr/matron/hazardlog"
 )
@@ -45,7 +45,10 @@ type matrixCell struct {
 
 // hazards shows the log by initial or residual rating, narrowed to a cell.
 func (s *Site) hazards(r *http.Request) (answer, error) {
-	log := s.cfg.Hazards
+	log, err := s.hazardLog(r)
+	if err != nil {
+		return answer{}, err
+	}
 	page := hazardsPage{chrome: s.chrome(r, "Hazard log")}
 	if len(log.Hazards) == 0 {
 		page.Empty = &insetText{Text: "No hazard log is loaded. What could harm a patient is unknown here, which does not mean that nothing could."}
@@ -67,9 +70,9 @@ func (s *Site) hazards(r *http.Request) (answer, error) {
 		counts, rating = log.InitialMatrix(), func(h hazardlog.Hazard) hazardlog.Rating { return h.Initial }
 		name = "Initial risk: hazards by likelihood and severity"
 	}
-	shown, cell, narrowed := narrow(log.Hazards, rating, query.Get("severity"), query.Get("likelihood"))
-	page.Matrix = matrixOf(name, counts, initial, cell)
-	page.Table = s.hazardTable(shown)
+	shown, cell, narrowed := narrow(log, rating, query.Get("severity"), query.Get("likelihood"))
+	page.Matrix = matrixOf(log.Standard, name, counts, initial, cell)
+	page.Table = s.hazardTable(log, shown)
 	if narrowed {
 		page.Filtered = fmt.Sprintf("%s with likelihood %s and severity %s.", plural(uint64(len(shown)), "hazard", "hazards"), cell.Likelihood, cell.Severity)
 		all := Base + "hazards"
@@ -83,13 +86,13 @@ func (s *Site) hazards(r *http.Request) (answer, error) {
 
 // narrow keeps the hazards of one cell. Words outside the matrix narrow
 // nothing, so that a mistake in an address hides no hazard.
-func narrow(all []hazardlog.Hazard, rating func(hazardlog.Hazard) hazardlog.Rating, severity, likelihood string) ([]hazardlog.Hazard, hazardlog.Rating, bool) {
-	want := hazardlog.Rating{Severity: hazardlog.Severity(severity), Likelihood: hazardlog.Likelihood(likelihood)}
+func narrow(log hazardlog.Log, rating func(hazardlog.Hazard) hazardlog.Rating, severity, likelihood string) ([]hazardlog.Hazard, hazardlog.Rating, bool) {
+	want := log.Standard.Rate(hazardlog.Rating{Severity: hazardlog.Severity(severity), Likelihood: hazardlog.Likelihood(likelihood)})
 	if !want.Risk().Rated() {
-		return all, hazardlog.Rating{}, false
+		return log.Hazards, hazardlog.Rating{}, false
 	}
 	var shown []hazardlog.Hazard
-	for _, h := range all {
+	for _, h := range log.Hazards {
 		if r := rating(h); r.Severity == want.Severity && r.Likelihood == want.Likelihood {
 			shown = append(shown, h)
 		}
@@ -98,9 +101,9 @@ func narrow(all []hazardlog.Hazard, rating func(hazardlog.Hazard) hazardlog.Rati
 }
 
 // matrixOf lays the counts out; every cell carries its risk in words.
-func matrixOf(name string, counts hazardlog.Matrix, initial bool, current hazardlog.Rating) matrix {
+func matrixOf(standard *hazardlog.Standard, name string, counts hazardlog.Matrix, initial bool, current hazardlog.Rating) matrix {
 	m := matrix{Caption: name}
-	for _, v := range hazardlog.Severities() {
+	for _, v := range standard.Severities {
 		m.Severities = append(m.Severities, string(v))
 	}
 	for _, row := range counts.Rows {
@@ -132,7 +135,7 @@ func cellQuery(c hazardlog.Cell, initial bool) map[string][]string {
 }
 
 // hazardTable lists hazards with both ratings.
-func (s *Site) hazardTable(all []hazardlog.Hazard) table {
+func (s *Site) hazardTable(log hazardlog.Log, all []hazardlog.Hazard) table {
 	t := table{
 		ID: "hazards", Caption: caption{Text: "Hazards", Size: "m"}, Compact: true, Responsive: true,
 		Head: []cell{text("Id"), text("Hazard"), text("Initial"), text("Residual"), text("Status"), text("Owner"), text("Controls verified"), text("Evidence")},
@@ -145,7 +148,7 @@ func (s *Site) hazardTable(all []hazardlog.Hazard) table {
 			tagged(riskTag(h.Residual.Risk())),
 			text(string(h.Status)),
 			text(h.Owner),
-			text(verified(h.Controls)),
+			text(verified(log.ControlsOf(h.ID))),
 			text("Not measured yet"),
 		})
 	}
@@ -171,19 +174,40 @@ func riskTag(v hazardlog.Risk) tag {
 	return tag{Text: "Risk " + strconv.Itoa(int(v)), Colour: colour}
 }
 
-// riskMeaning is what the level asks for.
-func riskMeaning(v hazardlog.Risk) string {
-	switch v {
-	case 1:
-		return "Acceptable."
-	case 2:
-		return "Acceptable where more reduction costs more than it gains."
-	case 3:
-		return "Undesirable: acceptable only where more reduction is impractical."
-	case 4, 5:
-		return "Unacceptable: must be reduced."
+// hazardLog reads the log; without a reader there is none.
+func (s *Site) hazardLog(r *http.Request) (hazardlog.Log, error) {
+	if s.cfg.Hazards == nil {
+		return hazardlog.Log{}, nil
 	}
-	return "Nobody has assessed it."
+	log, err := s.cfg.Hazards.Hazards(r.Context())
+	if err != nil {
+		return hazardlog.Log{}, unavailable("hazards", err)
+	}
+	return log, nil
+}
+
+// assessedBy names the clinician who owns a rating.
+func assessedBy(r hazardlog.Rating) string {
+	switch {
+	case r.Owned():
+		return r.By
+	case r.Risk().Rated():
+		return "Nobody: it is proposed"
+	}
+	return "Nobody"
+}
+
+// transferText is what other organisations must do, and what they said to that.
+func transferText(transfers []hazardlog.Transfer) string {
+	var parts []string
+	for _, t := range transfers {
+		text := t.Condition
+		if t.State != hazardlog.Offered {
+			text += " (" + string(t.State) + " by " + t.To + ")"
+		}
+		parts = append(parts, text)
+	}
+	return strings.Join(parts, " ")
 }
 
 // hazardPage is one hazard: cause, control, hazard, harm.
@@ -202,11 +226,14 @@ type hazardPage struct {
 // hazard shows one hazard with what is known of its controls.
 func (s *Site) hazard(r *http.Request) (answer, error) {
 	id := r.PathValue("id")
-	i := slices.IndexFunc(s.cfg.Hazards.Hazards, func(h hazardlog.Hazard) bool { return h.ID == id })
-	if i < 0 {
+	log, err := s.hazardLog(r)
+	if err != nil {
+		return answer{}, err
+	}
+	h, ok := log.Find(id)
+	if !ok {
 		return answer{}, errOpaque
 	}
-	h := s.cfg.Hazards.Hazards[i]
 	return answer{template: "hazard", view: hazardPage{
 		chrome:  s.chrome(r, h.ID+": "+h.Name),
 		Back:    backLink{Text: "Hazard log", Href: Base + "hazards"},
@@ -218,24 +245,24 @@ func (s *Site) hazard(r *http.Request) (answer, error) {
 			{text("Harm"), text(h.Harm)},
 			{text("Status"), text(string(h.Status))},
 			{text("Owner"), text(h.Owner)},
-			{text("Approval"), approvalCell(s.cfg.Hazards)},
+			{text("Approval"), approvalCell(log)},
 		}},
 		Causes:   h.Causes,
-		Ratings:  ratingTable(h),
-		Controls: controlTable(h.Controls),
-		Transfer: h.Transfer,
+		Ratings:  ratingTable(log.Standard, h),
+		Controls: controlTable(log.ControlsOf(h.ID)),
+		Transfer: transferText(log.TransfersOf(h.ID)),
 	}}, nil
 }
 
-func ratingTable(h hazardlog.Hazard) table {
+func ratingTable(standard *hazardlog.Standard, h hazardlog.Hazard) table {
 	t := table{
 		ID: "ratings", Caption: caption{Text: "Ratings", Size: "m"}, FirstCellIsHeader: true, Compact: true, Responsive: true,
-		Head: []cell{text("Rating"), text("Severity"), text("Likelihood"), text("Risk"), text("What the risk asks for"), text("Why")},
+		Head: []cell{text("Rating"), text("Severity"), text("Likelihood"), text("Risk"), text("What the risk asks for"), text("Why"), text("Assessed by")},
 	}
 	add := func(name string, v hazardlog.Rating) {
 		t.Rows = append(t.Rows, []cell{
 			text(name), text(orNotRated(string(v.Severity))), text(orNotRated(string(v.Likelihood))),
-			tagged(riskTag(v.Risk())), text(riskMeaning(v.Risk())), text(v.Justification),
+			tagged(riskTag(v.Risk())), text(standard.Level(v.Risk()).Meaning), text(v.Justification), text(assessedBy(v)),
 		})
 	}
 	add("Initial", h.Initial)

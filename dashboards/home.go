@@ -126,24 +126,43 @@ func (s *Site) livePanel(r *http.Request) panel {
 // What nothing measures yet is said to be so.
 func (s *Site) safetyPanel(r *http.Request) panel {
 	health := s.cfg.Health(r.Context())
-	facts := summaryList{Rows: []summaryRow{
-		{text("Approved version of the hazard log"), approvalCell(s.cfg.Hazards)},
+	p := panel{ID: "safety", Heading: "Clinical safety", More: &pageLink{Label: "Hazard log", Href: Base + "hazards"}}
+	log, err := s.hazardLog(r)
+	if err != nil {
+		p.Trouble = "The hazard log cannot be read at the moment: what is approved is unknown."
+		return p
+	}
+	p.Facts = &summaryList{Rows: []summaryRow{
+		{text("Approved version of the hazard log"), approvalCell(log)},
 		{text("Controls whose evidence is contradicted or stale"), text("Not measured yet")},
-		{text("Residual risk 3 or more"), s.gravestCell()},
+		{text("Residual risk 3 or more"), gravestCell(log)},
 		{text("Reviews, drills and incidents due"), text("Not measured yet")},
-		{text("Is the running gateway the one approved?"), text(runningText(s.cfg.Hazards, health))},
+		{text("Is the running gateway the one approved?"), text(runningText(log, health))},
 	}}
-	return panel{ID: "safety", Heading: "Clinical safety", Facts: &facts, More: &pageLink{Label: "Hazard log", Href: Base + "hazards"}}
+	return p
 }
 
 func approvalCell(log hazardlog.Log) cell {
 	switch {
 	case len(log.Hazards) == 0:
 		return text("No hazard log is loaded")
-	case log.Approval.State == "approved":
-		return cell{Tag: &tag{Text: "Approved", Colour: "green"}, Text: "By " + log.Approval.By}
+	case log.Approved() == nil:
+		return cell{Tag: &tag{Text: "Not approved", Colour: "red"}, Text: log.State()}
 	}
-	return cell{Tag: &tag{Text: "Not approved", Colour: "red"}, Text: log.Approval.Note}
+	_, changes := log.Since()
+	if len(changes) > 0 {
+		return cell{Tag: &tag{Text: "Draft", Colour: "orange"}, Text: log.State(), Lines: changeLines(changes)}
+	}
+	return cell{Tag: &tag{Text: "Approved", Colour: "green"}, Text: log.State()}
+}
+
+// changeLines names the first changes.
+func changeLines(changes []hazardlog.Difference) []string {
+	var lines []string
+	for _, d := range changes[:min(len(changes), homeRows)] {
+		lines = append(lines, d.String())
+	}
+	return lines
 }
 
 // runningText compares nothing yet: it says what runs and that no approval of
@@ -153,7 +172,7 @@ func runningText(log hazardlog.Log, h Health) string {
 	if h.PolicyRev == "" {
 		running = "Which policy is in force is unknown. "
 	}
-	if log.Approval.State != "approved" {
+	if log.Approved() == nil {
 		return running + "No version has been approved."
 	}
 	return running + "Comparison with the approved version: not measured yet."
@@ -161,10 +180,10 @@ func runningText(log hazardlog.Log, h Health) string {
 
 // gravestCell counts the hazards whose residual risk needs a reason, gives the
 // reasons of the gravest, and counts those that nobody has rated.
-func (s *Site) gravestCell() cell {
+func gravestCell(log hazardlog.Log) cell {
 	var grave []hazardlog.Hazard
 	var unrated uint64
-	for _, h := range s.cfg.Hazards.Hazards {
+	for _, h := range log.Hazards {
 		switch risk := h.Residual.Risk(); {
 		case !risk.Rated():
 			unrated++

@@ -32,7 +32,7 @@ type bench struct {
 func newBench() *bench {
 	b := &bench{reader: fake.New(), journal: &fake.Journal{}, health: fake.Healthy(), subject: fake.Subject(), logged: &strings.Builder{}}
 	b.cfg = dashboards.Config{
-		Site: fake.Site, Key: []byte("0123456789abcdef0123456789abcdef"), Accesses: b.reader, Alerts: b.reader, Hazards: fake.Hazards(),
+		Site: fake.Site, Key: []byte("0123456789abcdef0123456789abcdef"), Accesses: b.reader, Alerts: b.reader, Hazards: fake.Hazards{Log: fake.HazardLog()},
 		Health: func(context.Context) dashboards.Health { return b.health },
 		Record: b.journal.Record,
 		May:    func(policy.Subject, policy.Area, policy.Action) bool { return true },

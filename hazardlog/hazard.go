@@ -1,48 +1,42 @@
 // Package hazardlog holds the clinical hazards of the gateway in the terms of
-// DCB0129: hazards, their causes, effects and harm, controls, and ratings whose
-// risk is looked up in the 5x5 matrix.
+// DCB0129 and DCB0160: hazards with their causes, effects and harm, controls,
+// ratings, incidents, decisions, transfers and approvals.
 //
-// It never scores, approves or closes anything: that is for a clinical safety
-// officer. It does no I/O beyond reading the log embedded in it. Values are
-// safe for concurrent use as long as nobody changes them.
+// A log is a sequence of events to which events are only added; what stands in
+// it now is a fold of them. What the standards number or list (the matrix, the
+// words, the clauses) is data: a Standard. Software never scores, approves or
+// closes anything here: a rating belongs to the clinician who assessed it. The
+// package does no I/O beyond reading what is embedded in it. Values are safe
+// for concurrent use as long as nobody changes them.
 package hazardlog
-
-// Log is one version of the hazard log.
-type Log struct {
-	Format   string   `json:"format"`   // Format
-	Title    string   `json:"title"`    // what the log is about
-	Approval Approval `json:"approval"` // whether a clinical safety officer stands behind it
-	Hazards  []Hazard `json:"hazards"`  // in the order of their ids
-}
-
-// Approval says who stands behind a version of the log.
-type Approval struct {
-	State string `json:"state"`        // Draft or Approved
-	Note  string `json:"note"`         // in words
-	By    string `json:"by,omitempty"` // the clinical safety officer, with registration
-}
-
-// The states of approval. A draft was approved by nobody.
-const (
-	Draft    = "draft"
-	Approved = "approved"
-)
 
 // Hazard is a potential source of harm to a patient.
 type Hazard struct {
-	ID       string    `json:"id"` // GW-01 …
-	Name     string    `json:"name"`
-	Effect   string    `json:"effect"` // what the system does
-	Hazard   string    `json:"hazard"` // what that means for care
-	Harm     string    `json:"harm"`   // what may happen to a patient
-	Causes   []string  `json:"causes"`
-	Initial  Rating    `json:"initial"`  // with existing controls only
-	Residual Rating    `json:"residual"` // with every control in place and verified
-	Controls []Control `json:"controls"`
-	Owner    string    `json:"owner"`
-	Status   Status    `json:"status"`
-	Transfer string    `json:"transfer,omitempty"` // what the deploying organisation must do
+	ID         string      `json:"id"` // GW-01 …; never used again
+	Name       string      `json:"name"`
+	Effect     string      `json:"effect"` // what the system does
+	Hazard     string      `json:"hazard"` // what that means for care
+	Harm       string      `json:"harm"`   // what may happen to a patient
+	Causes     []string    `json:"causes"`
+	Conditions []Condition `json:"conditions,omitempty"` // in which it arises
+	Types      []string    `json:"types,omitempty"`      // classes of hazard, free words
+	Initial    Rating      `json:"initial"`              // with existing controls only
+	Residual   Rating      `json:"residual"`             // with every control in place and verified
+	Acceptance Acceptance  `json:"acceptance,omitzero"`  // of the residual risk
+	Owner      string      `json:"owner"`
+	Status     Status      `json:"status"`
+	Review     Day         `json:"review,omitempty"` // when it must be looked at again
+	Origin     *Origin     `json:"origin,omitempty"` // where it came from; nil: written here
 }
+
+// Condition is a condition of use in which a hazard arises.
+type Condition string
+
+// The conditions that hazards are looked for in.
+const (
+	Normal Condition = "normal"
+	Fault  Condition = "fault"
+)
 
 // Status is where a hazard stands.
 type Status string
@@ -54,14 +48,49 @@ const (
 	Transferred Status = "Transferred"
 )
 
+// Acceptance says whether the residual risk is accepted, and why. The zero
+// Acceptance is nobody's.
+type Acceptance struct {
+	Accepted bool   `json:"accepted,omitempty"`
+	Reason   string `json:"reason,omitempty"`  // why, for example that going lower is impractical
+	Benefit  string `json:"benefit,omitempty"` // the record of risk against benefit, for risk 4 and 5
+	By       string `json:"by,omitempty"`      // the officer who accepted
+}
+
+// Origin is the line of descent of something that was taken from another log.
+type Origin struct {
+	Log     string `json:"log"`
+	ID      string `json:"id"`                // there
+	Version string `json:"version,omitempty"` // of that log; "" when none was approved
+	SHA256  string `json:"sha256"`            // of what was taken
+}
+
 // Control is something that makes harm less likely or less severe.
 type Control struct {
-	ID     string        `json:"id,omitempty"` // C-01 …; "" for existing controls
-	Type   ControlType   `json:"type"`
-	Timing ControlTiming `json:"timing"`
-	Status ControlStatus `json:"status"`
-	Text   string        `json:"text"`
+	ID          string        `json:"id"` // C-01 …; never used again
+	Hazards     []string      `json:"hazards"`
+	Type        ControlType   `json:"type"`
+	Timing      ControlTiming `json:"timing"`
+	Status      ControlStatus `json:"status"`
+	Text        string        `json:"text"`
+	NewHazards  NewHazards    `json:"new_hazards,omitzero"`
+	CommonCause string        `json:"common_cause,omitempty"` // why its failure does not undo all its hazards at once
+	Origin      *Origin       `json:"origin,omitempty"`
 }
+
+// NewHazards answers whether a control brings hazards of its own or changes
+// known risks. The zero NewHazards is not answered.
+type NewHazards struct {
+	Answer  string   `json:"answer,omitempty"`  // NoNewHazards or SomeNewHazards
+	Reason  string   `json:"reason,omitempty"`  // why there are none
+	Hazards []string `json:"hazards,omitempty"` // which they are
+}
+
+// The answers.
+const (
+	NoNewHazards   = "none"
+	SomeNewHazards = "hazards"
+)
 
 // ControlType is the kind of control that DCB0129 asks to tell apart.
 type ControlType string
@@ -93,32 +122,3 @@ const (
 	Implemented ControlStatus = "implemented"
 	Verified    ControlStatus = "verified"
 )
-
-// Rating is how severe the harm would be and how likely it is. The zero Rating
-// is not rated.
-type Rating struct {
-	Severity      Severity   `json:"severity"`
-	Likelihood    Likelihood `json:"likelihood"`
-	Justification string     `json:"justification"`
-}
-
-// Find returns the hazard of that id.
-func (l Log) Find(id string) (Hazard, bool) {
-	for _, h := range l.Hazards {
-		if h.ID == id {
-			return h, true
-		}
-	}
-	return Hazard{}, false
-}
-
-// Counts says how many of the hazard's controls there are and how many of them
-// evidence shows to work.
-func (h Hazard) Counts() (controls, verified int) {
-	for _, c := range h.Controls {
-		if c.Status == Verified {
-			verified++
-		}
-	}
-	return len(h.Controls), verified
-}

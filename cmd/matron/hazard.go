@@ -1,75 +1,94 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
+	"errors"
 	"fmt"
-	"io"
-	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/matron-epr/matron/cmd/matron/config"
+	"github.com/matron-epr/matron/cmd/matron/gateway"
 	"github.com/matron-epr/matron/hazardlog"
+	"github.com/matron-epr/matron/hazardlog/store"
 )
 
 func newHazard() *cobra.Command {
-	c := &cobra.Command{Use: "hazard", Short: "The clinical hazard log", GroupID: "rules"}
-	c.AddCommand(newHazardList())
-	return c
-}
-
-func newHazardList() *cobra.Command {
-	var asJSON bool
 	c := &cobra.Command{
-		Use: "list", Short: "List the hazards, and the matrix they stand in", Args: cobra.NoArgs,
-		Example: "  matron hazard list\n  matron hazard list --json | jq '.hazards[].id'",
+		Use: "hazard", Short: "The clinical hazard log", GroupID: "rules",
+		Long: "The hazard log in the terms of DCB0129 and DCB0160. Every change is an event that stays, with who made\n" +
+			"it and why, and is recorded in the audit journal by its hash. Software proposes and checks; it never\n" +
+			"scores and never approves. See docs/hazard-log.md.",
+		Example: "  matron hazard list\n" +
+			"  matron hazard edit GW-03 --why \"after the workshop\"\n" +
+			"  matron hazard lint\n" +
+			"  matron hazard approve 1.0 --officer \"Dr Ann Example\" --key ann.key --statement \"The residual risk is acceptable.\"",
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print the whole log as JSON")
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		log, err := hazardlog.Starter()
-		if err != nil {
-			return failure{exitFailure, err}
-		}
-		if asJSON {
-			return json.NewEncoder(c.OutOrStdout()).Encode(log)
-		}
-		printHazards(c.OutOrStdout(), log)
-		return nil
-	}
+	c.AddCommand(newHazardList(), newHazardShow(), newHazardHistory(), newHazardDiff(), newHazardLint())
 	return c
 }
 
-func printHazards(out io.Writer, log hazardlog.Log) {
-	_, _ = fmt.Fprintf(out, "%s\nStatus: %s. %s\n\n", log.Title, log.Approval.State, log.Approval.Note)
-	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	_, _ = fmt.Fprintln(w, "ID\tINITIAL\tRESIDUAL\tSTATUS\tHAZARD")
-	for _, h := range log.Hazards {
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", h.ID, rating(h.Initial), rating(h.Residual), h.Status, h.Name)
-	}
-	_ = w.Flush()
-	_, _ = fmt.Fprintln(out, "\nResidual risk: hazards by likelihood and severity, risk level in brackets")
-	w = tabwriter.NewWriter(out, 0, 4, 2, ' ', tabwriter.AlignRight)
-	_, _ = fmt.Fprint(w, "\t")
-	for _, s := range hazardlog.Severities() {
-		_, _ = fmt.Fprintf(w, "%s\t", s)
-	}
-	_, _ = fmt.Fprintln(w)
-	m := log.ResidualMatrix()
-	for _, row := range m.Rows {
-		_, _ = fmt.Fprintf(w, "%s\t", row.Likelihood)
-		for _, cell := range row.Cells {
-			_, _ = fmt.Fprintf(w, "%d (%d)\t", len(cell.Hazards), cell.Risk)
-		}
-		_, _ = fmt.Fprintln(w)
-	}
-	_ = w.Flush()
-	if m.Unrated > 0 {
-		_, _ = fmt.Fprintf(out, "Not rated: %d\n", m.Unrated)
-	}
+// book is what the commands about the hazard log share.
+type book struct {
+	config, log string
+	asJSON      bool
+
+	cfg     config.Config
+	hash    string // of the configuration
+	store   *store.Store
+	current hazardlog.Log
+	close   func() error
 }
 
-func rating(r hazardlog.Rating) string {
-	if !r.Risk().Rated() {
-		return "not rated"
-	}
-	return fmt.Sprintf("%d %s/%s", r.Risk(), r.Severity, r.Likelihood)
+func (b *book) flags(c *cobra.Command) {
+	c.Flags().StringVarP(&b.config, "config", "c", "matron.yaml", "configuration file")
+	c.Flags().StringVar(&b.log, "log", "", "which log: the manufacturer's is \""+gateway.HazardLogID+"\" (default: your organisation's, where there is one)")
 }
+
+func (b *book) jsonFlag(c *cobra.Command) {
+	c.Flags().BoolVar(&b.asJSON, "json", false, "print as JSON")
+}
+
+// with opens the log, does something with it and closes it.
+func (b *book) with(c *cobra.Command, do func() error) (err error) {
+	if b.cfg, b.hash, err = load(b.config); err != nil {
+		return err
+	}
+	if err := b.open(c.Context()); err != nil {
+		return failure{exitFailure, err}
+	}
+	defer func() { err = errors.Join(err, b.close()) }()
+	err = do()
+	var f failure
+	if err != nil && !errors.As(err, &f) {
+		return failure{exitFailure, err}
+	}
+	return err
+}
+
+func (b *book) open(ctx context.Context) (err error) {
+	if b.store, b.close, err = gateway.OpenHazards(ctx, b.cfg); err != nil {
+		return err
+	}
+	if b.log == "" {
+		if b.log, err = gateway.CurrentHazardLog(ctx, b.store); err != nil {
+			return errors.Join(err, b.close())
+		}
+	}
+	if b.current, err = b.store.Log(ctx, b.log); err != nil {
+		return errors.Join(err, b.close())
+	}
+	return nil
+}
+
+// hazard finds a hazard by its id.
+func (b *book) hazard(id string) (hazardlog.Hazard, error) {
+	h, ok := b.current.Find(id)
+	if !ok {
+		return h, fmt.Errorf("there is no hazard %s in log %s: \"matron hazard list\" shows them", id, b.log)
+	}
+	return h, nil
+}
+
+func today() hazardlog.Day { return hazardlog.DayOf(time.Now()) }

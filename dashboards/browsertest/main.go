@@ -22,7 +22,6 @@ import (
 
 	"github.com/matron-epr/matron/dashboards"
 	"github.com/matron-epr/matron/dashboards/internal/fake"
-	"github.com/matron-epr/matron/hazardlog"
 	"github.com/matron-epr/matron/policy"
 )
 
@@ -75,7 +74,7 @@ func states() map[string]state {
 		reader := fake.New()
 		return state{subject: fake.Subject(), cfg: dashboards.Config{
 			Site: fake.Site, Branding: dashboards.Branding{Organisation: "Example Hospital"},
-			Key: []byte("0123456789abcdef0123456789abcdef"), Accesses: reader, Alerts: reader, Hazards: fake.Hazards(),
+			Key: []byte("0123456789abcdef0123456789abcdef"), Accesses: reader, Alerts: reader, Hazards: fake.Hazards{Log: fake.HazardLog()},
 			Health: func(context.Context) dashboards.Health { return fake.Healthy() },
 			Record: new(fake.Journal).Record,
 			May:    func(policy.Subject, policy.Area, policy.Action) bool { return true },
@@ -85,12 +84,13 @@ func states() map[string]state {
 	out := map[string]state{"full": full()}
 
 	empty := full()
-	empty.cfg.Accesses, empty.cfg.Alerts, empty.cfg.Hazards = &fake.Reader{}, &fake.Reader{}, hazardlog.Log{}
+	empty.cfg.Accesses, empty.cfg.Alerts, empty.cfg.Hazards = &fake.Reader{}, &fake.Reader{}, nil
 	out["empty"] = empty
 
 	broken := full()
 	down := &fake.Reader{Err: errors.New("no answer")}
 	broken.cfg.Accesses, broken.cfg.Alerts = down, down
+	broken.cfg.Hazards = fake.Hazards{Err: errors.New("no answer")}
 	broken.cfg.Health = func(context.Context) dashboards.Health { return dashboards.Health{} }
 	out["error"] = broken
 

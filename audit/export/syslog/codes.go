@@ -91,6 +91,8 @@ func eventOf(r *audit.Record) event {
 		return bypassEvent(r.Action)
 	case audit.KindHold:
 		return alertOf(own("hold", "Legal hold placed or released"))
+	case audit.KindHazard:
+		return event{id: own("hazard", "Clinical hazard log changed or approved"), action: "U"}
 	case audit.KindDisposal:
 		return alertOf(own("disposal", "Old records disposed of"))
 	}

@@ -151,6 +151,7 @@ func TestMapping(t *testing.T) {
 		{"start", bare(audit.KindStart), dcm + "110100", []string{dcm + "110120"}, "E", "0", "85"},
 		{"stop", bare(audit.KindStop), dcm + "110100", []string{dcm + "110121"}, "E", "0", "85"},
 		{"heartbeat", bare(audit.KindHeartbeat), dcm + "110100", []string{own + "heartbeat"}, "E", "0", "85"},
+		{"hazard", bare(audit.KindHazard), own + "hazard", nil, "U", "0", "85"},
 		{"bypass", bare(audit.KindBypass), dcm + "110113", []string{own + "bypass"}, "E", "0", "84"},
 		{"clock stepped", bare(audit.KindClock), dcm + "110113", []string{own + "clock"}, "E", "0", "84"},
 		{"import", bare(audit.KindImport), dcm + "110107", nil, "C", "0", "85"},

@@ -24,7 +24,7 @@ import (
 	"github.com/matron-epr/matron/cmd/matron/config"
 	"github.com/matron-epr/matron/cmd/matron/host"
 	"github.com/matron-epr/matron/dashboards"
-	"github.com/matron-epr/matron/hazardlog"
+	"github.com/matron-epr/matron/hazardlog/store"
 	"github.com/matron-epr/matron/policy/rego"
 	"github.com/matron-epr/matron/proxy"
 	"github.com/matron-epr/matron/proxy/breakglass"
@@ -71,6 +71,7 @@ type Gateway struct {
 	started  time.Time
 
 	db        *sql.DB
+	hazards   *store.Store
 	journal   *journal.Journal
 	peers     *peerService // nil where no peer may keep records here
 	office    *backOffice
@@ -138,6 +139,9 @@ func (g *Gateway) openStores(ctx context.Context) error {
 	if err := migrate(ctx, g.db); err != nil {
 		return err
 	}
+	if g.hazards, err = openHazardLog(ctx, g.db); err != nil {
+		return err
+	}
 	if g.peers, err = openPeers(ctx, g.cfg, g.log); err != nil {
 		return err
 	}
@@ -164,8 +168,8 @@ func (g *Gateway) openStores(ctx context.Context) error {
 		return err
 	}
 	g.syslog = newSyslogExport(g.cfg, g.journal, g.log, g.now)
-	store := cases.New(g.db)
-	g.detection, err = newDetection(g.cfg, g.office, store, g.metrics.alerts, g.log, g.now)
+	alerts := cases.New(g.db)
+	g.detection, err = newDetection(g.cfg, g.office, alerts, g.metrics.alerts, g.log, g.now)
 	return err
 }
 
@@ -229,10 +233,6 @@ func (g *Gateway) openCertificates(ctx context.Context) error {
 }
 
 func (g *Gateway) openPages(context.Context) error {
-	hazards, err := hazardlog.Starter()
-	if err != nil {
-		return err
-	}
 	key, err := readKey(paths{g.cfg.DataDir}.linkKey())
 	if err != nil {
 		return err
@@ -240,7 +240,7 @@ func (g *Gateway) openPages(context.Context) error {
 	g.pages, err = dashboards.New(dashboards.Config{
 		Site: g.cfg.Site, Key: key, Location: g.detection.location,
 		Branding: dashboards.Branding{Organisation: g.cfg.Branding.Organisation, Service: g.cfg.Branding.ServiceName},
-		Accesses: index{g.office}, Alerts: alertReader{g.detection.store, g.detection.names}, Hazards: hazards,
+		Accesses: index{g.office}, Alerts: alertReader{g.detection.store, g.detection.names}, Hazards: hazardReader{g.hazards},
 		Explain: g.detection.explain, HospitalNumber: g.detection.hospitalNumber,
 		Health: g.health, Record: g.record, May: g.may, Now: g.now, Logger: g.log,
 	})

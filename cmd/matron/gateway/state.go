@@ -22,6 +22,7 @@ import (
 	"github.com/matron-epr/matron/audit/merkle"
 	"github.com/matron-epr/matron/audit/retention"
 	"github.com/matron-epr/matron/cmd/matron/config"
+	"github.com/matron-epr/matron/hazardlog/store"
 	"github.com/matron-epr/matron/proxy/breakglass"
 	"github.com/matron-epr/matron/proxy/signin"
 )
@@ -87,7 +88,10 @@ func Init(ctx context.Context, c config.Config) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(migrate(ctx, db), db.Close())
+	if err = migrate(ctx, db); err == nil {
+		_, err = openHazardLog(ctx, db)
+	}
+	return errors.Join(err, db.Close())
 }
 
 // Initialised reports whether Init has been run.
@@ -203,12 +207,12 @@ func openDatabase(ctx context.Context, path string, create bool) (*sql.DB, error
 // migrate brings every part's tables up to date, each part with a history of
 // its own.
 func migrate(ctx context.Context, db *sql.DB) error {
-	for part, files := range map[string]fs.FS{"signin": signin.Migrations(), "cases": cases.Migrations(), "breakglass": breakglass.Migrations()} {
-		store, err := database.NewStore(database.DialectSQLite3, part+"_migrations")
+	for part, files := range map[string]fs.FS{"signin": signin.Migrations(), "cases": cases.Migrations(), "breakglass": breakglass.Migrations(), "hazardlog": store.Migrations()} {
+		history, err := database.NewStore(database.DialectSQLite3, part+"_migrations")
 		if err != nil {
 			return fmt.Errorf("migrate %s: %w", part, err)
 		}
-		provider, err := goose.NewProvider("", db, files, goose.WithStore(store))
+		provider, err := goose.NewProvider("", db, files, goose.WithStore(history))
 		if err != nil {
 			return fmt.Errorf("migrate %s: %w", part, err)
 		}
