@@ -35,6 +35,7 @@ const (
 	KindImport          Kind = "import"
 	KindHold            Kind = "hold"     // a legal hold was placed or released
 	KindDisposal        Kind = "disposal" // old records were disposed of
+	KindFeed            Kind = "feed"     // a message about patients was refused, or where they come from fell silent or was heard again
 	KindBypass          Kind = "bypass"   // decisions were put aside for a time, or enforced again
 	KindHazard          Kind = "hazard"   // the clinical hazard log was changed, or a version of it approved
 )
@@ -60,8 +61,11 @@ const (
 	DetailHeld    = "held=true"    // nobody could tell the patient, and the answer was kept back until every one it names was recorded
 	DetailMachine = "machine=true" // a system asked for itself, not a person
 
-	DetailSensitivity  = "sensitivity=" // begins the patient's protection beyond the usual: classes, apart by commas
-	SensitivityUnknown = "unknown"      // in place of a class: nobody could tell which there are
+	DetailSensitivity = "sensitivity=" // begins the patient's protection beyond the usual: classes, apart by commas
+	DetailCare        = "care="        // begins the state of the register of care relationships, when it last heard anything, and the kinds there are, apart by commas
+	DetailObligation  = "obligation="  // begins what the rules demanded besides
+
+	SensitivityUnknown = "unknown" // in place of a class: nobody could tell which there are
 )
 
 // BasisBreakGlass begins the basis of an access by emergency access; its id follows.

@@ -61,6 +61,7 @@ func (x *exchange) decideAgain(s Settlement) (d policy.Decision, refused bool) {
 		parts = []Part{{Action: q.Action, Area: q.Area, Resource: q.Resource}}
 	}
 	d = x.askParts(q, parts)
+	x.duties = d.Obligations // of those whom the records that follow name
 	return d, !d.Allowed()
 }
 

@@ -97,9 +97,13 @@ type Config struct {
 	// usual. It is asked several times for every exchange and must answer from
 	// memory; nil means that there is no source, so that nobody has any.
 	Sensitivity func([]Patient) policy.Sensitivity
-	Log         audit.Log
-	Logger      *slog.Logger
-	Now         func() time.Time
+	// Care is what is known of the care relationships between who asks, from a network
+	// address, and patients of an application. It is asked several times for every
+	// exchange and must answer from memory; nil means that no register is kept.
+	Care   func(s policy.Subject, address, app string, patients []Patient) policy.Care
+	Log    audit.Log
+	Logger *slog.Logger
+	Now    func() time.Time
 
 	// Voucher tells applications who is asking. Without one, NoVoucher must say
 	// that this is meant.

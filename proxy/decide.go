@@ -58,6 +58,7 @@ func (x *exchange) decide() error {
 	if x.grantedElsewhere() {
 		x.answer = x.ask()
 	}
+	x.duties = x.answer.Obligations
 	if x.answer.Allowed() {
 		return nil
 	}
@@ -151,6 +152,15 @@ func (x *exchange) question(now time.Time) policy.Request {
 	return q
 }
 
+// care is what is known of the care relationships with patients. Where no register is
+// kept, nobody is asked for one.
+func (x *exchange) care(patients []Patient) policy.Care {
+	if x.g.cfg.Care == nil || x.route == nil {
+		return policy.Care{}
+	}
+	return x.g.cfg.Care(x.subject, x.ip, x.route.Name, patients)
+}
+
 // sensitivity is the protection of patients beyond the usual. Where no source is
 // configured, that there is none is known.
 func (g *Gateway) sensitivity(patients []Patient) policy.Sensitivity {
@@ -165,6 +175,7 @@ func (g *Gateway) sensitivity(patients []Patient) policy.Sensitivity {
 func (x *exchange) asksAbout(q *policy.Request, patients []Patient, c audit.Certainty) {
 	q.Patients, q.Certainty = names(patients), string(c)
 	q.Sensitivity = x.g.sensitivity(patients)
+	q.Care = x.care(patients)
 	x.grant = x.granted(patients)
 	q.Grant, q.Purpose = x.grant.ID, x.grant.Purpose
 }

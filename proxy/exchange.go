@@ -43,7 +43,8 @@ type exchange struct {
 	// late are the reasons of a refusal that only the response gave rise to and
 	// that was not enforced either: its records carry them.
 	late     []string
-	token    string // identity token for the application
+	duties   []string // what the rules demanded besides, of the decision that the next records are about
+	token    string   // identity token for the application
 	slowed   time.Duration
 	deciding time.Duration
 	recorded time.Duration

@@ -22,7 +22,7 @@ func (x *exchange) filters(s *Settlement) bool {
 // nothing is left out.
 func (x *exchange) filter(s Settlement) weighed {
 	f := filtering{x: x, s: &s, asked: map[string]policy.Decision{}, told: map[string]bool{}}
-	_, refused := x.decideAgain(s)
+	whole, refused := x.decideAgain(s)
 	w := weighed{left: make([]bool, len(s.Bundle.Entries))}
 	verdicts := make([]policy.Decision, len(w.left))
 	for i := range s.Bundle.Entries {
@@ -33,7 +33,7 @@ func (x *exchange) filter(s Settlement) weighed {
 		case refused:
 			verdicts[i] = f.ask(e)
 		default:
-			verdicts[i].Effect = policy.Allow
+			verdicts[i] = policy.Decision{Effect: policy.Allow, Obligations: whole.Obligations}
 		}
 		w.left[i] = !verdicts[i].Allowed()
 	}
@@ -142,6 +142,7 @@ func (f *filtering) records(e *Shown, d policy.Decision) []*audit.Record {
 		if p == (Patient{}) {
 			c = audit.Unknown
 		}
+		f.x.duties = d.Obligations
 		r := f.x.patientRecord(p, audit.SourceResponse, c)
 		if !d.Allowed() {
 			f.x.refuseIn(r, d)

@@ -141,6 +141,12 @@ func (x *exchange) told(patients []Patient) []string {
 	if detail := sensitivityDetail(x.g.sensitivity(patients)); detail != "" {
 		list = append(list, detail)
 	}
+	if detail := careDetail(x.care(patients)); detail != "" {
+		list = append(list, detail)
+	}
+	for _, duty := range x.duties {
+		list = append(list, audit.DetailObligation+duty)
+	}
 	if x.access.Hold && x.access.Certainty == audit.Unknown {
 		list = append(list, audit.DetailHeld)
 	}
@@ -148,6 +154,20 @@ func (x *exchange) told(patients []Patient) []string {
 		list = append(list, audit.DetailMachine)
 	}
 	return list
+}
+
+// careDetail writes the care relationships with a patient for the record, "" where no
+// register is kept. When the register last heard anything is told to the minute, so
+// that most records of a minute say the same.
+func careDetail(c policy.Care) string {
+	if c.Feed == policy.NoFeed {
+		return ""
+	}
+	heard := "never"
+	if !c.AsOf.IsZero() {
+		heard = c.AsOf.UTC().Truncate(time.Minute).Format(time.RFC3339)
+	}
+	return strings.TrimSpace(audit.DetailCare + string(c.Feed) + " " + heard + " " + strings.Join(c.Kinds, ","))
 }
 
 // sensitivityDetail writes the protection of a patient for the record, "" for none.

@@ -69,7 +69,7 @@ func (d *dump) marked(yield func(Message) bool) bool {
 		known := d.r.patients[p].marks
 		for i := range known {
 			c := Change{
-				Kind: Flag, Patient: []ID{d.self(uint32(p))}, Source: dumped, Control: dumped, //nolint:gosec // as many as there are patients
+				Kind: Flag, Patient: []ID{d.self(uint32(p))}, Source: dumped, Control: dumped,
 				At: time.Unix(int64(known[i].at), 0),
 			}
 			for j, m := range known {

@@ -116,6 +116,8 @@ func (b *builder) kind() {
 		b.gateway(securityAlert(), audit.Success, dcm("110129", "Security Configuration"))
 	case audit.KindCheckpointGap:
 		b.gateway(securityAlert(), audit.MinorFailure, own(string(b.Kind)))
+	case audit.KindFeed:
+		b.gateway(securityAlert(), b.Outcome, own(string(b.Kind)))
 	case audit.KindBypass:
 		b.bypass()
 	case audit.KindAuditViewed:

@@ -81,6 +81,8 @@ func eventOf(r *audit.Record) event {
 		return event{id: applicationActivity(), types: []code{own("heartbeat", "Heartbeat")}, action: "E"}
 	case audit.KindClock:
 		return alertOf(own("clock", "Clock stepped"))
+	case audit.KindFeed:
+		return alertOf(own("feed", "Messages about patients refused, or their source silent"))
 	case audit.KindImport:
 		return event{id: imported(), action: "C"}
 	case audit.KindAuditViewed:

@@ -36,6 +36,7 @@ type Config struct {
 	SignIn       SignIn        `yaml:"sign_in"`
 	Policy       Policy        `yaml:"policy"`
 	Sensitivity  Sensitivity   `yaml:"sensitivity"`
+	Care         Care          `yaml:"care"`
 	Limits       Limits        `yaml:"limits"`
 	Spool        Spool         `yaml:"spool"`
 	Applications []Application `yaml:"applications"`
@@ -237,6 +238,12 @@ type Application struct {
 	Mode string `yaml:"mode"`
 	// Site overrides the site of the gateway, where one gateway serves several.
 	Site string `yaml:"site"`
+	// PatientAuthority is who issues the numbers by which the application knows
+	// patients, as PID-3-4 of HL7 messages names it: people may then open only whom
+	// they care for, as far as the rules demand it. NHS means that they are NHS
+	// numbers. It needs a register (care). Default: none, nobody is asked for a care
+	// relationship here.
+	PatientAuthority string `yaml:"patient_authority"`
 	// Authorization is the scheme of the application's own sessions in the header of
 	// that name, for example Session: it is passed on. Default: none is.
 	Authorization string `yaml:"authorization"`

@@ -44,6 +44,7 @@ func (c Config) Validate() []Problem {
 	c.TLS.validate(&ps)
 	c.SignIn.validate(&ps)
 	ps.positive("policy.timeout", c.Policy.Timeout)
+	c.Care.validate(&ps)
 	c.Limits.validate(&ps)
 	if c.Spool.Max < 0 {
 		ps.add("spool.max", "must not be negative")
@@ -142,6 +143,9 @@ func (c Config) validateApplications(ps *problems) {
 		}
 		if strings.EqualFold(a.Authorization, "Bearer") {
 			ps.add(at+".authorization", "Bearer is how programs prove to the gateway who they are, and is never passed on")
+		}
+		if a.PatientAuthority != "" && !c.Care.On() {
+			ps.add(at+".patient_authority", "needs a register of care relationships: give care.listen")
 		}
 		ps.positive(at+".timeout", a.Timeout)
 		if a.MaxBody < 0 || a.MaxRead < 0 || a.MaxHeld < 0 || a.MaxSpooled < 0 {

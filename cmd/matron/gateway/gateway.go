@@ -94,6 +94,9 @@ type Gateway struct {
 	disk      *host.Disk
 	clock     *host.Clock
 	bypass    *bypass.Control
+	care      *careService // nil where no register of care relationships is kept
+
+	authorities atomic.Pointer[map[string]string] // who issues the patients' numbers, by application; replaced by reload
 }
 
 // New opens the stores and builds every part. It starts nothing. On error
@@ -103,6 +106,7 @@ func New(ctx context.Context, o Options) (_ *Gateway, err error) {
 	g.started = g.now()
 	g.modesAt.Store(&g.started)
 	g.settings.Store(&o.Config)
+	g.authorities.Store(patientAuthorities(o.Config))
 	g.hash.Store(&o.ConfigHash)
 	defer func() {
 		if err != nil {
@@ -110,7 +114,7 @@ func New(ctx context.Context, o Options) (_ *Gateway, err error) {
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		g.openStores, g.openMachine, g.openBypass, g.openPolicy, g.openProtection, g.openShadow, g.openSignIn, g.openEmergency, g.openCertificates, g.openPages, g.openWitness,
+		g.openStores, g.openMachine, g.openBypass, g.openCare, g.openPolicy, g.openProtection, g.openShadow, g.openSignIn, g.openEmergency, g.openCertificates, g.openPages, g.openWitness,
 		g.openProxy,
 	} {
 		if err := step(ctx); err != nil {
@@ -120,6 +124,7 @@ func New(ctx context.Context, o Options) (_ *Gateway, err error) {
 	g.watch()
 	g.watchMachine()
 	g.watchModes()
+	g.watchCare()
 	return g, nil
 }
 
@@ -302,7 +307,7 @@ func (g *Gateway) openProxy(context.Context) error {
 		Public: public, PublicPaths: publicPaths, Spool: held, Observe: g.metrics.observe,
 		Home: g.cfg.Home, Service: g.cfg.Branding.ServiceName, Organisation: g.cfg.Branding.Organisation,
 		Location: g.detection.location, StrictTransport: g.cfg.TLS.Mode != "local", Space: g.shortage,
-		Bypassed: g.bypass.Bypassed, Emergency: g.emergency,
+		Bypassed: g.bypass.Bypassed, Emergency: g.emergency, Care: g.caring,
 	})
 	return err
 }
@@ -396,6 +401,7 @@ func (g *Gateway) close() error {
 	if g.journal != nil {
 		errs = append(errs, g.journal.Close())
 	}
+	errs = append(errs, g.care.close())
 	errs = append(errs, g.peers.close())
 	if g.db != nil {
 		errs = append(errs, g.db.Close())

@@ -24,6 +24,7 @@ type metrics struct {
 	reloadOK  prometheus.Gauge
 	reloadAt  prometheus.Gauge
 	alerts    prometheus.Counter
+	care      *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -63,8 +64,11 @@ func newMetrics() *metrics {
 		alerts: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "matron_alerts_total", Help: "Alerts raised since the start.",
 		}),
+		care: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "matron_care_messages_total", Help: "HL7 messages about patients, by what became of them: accepted, or why not.",
+		}, []string{"result"}),
 	}
-	m.registry.MustRegister(m.exchanges, m.refusals, m.waived, m.candidate, m.whole, m.recording, m.deciding, m.upstream, m.reloadOK, m.reloadAt, m.alerts,
+	m.registry.MustRegister(m.exchanges, m.refusals, m.waived, m.candidate, m.whole, m.recording, m.deciding, m.upstream, m.reloadOK, m.reloadAt, m.alerts, m.care,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

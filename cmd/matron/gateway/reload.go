@@ -73,6 +73,10 @@ func (g *Gateway) reload(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("sensitivity: %w", err)
 	}
+	renewed, err := g.care.reread()
+	if err != nil {
+		return err
+	}
 	// Certificates stand on their own: fresh ones are right whatever becomes of
 	// the rest. The policy comes last of what may fail, so that nothing is half
 	// taken in.
@@ -89,7 +93,9 @@ func (g *Gateway) reload(ctx context.Context) error {
 	if g.protected != nil {
 		g.protected.list.Store(fresh)
 	}
+	renewed()
 	old := g.settings.Swap(&c)
+	g.authorities.Store(patientAuthorities(c))
 	g.hash.Store(&hash)
 	now := g.now()
 	changes := modeChanges(*old, c, g.opts.ConfigPath, hash, g.policy.Revision(), now)

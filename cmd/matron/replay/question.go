@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/policy"
@@ -28,7 +29,7 @@ func Questions(r *audit.Record) []policy.Request {
 		},
 		Site: r.Site, App: r.App, Rule: r.Route, Action: policy.Action(r.Action), Area: policy.Area(r.Area), Resource: r.Resource,
 		Certainty: string(r.Certainty), Held: slices.Contains(r.Detail, audit.DetailHeld), Purpose: r.Purpose, Method: r.Method, Time: r.Time,
-		Sensitivity: sensitivity(r),
+		Sensitivity: sensitivity(r), Care: relationships(r),
 	}
 	if id, ok := strings.CutPrefix(r.Basis, audit.BasisBreakGlass); ok {
 		q.Grant = id
@@ -68,6 +69,25 @@ func sensitivity(r *audit.Record) policy.Sensitivity {
 		return policy.Sensitivity{Known: true, Classes: classes}
 	}
 	return policy.Sensitivity{Known: true}
+}
+
+// relationships are the care relationships as the rules were told them: no register
+// where the record says nothing.
+func relationships(r *audit.Record) policy.Care {
+	for _, d := range r.Detail {
+		text, ok := strings.CutPrefix(d, audit.DetailCare)
+		if !ok {
+			continue
+		}
+		words := append(strings.Split(text, " "), "", "")
+		c := policy.Care{Feed: policy.Feed(words[0])}
+		c.AsOf, _ = time.Parse(time.RFC3339, words[1]) // "never" stays the zero time
+		if words[2] != "" {
+			c.Kinds = strings.Split(words[2], ",")
+		}
+		return c
+	}
+	return policy.Care{}
 }
 
 // Allowed reports what the rules answered when r was recorded, whatever the mode

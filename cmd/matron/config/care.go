@@ -1,0 +1,119 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Care is the register of who cares for whom (docs/care-relationships.md), which
+// hospital systems tell the gateway about. Applications that name their
+// patient_authority are decided by it.
+type Care struct {
+	// Listen is host:port where HL7 v2 messages come in over MLLP with TLS, for
+	// example ":2575". Default: none, no register is kept.
+	Listen string `yaml:"listen"`
+	// CertificateFile and KeyFile are what the gateway shows to senders, CAFile the
+	// authority that their certificates must be of. Required with listen. A reload
+	// takes in new ones.
+	CertificateFile string `yaml:"certificate_file"`
+	KeyFile         string `yaml:"key_file"`
+	CAFile          string `yaml:"ca_file"`
+	// Senders are the systems that may send. Required with listen.
+	Senders []CareSender `yaml:"senders"`
+	// Silence is how long each of them may send nothing before its feed counts as
+	// silent: nobody is refused for want of a relationship then. Default 30m.
+	Silence time.Duration `yaml:"silence"`
+	// Staff, Rota and Devices are lists in CSV; a reload reads them again. A device is
+	// named by the network address that the gateway sees. Staff is required with
+	// listen.
+	Staff   string `yaml:"staff"`
+	Rota    string `yaml:"rota"`
+	Devices string `yaml:"devices"`
+	// Wards are the codes of wards and clinics. Lists that name another one are
+	// refused. Default: any.
+	Wards []string `yaml:"wards"`
+	// LongRoles are roles of the staff list that need records for longer after a
+	// stay, for example clinical-coder. Default: none.
+	LongRoles []string `yaml:"long_roles"`
+	// WardComponent is the component of PV1-3 that names the ward. Default 1.
+	WardComponent int `yaml:"ward_component"`
+	// NHSAuthorities are the assigning authorities and types that mark NHS numbers,
+	// besides NHS and NH.
+	NHSAuthorities []string `yaml:"nhs_authorities"`
+}
+
+// CareSender is one system that sends messages.
+type CareSender struct {
+	// Certificate is the name in its certificate: the first DNS name, or the common
+	// name where there is none. Required.
+	Certificate string `yaml:"certificate"`
+	// Sources are the names in which it sends. Required.
+	Sources []CareSource `yaml:"sources"`
+}
+
+// CareSource is a sender as its messages name it.
+type CareSource struct {
+	// Application is MSH-3, Facility MSH-4. Application is required.
+	Application string `yaml:"application"`
+	Facility    string `yaml:"facility"`
+	// Silence overrides that of the register, for a source that says little. 0s
+	// means that it may be silent for ever.
+	Silence *time.Duration `yaml:"silence"`
+}
+
+// On reports whether a register is kept.
+func (c Care) On() bool { return c.Listen != "" }
+
+func (c Care) validate(ps *problems) {
+	if !c.On() {
+		if c.Staff != "" || len(c.Senders) > 0 || c.CertificateFile != "" || c.KeyFile != "" || c.CAFile != "" {
+			ps.add("care.listen", "is missing: give host:port for HL7 messages, for example \":2575\"")
+		}
+		return
+	}
+	ps.listener("care.listen", c.Listen)
+	ps.required("care.certificate_file", c.CertificateFile)
+	ps.required("care.key_file", c.KeyFile)
+	ps.required("care.ca_file", c.CAFile)
+	ps.required("care.staff", c.Staff)
+	ps.positive("care.silence", c.Silence)
+	ps.within("care.ward_component", c.WardComponent, 1, 9)
+	if len(c.Senders) == 0 {
+		ps.add("care.senders", "is missing: name the systems that may send, with certificate and sources")
+	}
+	named := map[string]int{}
+	sources := map[string]string{}
+	for i, s := range c.Senders {
+		at := fmt.Sprintf("care.senders[%d]", i)
+		ps.required(at+".certificate", s.Certificate)
+		if first, ok := named[s.Certificate]; ok && s.Certificate != "" {
+			ps.add(at+".certificate", "%q is that of care.senders[%d]", s.Certificate, first)
+		}
+		named[s.Certificate] = i
+		if len(s.Sources) == 0 {
+			ps.add(at+".sources", "is missing: give application (MSH-3) and facility (MSH-4)")
+		}
+		for j, source := range s.Sources {
+			source.validate(ps, fmt.Sprintf("%s.sources[%d]", at, j), sources)
+		}
+	}
+	for i, ward := range c.Wards {
+		if ward == "" || slices.Index(c.Wards, ward) != i {
+			ps.add(fmt.Sprintf("care.wards[%d]", i), "%q is empty or there twice", ward)
+		}
+	}
+}
+
+func (s CareSource) validate(ps *problems, at string, seen map[string]string) {
+	ps.required(at+".application", s.Application)
+	name := s.Application + "/" + s.Facility
+	if first, ok := seen[name]; ok && s.Application != "" {
+		ps.add(at, "%s is that of %s: a source has one sender", name, first)
+		return
+	}
+	seen[name] = at
+	if s.Silence != nil && *s.Silence < 0 {
+		ps.add(at+".silence", "must not be negative")
+	}
+}
