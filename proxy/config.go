@@ -127,6 +127,10 @@ type Config struct {
 	// SignInPath is where browser navigation without a session is sent, with
 	// the wanted address in the query parameter "return".
 	SignInPath string
+	// StepUp is what clients are told to ask of the sign-in service where the rules
+	// demand more than a sign-in has; SignInPath asks for it when the query parameter
+	// "again" is "stronger".
+	StepUp StepUp
 	// Emergency is asked for and offers emergency access; nil for none.
 	Emergency Emergency
 	// Public answers PublicPaths to anybody: sign-in pages and their assets. A

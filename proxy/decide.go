@@ -71,7 +71,10 @@ func (x *exchange) decide() error {
 
 // refusalOf is the error of a decision that does not allow.
 func refusalOf(d policy.Decision) error {
-	if d.Effect == policy.Challenge {
+	switch {
+	case d.Effect == policy.Challenge && d.Offer == policy.StepUp:
+		return errStepUp
+	case d.Effect == policy.Challenge:
 		return errChallenged
 	}
 	return errDenied

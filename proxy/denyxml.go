@@ -66,6 +66,9 @@ func (x *exchange) refusalText(e explanation) string {
 	if x.fateUnknown() {
 		b.WriteString("It is not known whether the change was made. ")
 	}
+	if e.is(errStepUp) {
+		b.WriteString("To sign in again, open " + x.absolute(x.signInFor(e)) + " in a browser. ")
+	}
 	if x.offered != "" {
 		b.WriteString(x.inAnEmergency() + " ")
 	}

@@ -138,7 +138,7 @@ func (x *exchange) absolute(path string) string { return x.scheme + "://" + x.r.
 // emergencyPage is the page that offers emergency access, in place of the refusal of
 // a page. Where it cannot be made, the refusal leads to it.
 func (x *exchange) emergencyPage() []byte {
-	if x.offered == "" || !x.navigates() {
+	if x.offered == "" || !x.navigates() || x.answer.Offer == policy.StepUp {
 		return nil
 	}
 	page, err := x.g.cfg.Emergency.Page(x.r.Context(), x.offered)

@@ -1,6 +1,9 @@
 package proxy
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Sentinels that callers branch on. explain in refuse.go maps each to a status,
 // a page and a metric label.
@@ -49,6 +52,7 @@ var (
 var (
 	errDenied     = errors.New("denied")
 	errChallenged = errors.New("challenged")
+	errStepUp     = fmt.Errorf("%w: sign in again", errChallenged)
 	errLimited    = errors.New("rate limited")
 )
 

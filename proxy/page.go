@@ -152,16 +152,23 @@ func wantsPage(r *http.Request) bool {
 // redirects reports whether a refusal sends the browser to sign in. A write is
 // never answered with a redirect: what was typed would be lost (GW-06).
 func (x *exchange) redirects(e explanation) bool {
-	if !e.is(ErrNoSession) && !e.is(ErrSessionExpired) {
-		return false
+	switch {
+	case e.is(ErrNoSession), e.is(ErrSessionExpired):
+		return x.navigates()
+	case e.is(errStepUp):
+		return x.navigates() && x.stepUpMayHelp()
 	}
-	return (x.r.Method == http.MethodGet || x.r.Method == http.MethodHead) && wantsPage(x.r)
+	return false
 }
 
 // redirectToSignIn sends the browser to sign in and back to where it was going.
-func (x *exchange) redirectToSignIn() {
+func (x *exchange) redirectToSignIn(e explanation) {
 	h := x.w.Header()
-	h.Set("Location", x.signIn(x.r.URL.RequestURI()))
+	address := x.signIn(x.r.URL.RequestURI())
+	if e.is(errStepUp) {
+		address = x.stepUp(x.address())
+	}
+	h.Set("Location", address)
 	h.Set("Cache-Control", "no-store")
 	h.Set("Vary", "Accept, Sec-Fetch-Mode")
 	x.WriteHeader(http.StatusSeeOther)
@@ -175,8 +182,13 @@ func (x *exchange) signIn(target string) string {
 // signInFor returns where to sign in when that would help: back to the page that
 // the request came from.
 func (x *exchange) signInFor(e explanation) string {
-	if e.status != http.StatusUnauthorized {
+	switch {
+	case e.status != http.StatusUnauthorized:
 		return ""
+	case e.is(errStepUp) && x.navigates():
+		return x.stepUp(x.address())
+	case e.is(errStepUp):
+		return x.stepUp(cmp.Or(x.cameFrom(), "/"))
 	}
 	return x.signIn(cmp.Or(x.cameFrom(), "/"))
 }
@@ -210,7 +222,7 @@ func (x *exchange) reasons(e explanation) []policy.Reason {
 func (x *exchange) renderPage(e explanation) ([]byte, error) {
 	p := refusalPage{
 		Title: e.title, Reasons: x.reasons(e), Reference: x.id,
-		Unknown: x.fateUnknown(), Unsent: !x.forwarded && e.status == http.StatusUnauthorized,
+		Unknown: x.fateUnknown(), Unsent: !x.forwarded && e.status == http.StatusUnauthorized && !x.navigates(),
 		SignIn: x.signInFor(e), Stylesheet: stylesheetPath, Wait: waitWords(x.w.Header().Get("Retry-After")),
 		When:    x.g.cfg.Now().In(x.g.cfg.Location).Format("2 January 2006, 15:04:05"),
 		Service: x.g.cfg.Service, Organisation: x.g.cfg.Organisation,

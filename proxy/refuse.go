@@ -85,6 +85,7 @@ func explanations() []explanation {
 		{errTooManyPatients, 400, "too-many-patients", "Too many patients at once", "The request names more patients than the gateway can write down at once.", "Ask for fewer patients at a time."},
 		{errTooManyParts, 400, "too-many-parts", "Too much at once", "The request does more different things than the gateway can write down at once.", "Send it in smaller parts, or tell the service desk the reference below."},
 
+		{errStepUp, 401, "step-up", "Sign in again", "This needs a stronger or more recent sign-in than yours.", "Sign in again and open it once more."},
 		{errChallenged, 403, "challenged", "One more step is needed", "You may see this record once you have confirmed that you need to.", desk},
 		{errDenied, 403, "denied", "Not allowed", "The access rules do not allow this.", desk},
 		{errLimited, 429, audit.ReasonLimited, "Too many requests", "You have asked for more than the gateway answers in so short a time.", "Wait a moment, then try again. Looking after patients one at a time is never limited."},
@@ -159,7 +160,7 @@ func (x *exchange) answerWith(e explanation, cause error) {
 		panic(http.ErrAbortHandler)
 	}
 	if x.redirects(e) {
-		x.redirectToSignIn()
+		x.redirectToSignIn(e)
 		return
 	}
 	h := x.w.Header()
@@ -178,7 +179,7 @@ func (x *exchange) answerWith(e explanation, cause error) {
 	if e.is(errHandshake) {
 		h.Set("Sec-WebSocket-Version", "13")
 	}
-	challengeBearer(h, e)
+	x.challengeBearer(h, e)
 	switch e.code {
 	case "ambiguous-framing", "body-too-large", "body-broken":
 		h.Set("Connection", "close") // where the next request begins is not certain
@@ -186,9 +187,11 @@ func (x *exchange) answerWith(e explanation, cause error) {
 	x.send(e)
 }
 
-// challengeBearer tells API clients how to authenticate (RFC 6750, RFC 9110).
-func challengeBearer(h http.Header, e explanation) {
+// challengeBearer tells API clients how to authenticate (RFC 6750, RFC 9110, RFC 9470).
+func (x *exchange) challengeBearer(h http.Header, e explanation) {
 	switch {
+	case e.is(errStepUp): // RFC 9470, section 3
+		h.Set("WWW-Authenticate", x.g.cfg.StepUp.challenge())
 	case e.is(ErrToken):
 		h.Set("WWW-Authenticate", `Bearer realm="matron", error="invalid_token"`)
 	case e.status == http.StatusUnauthorized:

@@ -201,7 +201,7 @@ func (g *Gateway) openSignIn(ctx context.Context) error {
 		Issuer: s.Issuer, ClientID: s.ClientID, ClientSecret: secret, ExternalURL: g.cfg.ExternalURL,
 		Scopes: s.Scopes, UserInfo: s.Userinfo, HTTPClient: client, DB: g.db, Log: g.journal, Logger: g.log, Now: g.now,
 		Idle: s.Idle, Absolute: s.Absolute, Site: g.cfg.Site, Ended: g.sessionEnded, Renewed: g.sessionRenewed,
-		StepUp: signin.StepUp{ACR: s.StepUp.ACR, MaxAge: s.StepUp.MaxAge},
+		StepUp: signin.StepUp(s.StepUp),
 		Claims: signin.ClaimMap{
 			Person: s.Claims.Person, Name: s.Claims.Name, Roles: s.Claims.Roles, Activities: s.Claims.Activities,
 			Organisation: s.Claims.Organisation, RoleID: s.Claims.RoleID, Assurance: s.Claims.Assurance,
@@ -308,6 +308,7 @@ func (g *Gateway) openProxy(context.Context) error {
 		Home: g.cfg.Home, Service: g.cfg.Branding.ServiceName, Organisation: g.cfg.Branding.Organisation,
 		Location: g.detection.location, StrictTransport: g.cfg.TLS.Mode != "local", Space: g.shortage,
 		Bypassed: g.bypass.Bypassed, Emergency: g.emergency, Care: g.caring,
+		StepUp: proxy.StepUp(g.cfg.SignIn.StepUp),
 	})
 	return err
 }
