@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -23,7 +24,10 @@ import (
 // explaining is one run of "matron policy explain".
 type explaining struct {
 	config, dir, record         string
-	roles, care                 []string
+	roles, care, protected      []string
+	purpose                     string
+	assurance                   int
+	signedIn                    time.Duration
 	action, area, kind, patient string
 	machine, asJSON             bool
 }
@@ -38,6 +42,7 @@ func newPolicyExplain() *cobra.Command {
 			"the rules in force now, or of those in --policy. Without RECORD the flags make the question.",
 		Example: "  matron policy explain --role nurse --action create --area prescribing --kind MedicationRequest\n" +
 			"  matron policy explain --role nurse --area notes --care -\n" +
+			"  matron policy explain --role doctor --area notes --protected sealed --assurance 2 --signed-in 5h\n" +
 			"  matron policy explain gw1/1234 -c matron.yaml\n" +
 			"  matron policy explain gw1/1234 -c matron.yaml --policy ./candidate --json",
 	}
@@ -51,6 +56,10 @@ func newPolicyExplain() *cobra.Command {
 	f.StringVar(&e.patient, "patient", "", "whose record (default: one that is known; - means that nobody can tell)")
 	f.StringSliceVar(&e.care, "care", nil, "kind of care relationship that there is, by a register of them: ward-stay, named-clinician, clinic-list,\n"+
 		"referral, team-handover, device-in-ward, or - for none; may be given again (default: no register is kept)")
+	f.StringSliceVar(&e.protected, "protected", nil, "class that the patient is of, for example staff, vip or sealed; unknown: nobody can tell; may be given again")
+	f.StringVar(&e.purpose, "purpose", "", "what for, as a code of HL7 PurposeOfUse, for example TREAT")
+	f.IntVar(&e.assurance, "assurance", 0, "level of authentication of who asks, 1 to 3 (default: not known)")
+	f.DurationVar(&e.signedIn, "signed-in", 0, "how long ago they signed in, for example 20m (default: not known)")
 	f.BoolVar(&e.machine, "machine", false, "a connected system asks, not a person")
 	f.BoolVar(&e.asJSON, "json", false, "print as JSON")
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -94,7 +103,7 @@ func (e *explaining) questions(c *cobra.Command) ([]policy.Request, error) {
 		}
 		return []policy.Request{e.made()}, nil
 	}
-	for _, name := range []string{"role", "action", "area", "kind", "patient", "care", "machine"} {
+	for _, name := range []string{"role", "action", "area", "kind", "patient", "care", "protected", "purpose", "assurance", "signed-in", "machine"} {
 		if c.Flags().Changed(name) {
 			return nil, failure{exitUsage, fmt.Errorf("--%s has no meaning beside RECORD, which was asked already", name)}
 		}
@@ -118,8 +127,18 @@ func (e *explaining) made() policy.Request {
 		Subject: policy.Subject{Issuer: "command line", Sub: "command line", Roles: e.roles, Machine: e.machine},
 		Rule:    "command-line", Action: policy.Action(e.action), Area: policy.Area(e.area), Resource: e.kind,
 		Patients: []string{cmp.Or(e.patient, "known")}, Certainty: string(audit.Authoritative), Time: time.Now(),
-		Sensitivity: policy.Sensitivity{Known: true},
+		Sensitivity: policy.Sensitivity{Known: !slices.Contains(e.protected, audit.SensitivityUnknown)}, Purpose: e.purpose,
 	}
+	q.Subject.Assurance = e.assurance
+	if e.signedIn > 0 {
+		q.Subject.AuthTime = q.Time.Add(-e.signedIn)
+	}
+	for _, class := range e.protected {
+		if class != audit.SensitivityUnknown {
+			q.Sensitivity.Classes = append(q.Sensitivity.Classes, class)
+		}
+	}
+	slices.Sort(q.Sensitivity.Classes)
 	if len(e.care) > 0 {
 		q.Care = policy.Care{Feed: policy.CurrentFeed, AsOf: q.Time}
 		for _, kind := range e.care {
@@ -175,7 +194,7 @@ func printExplanation(out io.Writer, x rego.Explanation) error {
 			_, _ = fmt.Fprintf(w, "  %s\n", strings.Join(change, " and "))
 		}
 		if len(x.Changes) == 0 {
-			_, _ = fmt.Fprint(w, "  by no other role, nor by a known patient, nor by a care relationship\n")
+			_, _ = fmt.Fprint(w, "  by no one or two of these: another role, a known patient, a care relationship, a fresh sign-in, a purpose, emergency access\n")
 		}
 	}
 	_, _ = fmt.Fprintf(w, "\npolicy %s\n", d.Revision)

@@ -45,6 +45,7 @@ type source struct {
 	revision string
 	rules    map[string]*ast.Module
 	tests    map[string]*ast.Module
+	cases    []Case
 	data     map[string]any
 }
 
@@ -130,6 +131,9 @@ func (s *source) add(name string, text []byte) Problems {
 		return s.addModule(name, text)
 	case ".csv":
 		return s.addCSV(name, text)
+	}
+	if isCases(name) {
+		return s.addCases(name, text)
 	}
 	top, p := readTable(name, text)
 	if p != nil {

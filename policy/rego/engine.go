@@ -6,7 +6,8 @@
 // immutable bundle, and Reload swaps it whole.
 //
 // A bundle is a folder of rules (.rego), tables (.yaml, .json and the national
-// job-roles.csv and activities.csv) and tests (_test.rego). Rules find the question under input: the fields of
+// job-roles.csv and activities.csv), tests (_test.rego) and tables of cases
+// (_cases.yaml). Rules find the question under input: the fields of
 // policy.Request in lower case, those of its subject under input.subject. The
 // engine asks for
 //
@@ -21,7 +22,6 @@ package rego
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -93,11 +93,14 @@ func load(ctx context.Context, dir string) (*compiled, error) {
 	if err != nil {
 		return nil, err
 	}
-	report, err := runTests(ctx, src, io.Discard, false)
+	failed, err := src.failing(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	return c, report.problems.err()
+	if err := failed.err(); err != nil {
+		return nil, err
+	}
+	return c, c.refuseDenyingAll(ctx)
 }
 
 // Revision is the hash of the contents of the bundle in force.

@@ -70,12 +70,15 @@ func TestMatrixSaysWhatTheRulesAnswer(t *testing.T) {
 }
 
 func TestMatrixFollowsTheRulesNotTheTables(t *testing.T) {
-	const tables = "roles:\n  clerk: {title: clerk, may: {notes: [read]}}\nareas: {notes: notes}\nactions: {read: open}\n"
+	const tables = "roles:\n  clerk: {title: clerk, may: {notes: [read]}}\nareas: {notes: notes}\nactions: {read: open, search: search}\n"
 	dir := bundle(t, map[string]string{"tables.yaml": tables, "access.rego": `package matron
 
 default allow := false
 
-allow if input.resource == "nothing"
+allow if {
+	"clerk" in input.subject.roles
+	input.action == "search"
+}
 
 decision := {"effect": "challenge", "offer": "purpose", "reasons": [{"code": "no", "text": "No.", "remedy": "Ask."}]}
 `})

@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/cover"
 	"github.com/open-policy-agent/opa/v1/tester"
 	"github.com/open-policy-agent/opa/v1/topdown"
 )
@@ -17,76 +18,152 @@ import (
 // testTimeout bounds one test of a bundle.
 const testTimeout = 10 * time.Second
 
-// Test runs the tests of the bundle in dir ("" means the embedded default) and
-// writes what failed, where and what was expected; with verbose, what passed as
-// well. What cannot be written is lost; the counts are right all the same. Its
-// error is Problems when the bundle cannot be tested at all.
-func Test(ctx context.Context, dir string, out io.Writer, verbose bool) (passed, failed int, err error) {
+// Trial is what came of the tests and cases of a bundle.
+type Trial struct {
+	Revision string
+	Tests    []Tried // test_ rules of …_test.rego
+	Cases    []Tried // rows of …_cases.yaml
+	Rules    []Exercised
+}
+
+// Tried is one test or case. Problem is nil when it passed.
+type Tried struct {
+	Place   string // file:line
+	Name    string
+	Problem *Problem
+}
+
+// Exercised is one rule and whether any test or case had it hold.
+type Exercised struct {
+	Place string // file:line
+	Name  string
+	Held  bool
+}
+
+// Test runs the tests and cases of the bundle in dir ("" means the embedded default)
+// and says which rules none of them had hold. Its error is Problems when the bundle
+// cannot be tested at all.
+func Test(ctx context.Context, dir string) (Trial, error) {
 	src, err := readBundle(dir)
 	if err != nil {
-		return 0, 0, inFolder(dir, err)
+		return Trial{}, inFolder(dir, err)
 	}
-	if _, err := compile(ctx, src); err != nil {
-		return 0, 0, inFolder(dir, err)
-	}
-	report, err := runTests(ctx, src, out, verbose)
-	return report.passed, report.failed, inFolder(dir, err)
-}
-
-// report is what came of the tests of a bundle.
-type report struct {
-	passed, failed int
-	problems       Problems
-}
-
-// runTests runs the bundle's tests in a compiler of their own. A bundle without
-// tests has failed: nobody could tell what it was meant to do (hazard GW-11).
-func runTests(ctx context.Context, src *source, out io.Writer, verbose bool) (report, error) {
-	results, err := testResults(ctx, src)
+	c, err := compile(ctx, src)
 	if err != nil {
-		return report{}, err
+		return Trial{}, inFolder(dir, err)
 	}
-	var r report
-	for _, result := range results {
-		if result.Pass() {
-			r.passed++
-			if verbose {
-				_, _ = fmt.Fprintf(out, "%s:%d: %s passed\n", result.Location.File, result.Location.Row, result.Name)
+	if err := c.refuseDenyingAll(ctx); err != nil {
+		return Trial{}, inFolder(dir, err)
+	}
+	t := Trial{Revision: src.revision}
+	covered := cover.New()
+	results, err := src.testResults(ctx, covered, "")
+	if err != nil {
+		return Trial{}, inFolder(dir, err)
+	}
+	failed, err := src.failing(ctx, c)
+	if err != nil {
+		return Trial{}, inFolder(dir, err)
+	}
+	for _, r := range results {
+		t.Tests = append(t.Tests, failed.tried(fmt.Sprintf("%s:%d", r.Location.File, r.Location.Row), r.Name))
+	}
+	for i := range src.cases {
+		t.Cases = append(t.Cases, failed.tried(src.cases[i].Place(), src.cases[i].Name))
+		q := src.cases[i].Question()
+		for _, asked := range []*query{c.allow, c.decision} {
+			if err := c.traced(ctx, asked, &q, covered); err != nil && failed.of(src.cases[i].Name) == nil {
+				return Trial{}, fmt.Errorf("watch case %s: %w", src.cases[i].Place(), err)
 			}
-			continue
 		}
-		r.failed++
-		p := failure(result)
-		r.problems = append(r.problems, p)
-		_, _ = fmt.Fprintln(out, p)
+	}
+	t.Rules = exercised(covered.Report(src.rules), src.rules)
+	return t, nil
+}
+
+// trouble is what failed, by the name of the test or case. What belongs to no test
+// stands under "".
+type trouble map[string]Problem
+
+func (t trouble) of(name string) *Problem {
+	if p, ok := t[name]; ok {
+		return &p
+	}
+	return nil
+}
+
+func (t trouble) tried(place, name string) Tried {
+	return Tried{Place: place, Name: name, Problem: t.of(name)}
+}
+
+func (t trouble) err() error {
+	ps := make(Problems, 0, len(t))
+	for _, p := range t {
+		ps = append(ps, p)
+	}
+	return ps.err()
+}
+
+// failing runs the bundle's tests, in a compiler of their own, and its cases. A bundle
+// without tests has failed: nobody could tell what it was meant to do (GW-11).
+func (s *source) failing(ctx context.Context, c *compiled) (trouble, error) {
+	failed := trouble{}
+	results, err := s.testResults(ctx, nil, "")
+	if err != nil {
+		return nil, err
 	}
 	if len(results) == 0 {
-		r.problems = append(r.problems, Problem{File: ".", Text: "no tests: expected at least one rule test_… in a file …_test.rego"})
+		failed[""] = Problem{File: ".", Text: "no tests: expected at least one rule test_… in a file …_test.rego"}
 	}
-	return r, nil
+	for _, result := range results {
+		if result.Pass() {
+			continue
+		}
+		again := []*tester.Result{result}
+		if result.Error == nil && !result.Skip { // once more, to see where
+			if again, err = s.testResults(ctx, nil, regexp.QuoteMeta(result.Package+"."+result.Name)+"$"); err != nil {
+				return nil, err
+			}
+		}
+		for _, r := range again {
+			failed[r.Name] = failure(r)
+		}
+	}
+	for i := range s.cases {
+		if p := c.try(ctx, &s.cases[i]); p != nil {
+			failed[s.cases[i].Name] = *p
+		}
+	}
+	return failed, nil
 }
 
-func testResults(ctx context.Context, src *source) ([]*tester.Result, error) {
+// testResults runs the tests whose name matches only, all of them where it is "". With
+// only it traces them, which says where they failed and takes many times as long.
+func (s *source) testResults(ctx context.Context, covered *cover.Cover, only string) ([]*tester.Result, error) {
 	modules := map[string]*ast.Module{}
-	for _, part := range []map[string]*ast.Module{src.rules, src.tests} {
+	for _, part := range []map[string]*ast.Module{s.rules, s.tests} {
 		for name, m := range part {
 			modules[name] = m
 		}
 	}
-	store := newStore(src.data)
+	store := newStore(s.data)
 	txn, err := store.NewTransaction(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("open policy data: %w", err)
 	}
 	defer store.Abort(ctx, txn)
-	ch, err := tester.NewRunner().
+	runner := tester.NewRunner().
 		SetCompiler(newCompiler(ctx, store, txn)).
 		SetStore(store).
 		SetModules(modules).
 		SetTimeout(testTimeout).
 		RaiseBuiltinErrors(true).
-		EnableTracing(true).
-		RunTests(ctx, txn)
+		EnableTracing(only != "").
+		Filter(only)
+	if covered != nil {
+		runner = runner.SetCoverageQueryTracer(covered)
+	}
+	ch, err := runner.RunTests(ctx, txn)
 	if err != nil {
 		return nil, problemsOf(".", err).err()
 	}
@@ -96,6 +173,36 @@ func testResults(ctx context.Context, src *source) ([]*tester.Result, error) {
 	}
 	slices.SortFunc(results, func(a, b *tester.Result) int { return a.Location.Compare(b.Location) })
 	return results, nil
+}
+
+// exercised lists every rule of a bundle, in the order of its files.
+func exercised(report cover.Report, rules map[string]*ast.Module) []Exercised {
+	var all []Exercised
+	for _, m := range rules {
+		ast.WalkRules(m, func(r *ast.Rule) bool {
+			if at := r.Head.Location; at.HasFile() && !r.Default {
+				all = append(all, Exercised{
+					Place: fmt.Sprintf("%s:%d", at.File, at.Row), Name: name(r), Held: report.IsCovered(at.File, at.Row),
+				})
+			}
+			return false
+		})
+	}
+	slices.SortStableFunc(all, func(a, b Exercised) int { return comparePlaces(a.Place, b.Place) })
+	return all
+}
+
+// comparePlaces orders file:line by file, then by number.
+func comparePlaces(a, b string) int {
+	fileA, rowA, _ := strings.Cut(a, ":")
+	fileB, rowB, _ := strings.Cut(b, ":")
+	if c := strings.Compare(fileA, fileB); c != 0 {
+		return c
+	}
+	if len(rowA) != len(rowB) {
+		return len(rowA) - len(rowB)
+	}
+	return strings.Compare(rowA, rowB)
 }
 
 // failure says where a test failed and what it expected there.

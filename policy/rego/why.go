@@ -75,23 +75,27 @@ func (c *compiled) watch(ctx context.Context, q *policy.Request) (*watcher, erro
 	w := &watcher{rules: map[*ast.Rule]*Considered{}, queries: map[uint64]*ast.Rule{}}
 	for _, asked := range []*query{c.allow, c.decision} {
 		clear(w.queries) // each evaluation numbers its queries from the start
-		err := topdown.NewQuery(asked.body).
-			WithQueryCompiler(asked.compiler).
-			WithCompiler(c.rules).
-			WithStore(c.store).
-			WithTransaction(c.txn).
-			WithInput(ast.NewTerm(question(c.words, c.all, q))).
-			WithMetrics(metrics.NoOp()).
-			WithStrictBuiltinErrors(true).
-			WithIndexing(false).
-			WithEarlyExit(false).
-			WithQueryTracer(w).
-			Iter(ctx, func(topdown.QueryResult) error { return nil })
-		if err != nil {
+		if err := c.traced(ctx, asked, q, w); err != nil {
 			return nil, fmt.Errorf("watch the rules: %w", err)
 		}
 	}
 	return w, nil
+}
+
+// traced evaluates one query without shortcuts and tells tracer of every step.
+func (c *compiled) traced(ctx context.Context, asked *query, q *policy.Request, tracer topdown.QueryTracer) error {
+	return topdown.NewQuery(asked.body).
+		WithQueryCompiler(asked.compiler).
+		WithCompiler(c.rules).
+		WithStore(c.store).
+		WithTransaction(c.txn).
+		WithInput(ast.NewTerm(question(c.words, c.all, q))).
+		WithMetrics(metrics.NoOp()).
+		WithStrictBuiltinErrors(true).
+		WithIndexing(false).
+		WithEarlyExit(false).
+		WithQueryTracer(tracer).
+		Iter(ctx, func(topdown.QueryResult) error { return nil })
 }
 
 // watcher is a topdown.QueryTracer that notes which rules were tried, which held
@@ -251,6 +255,9 @@ func (c *compiled) alternatives(ctx context.Context, q *policy.Request) ([]alter
 			q.Patients, q.Certainty = []string{"one"}, "authoritative"
 		}},
 		{"map", "the map has a rule for the request", func(q *policy.Request) { q.Rule = cmp.Or(q.Rule, "some") }},
+		{"sign-in", "a fresh sign-in at level 3", func(q *policy.Request) { q.Subject.Assurance, q.Subject.AuthTime = 3, q.Time }},
+		{"purpose", "saying what for (treatment)", func(q *policy.Request) { q.Purpose = cmp.Or(q.Purpose, "TREAT") }},
+		{"grant", "emergency access to the patient", func(q *policy.Request) { q.Grant = cmp.Or(q.Grant, "some") }},
 	}
 	t, err := c.tables(ctx)
 	if err != nil {

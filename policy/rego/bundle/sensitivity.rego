@@ -16,13 +16,10 @@ safeguarded if {
 	assured
 }
 
-# Every class that counts here is one that this person is cleared for, and every
-# class of the patients is one that the table knows.
+# Every class that counts here is one that this person is cleared for.
 cleared if {
 	is_boolean(input.sensitivity.known)
-	every class in input.sensitivity.classes {
-		data.sensitivity.classes[class]
-	}
+	is_array(input.sensitivity.classes)
 	every class in counting {
 		clear(class)
 	}
@@ -40,9 +37,15 @@ counting contains class if {
 	some class in data.sensitivity.areas[input.area].nature[entry]
 }
 
-# ... and that nobody knows.
+# ... and that nobody knows, of the patients or of what a class asks for.
 counting contains "unknown" if {
 	input.sensitivity.known == false
+	counts(data.sensitivity.classes.unknown)
+}
+
+counting contains "unknown" if {
+	some class in input.sensitivity.classes
+	object.get(data.sensitivity.classes, class, "nothing") == "nothing"
 	counts(data.sensitivity.classes.unknown)
 }
 
@@ -68,6 +71,13 @@ clear(class) if {
 clear(class) if {
 	some kind in input.care.kinds
 	kind in data.sensitivity.classes[class].cleared.care
+}
+
+clear(class) if {
+	input.care.each != []
+	every kinds in input.care.each {
+		kinds[_] in data.sensitivity.classes[class].cleared.care
+	}
 }
 
 clear(class) if {

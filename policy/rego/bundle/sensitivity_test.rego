@@ -20,6 +20,14 @@ test_each_class_counts if {
 	matron.allow with input as protected(["staff", "sexual-health"], {"care": {"kinds": ["clinic-list"]}, "subject": {"assurance": 2}})
 }
 
+each(kinds) := {"certainty": "several", "patients": ["1001", "1002"], "care": {"kinds": [], "each": kinds}}
+
+test_relationship_with_each_patient_opens if {
+	matron.allow with input as protected(["staff"], each([["ward-stay"], ["clinic-list", "device-in-ward"]]))
+	refused(["staff"], each([["ward-stay"], ["device-in-ward"]])) == {"sensitive-record"}
+	refused(["staff"], each([["ward-stay"], []])) == {"sensitive-record"}
+}
+
 test_emergency_access_opens if {
 	refused(["vip"], {"grant": ""}) == {"sensitive-record"}
 	matron.allow with input as protected(["vip"], {"grant": "g-1"})
@@ -39,9 +47,14 @@ test_emergency_access_is_offered_where_it_opens if {
 	}
 }
 
-test_class_that_nobody_knows_is_refused if {
-	refused(["royal"], {"grant": "g-1", "care": {"kinds": ["ward-stay"]}}) == {"sensitivity-unknown"}
-	refused([""], {}) == {"sensitivity-unknown"}
+test_class_that_nobody_knows_counts_as_unknown if {
+	every class in ["royal", ""] {
+		refused([class], {}) == {"sensitivity-unknown"}
+		refused([class, "staff"], {}) == {"sensitive-record"}
+		matron.allow with input as protected([class], {"care": {"kinds": ["ward-stay"]}})
+		matron.allow with input as protected([class], {"grant": "g-1"})
+		matron.allow with input as protected([class], {"area": "demographics"})
+	}
 }
 
 test_class_counts_only_where_it_says if {
@@ -155,7 +168,7 @@ test_classes_are_complete if {
 
 kinds_of_care := {"ward-stay", "named-clinician", "clinic-list", "referral", "team-handover", "device-in-ward"}
 
-test_every_area_is_there if object.keys(data.sensitivity.areas) == object.keys(data.areas)
+test_every_area_is_there if object.keys(data.areas) - object.keys(data.sensitivity.areas) == set()
 
 test_areas_use_known_words if {
 	every area in data.sensitivity.areas {
