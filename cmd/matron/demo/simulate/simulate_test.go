@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
 
@@ -34,7 +34,7 @@ func london(t testing.TB) *time.Location {
 func small(t testing.TB, seed uint64) Config {
 	t.Helper()
 	c := Default(seed, time.Date(2025, 10, 13, 0, 0, 0, 0, london(t)))
-	c.Staff, c.Days = 150, 21
+	c.Staff, c.Days = 90, 14
 	return c
 }
 
@@ -50,7 +50,7 @@ func written(t testing.TB, c Config) (string, Summary) {
 
 func TestSameSeedSameBytes(t *testing.T) {
 	c := small(t, 4)
-	c.Days = 7
+	c.Staff, c.Days = 60, 7
 	a, _ := written(t, c)
 	b, _ := written(t, c)
 	c.Seed++
@@ -74,13 +74,12 @@ func TestSameSeedSameBytes(t *testing.T) {
 
 // line is what the tests read of an access.
 type line struct {
-	ID         string
-	Time       time.Time
-	Person     string
-	Action     string
-	Patient    string
-	Patients   []string
-	Deliberate *bool
+	ID       string    `json:"id"`
+	Time     time.Time `json:"time"`
+	Person   string    `json:"person"`
+	Action   string    `json:"action"`
+	Patient  string    `json:"patient"`
+	Patients []string  `json:"patients"`
 }
 
 func lines(t testing.TB, dir string) []line {
@@ -96,15 +95,14 @@ func lines(t testing.TB, dir string) []line {
 	}
 	defer z.Close()
 	var out []line
-	for dec := json.NewDecoder(bufio.NewReader(z)); ; {
+	for s := bufio.NewScanner(z); s.Scan(); {
 		var l line
-		if err := dec.Decode(&l); errors.Is(err, io.EOF) {
-			return out
-		} else if err != nil {
+		if err := json.Unmarshal(s.Bytes(), &l); err != nil {
 			t.Fatal(err)
 		}
 		out = append(out, l)
 	}
+	return out
 }
 
 // load reads the files back as detection does.
@@ -141,7 +139,7 @@ func load(t testing.TB, dir string) (c feeds.Context, labels []feeds.Label) {
 	return c, labels
 }
 
-// TestFilesHoldTogether: the files are in the fixed forms, nobody is in two wards
+// TestFilesHoldTogether (see mostCanBeExplained as well): the files are in the fixed forms, nobody is in two wards
 // or beds at once, accesses stand in order with ids of their own, and each label
 // is about accesses that are there.
 func TestFilesHoldTogether(t *testing.T) {
@@ -149,6 +147,7 @@ func TestFilesHoldTogether(t *testing.T) {
 	dir, sum := written(t, cfg)
 	c, labels := load(t, dir)
 	all := lines(t, dir)
+	mostCanBeExplained(t, c, labels, all)
 	survivor := map[string]string{}
 	for _, p := range c.Patients {
 		survivor[p.ID] = p.ID
@@ -188,7 +187,7 @@ func TestFilesHoldTogether(t *testing.T) {
 			t.Errorf("nothing was done for %+v", l)
 		}
 	}
-	if len(kinds) < 19 {
+	if len(kinds) < 17 {
 		t.Errorf("kinds of misuse: %v", kinds)
 	}
 	perDay := float64(len(all)) / float64(cfg.Staff*cfg.Days)
@@ -222,7 +221,9 @@ func truths(c Config) (all, first map[why]int) {
 // hundred accesses have no reason that any feed knows, more of the first ones,
 // and misuse is rarer than that.
 func TestShareOfWorkWithoutAReason(t *testing.T) {
-	all, first := truths(small(t, 2))
+	c := small(t, 2)
+	c.Staff, c.Days = 300, 21
+	all, first := truths(c)
 	share := func(of map[why]int, k why) float64 {
 		n := 0
 		for _, v := range of {
@@ -233,7 +234,7 @@ func TestShareOfWorkWithoutAReason(t *testing.T) {
 	for name, row := range map[string][3]float64{
 		"all":        {share(all, unknown), .008, .03},
 		"first":      {share(first, unknown), .02, .09},
-		"misuse":     {share(all, misuse), .0003, .015},
+		"misuse":     {share(all, misuse), .0003, .01},
 		"charted":    {share(all, charted), .001, .03},
 		"incidental": {share(all, incidental), 0, 0},
 	} {
@@ -310,14 +311,12 @@ func (r explainer) explain(l line) bool {
 	return false
 }
 
-// TestMostWorkCanBeExplained from the files, and next to no misuse: the bar for
+// mostCanBeExplained: most work can be explained from the files, and next to no misuse: the bar for
 // detection can be reached. On duty on the patient's own ward nothing tells
 // misuse from work, so a part of it is always explained.
-func TestMostWorkCanBeExplained(t *testing.T) {
-	cfg := small(t, 6)
-	dir, _ := written(t, cfg)
-	c, labels := load(t, dir)
-	all := lines(t, dir)
+func mostCanBeExplained(t *testing.T, c feeds.Context, labels []feeds.Label, all []line) {
+	t.Helper()
+	all = slices.Clone(all)
 	survivor := map[string]string{}
 	machine := map[string]bool{}
 	for _, p := range c.Patients {
@@ -358,7 +357,7 @@ func TestMostWorkCanBeExplained(t *testing.T) {
 		}
 	}
 	t.Logf("explained: %d of %d, first %d of %d, misuse of one patient %d of %d", explained, work, firstExplained, first, priedExplained, pried)
-	if a, f := float64(explained)/float64(work), float64(firstExplained)/float64(first); a < .965 || a > .995 || f < .89 || f > .98 {
+	if a, f := float64(explained)/float64(work), float64(firstExplained)/float64(first); a < .955 || a > .995 || f < .89 || f > .98 {
 		t.Errorf("explained: %.4f of all, %.4f of first accesses", a, f)
 	}
 	if p := float64(priedExplained) / float64(pried); p > .15 {
