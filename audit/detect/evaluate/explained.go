@@ -1,0 +1,128 @@
+package evaluate
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/matron-epr/matron/audit/feeds"
+	"github.com/matron-epr/matron/audit/intake"
+)
+
+// Explained counts how many accesses are explained, and how much misuse is
+// explained away. It is told of the deliberate accesses in the order of time.
+type Explained struct {
+	location  *time.Location
+	labels    map[feeds.Label]string // without kind → kind
+	seen      map[pair]bool
+	all       Ratio
+	first     Ratio
+	misuse    map[string]Ratio
+	from, end time.Time
+}
+
+type pair struct{ person, patient string }
+
+// NewExplained counts for these labels; days are those of location.
+func NewExplained(labels []feeds.Label, location *time.Location) *Explained {
+	e := &Explained{location: location, labels: map[feeds.Label]string{}, seen: map[pair]bool{}, misuse: map[string]Ratio{}}
+	for _, l := range labels {
+		kind := l.Kind
+		l.Kind = ""
+		e.labels[l] = kind
+	}
+	return e
+}
+
+// Add counts one access.
+func (e *Explained) Add(person, patient string, at time.Time, explained bool) {
+	if e.from.IsZero() || at.Before(e.from) {
+		e.from = at
+	}
+	if at.After(e.end) {
+		e.end = at
+	}
+	e.all = e.all.add(explained)
+	if p := (pair{person, patient}); !e.seen[p] {
+		e.seen[p] = true
+		e.first = e.first.add(explained)
+	}
+	day := at.In(e.location).Format(time.DateOnly)
+	kind, ok := e.labels[feeds.Label{Person: person, Day: day, Patient: patient}]
+	if ok { // where only a day is labelled, work and misuse of that day cannot be told apart
+		e.misuse[kind] = e.misuse[kind].add(explained)
+	}
+}
+
+func (r Ratio) add(hit bool) Ratio {
+	r.Of++
+	if hit {
+		r.Hits++
+	}
+	return r
+}
+
+// Days is how many days there were, of the hospital's time zone.
+func (e *Explained) Days() int {
+	if e.from.IsZero() {
+		return 0
+	}
+	return 1 + between(e.from.In(e.location).Format(time.DateOnly), e.end.In(e.location).Format(time.DateOnly))
+}
+
+// ExplainedReport is the shares of explained accesses.
+type ExplainedReport struct {
+	All    Ratio            `json:"all"`
+	First  Ratio            `json:"first"` // of each person to each patient
+	Misuse Ratio            `json:"misuse"`
+	Kinds  []ExplainedUsage `json:"kinds"`
+}
+
+// ExplainedUsage is the share of one kind of misuse that is explained away.
+type ExplainedUsage struct {
+	Kind   string `json:"kind"`
+	Misuse Ratio  `json:"misuse"`
+}
+
+// Report is the shares so far.
+func (e *Explained) Report() ExplainedReport {
+	r := ExplainedReport{All: e.all, First: e.first, Kinds: []ExplainedUsage{}}
+	for kind, m := range e.misuse {
+		r.Misuse.Hits += m.Hits
+		r.Misuse.Of += m.Of
+		r.Kinds = append(r.Kinds, ExplainedUsage{kind, m})
+	}
+	slices.SortFunc(r.Kinds, func(a, b ExplainedUsage) int { return cmp.Compare(a.Kind, b.Kind) })
+	return r
+}
+
+// maxCase bounds one line of a file of cases.
+const maxCase = 16 << 20
+
+// ReadCases reads a file of cases, as "matron alerts export --json" writes it. A
+// line that is no case is an error: no figure holds without it.
+func ReadCases(in io.Reader) ([]Case, error) {
+	lines := intake.NewLines(in, maxCase)
+	cases := []Case{}
+	for {
+		line, err := lines.Next()
+		if errors.Is(err, io.EOF) {
+			return cases, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		var c Case
+		if json.Unmarshal(line, &c) != nil {
+			return nil, fmt.Errorf("line %d: not one JSON object with the fields of a case", lines.Number())
+		}
+		if c.Person == "" && len(c.People) == 0 || len(c.Days) == 0 || c.Rank < 1 {
+			return nil, fmt.Errorf("line %d: a case needs rank from 1, person or people, and days", lines.Number())
+		}
+		cases = append(cases, c)
+	}
+}
