@@ -140,6 +140,9 @@ func NewExplainer(cfg Config, c feeds.Context) *Explainer {
 	return &Explainer{newRun(cfg.withDefaults(), c)}
 }
 
+// InUse is the number of a patient that is in use: it follows merged ones.
+func (e *Explainer) InUse(patient string) string { return e.run.survivor(patient) }
+
 // Explain returns the strong explanations of one person's look at one patient's
 // record. None means "not yet explained" and nothing else.
 func (e *Explainer) Explain(person, patient string, at time.Time) []Explanation {

@@ -85,6 +85,6 @@ func newRoot() *cobra.Command {
 	root.SetHelpCommandGroupID("ask")
 	root.SetCompletionCommandGroupID("run")
 	root.AddCommand(newServe(), newInit(), newCheckConfig(), newDemo(), newVersion(), newEngineChild(), newBypass())
-	root.AddCommand(newAudit(), newPolicy(), newAppmap(), newHazard(), newAlerts(), newSimulate(), newWitness(), newObserve())
+	root.AddCommand(newAudit(), newPolicy(), newAppmap(), newHazard(), newAlerts(), newDetect(), newSimulate(), newWitness(), newObserve())
 	return root
 }

@@ -1,0 +1,198 @@
+// Package table holds accesses in memory by column, small enough that a hundred
+// million of them fit in a few gigabytes: texts that come again are numbers.
+//
+// It never changes what it is told. It does no I/O. A Table may be read
+// concurrently once nothing is added to it any more.
+package table
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/matron-epr/matron/audit"
+)
+
+// Names gives each text a number, in the order in which they come. Number 0 is
+// the empty text.
+type Names struct {
+	numbers map[string]uint32
+	texts   []string
+}
+
+// NewNames makes Names that know the empty text only.
+func NewNames() *Names { return &Names{map[string]uint32{"": 0}, []string{""}} }
+
+// Number returns the number of a text and gives it one when it is new.
+func (n *Names) Number(text string) uint32 {
+	i, ok := n.numbers[text]
+	if !ok {
+		text = strings.Clone(text)
+		i = uint32(len(n.texts)) //nolint:gosec // no hospital has that many
+		n.numbers[text] = i
+		n.texts = append(n.texts, text)
+	}
+	return i
+}
+
+// Find returns the number of a text that is known.
+func (n *Names) Find(text string) (uint32, bool) {
+	i, ok := n.numbers[text]
+	return i, ok
+}
+
+// Text is the text of a number.
+func (n *Names) Text(i uint32) string { return n.texts[i] }
+
+// Len is how many there are, the empty one included.
+func (n *Names) Len() int { return len(n.texts) }
+
+// Flag is something that an access was.
+type Flag uint8
+
+// The flags. Of Deliberate and Incidental neither is set when nobody knows.
+const (
+	Deliberate Flag = 1 << iota
+	Incidental
+	BreakGlass
+	Refused // denied or failed: nothing was seen
+)
+
+// Table is accesses by column: row i of one column belongs to row i of the others.
+// A list of patients is a row for each.
+type Table struct {
+	At      []int64  // microseconds since 1970
+	Person  []uint32 // of People
+	Patient []uint32 // of Patients; 0 is none
+	Device  []uint32 // of Devices
+	Session []uint32 // of Sessions
+	Word    []uint32 // of Words: action and screen
+	Bytes   []uint32
+	Flags   []Flag
+
+	People, Patients, Devices, Sessions *Names
+	Words                               *Names // "action screen"
+	roles                               map[uint32]string
+	ids                                 []byte
+	ends                                []uint64 // of each row's id among ids
+	rows                                []uint32 // where each row's id is, once sorted
+}
+
+// New makes an empty Table.
+func New() *Table {
+	return &Table{
+		People: NewNames(), Patients: NewNames(), Devices: NewNames(), Sessions: NewNames(), Words: NewNames(),
+		roles: map[uint32]string{},
+	}
+}
+
+// Len is how many rows there are.
+func (t *Table) Len() int { return len(t.At) }
+
+// Add takes one access in.
+func (t *Table) Add(r *audit.Imported) {
+	person := t.People.Number(r.Person)
+	t.At = append(t.At, r.Time.UnixMicro())
+	t.Person = append(t.Person, person)
+	t.Patient = append(t.Patient, t.Patients.Number(r.Patient))
+	t.Device = append(t.Device, t.Devices.Number(r.Device))
+	t.Session = append(t.Session, t.Sessions.Number(r.Session))
+	t.Word = append(t.Word, t.Words.Number(r.Action+" "+r.Screen))
+	t.Bytes = append(t.Bytes, uint32(min(r.Bytes, 1<<32-1)))
+	var f Flag
+	switch r.Deliberate {
+	case "true":
+		f |= Deliberate
+	case "false":
+		f |= Incidental
+	}
+	if r.BreakGlass {
+		f |= BreakGlass
+	}
+	if r.Outcome == "denied" || r.Outcome == "failed" {
+		f |= Refused
+	}
+	t.Flags = append(t.Flags, f)
+	if r.Role != "" {
+		t.roles[person] = r.Role
+	}
+	t.ids = append(t.ids, r.ID...)
+	t.ends = append(t.ends, uint64(len(t.ids)))
+	if t.rows != nil {
+		t.rows = append(t.rows, uint32(len(t.ends)-1)) //nolint:gosec // rows are numbered in 32 bits
+	}
+}
+
+// Role is the role in which a person was seen last, "" when none was named.
+func (t *Table) Role(person uint32) string { return t.roles[person] }
+
+// ID is the id of the access of a row.
+func (t *Table) ID(row int) string {
+	if t.rows != nil {
+		row = int(t.rows[row])
+	}
+	var from uint64
+	if row > 0 {
+		from = t.ends[row-1]
+	}
+	return string(t.ids[from:t.ends[row]])
+}
+
+// Action is what was done in a row.
+func (t *Table) Action(row int) string {
+	action, _, _ := strings.Cut(t.Words.Text(t.Word[row]), " ")
+	return action
+}
+
+// Screen is what part of a record a row was about.
+func (t *Table) Screen(row int) string {
+	_, screen, _ := strings.Cut(t.Words.Text(t.Word[row]), " ")
+	return screen
+}
+
+// Time is when a row happened, UTC.
+func (t *Table) Time(row int) time.Time { return time.UnixMicro(t.At[row]).UTC() }
+
+// Counts says whether a row is a look at a patient that somebody may have chosen:
+// what was refused showed nothing, and being in a list is not being opened.
+func (t *Table) Counts(row int) bool {
+	return t.Patient[row] != 0 && t.Person[row] != 0 && t.Flags[row]&(Incidental|Refused) == 0
+}
+
+// Sort puts the rows into the order of time; those of one moment stay as they came.
+func (t *Table) Sort() {
+	if slices.IsSorted(t.At) {
+		return
+	}
+	order := make([]uint32, t.Len())
+	for i := range order {
+		order[i] = uint32(i)
+	}
+	slices.SortStableFunc(order, func(a, b uint32) int {
+		switch x, y := t.At[a], t.At[b]; {
+		case x < y:
+			return -1
+		case x > y:
+			return 1
+		}
+		return 0
+	})
+	before := t.rows
+	t.rows = make([]uint32, len(order))
+	for i, o := range order {
+		t.rows[i] = o
+		if before != nil {
+			t.rows[i] = before[o]
+		}
+	}
+	t.At, t.Person, t.Patient, t.Device = sorted(t.At, order), sorted(t.Person, order), sorted(t.Patient, order), sorted(t.Device, order)
+	t.Session, t.Word, t.Bytes, t.Flags = sorted(t.Session, order), sorted(t.Word, order), sorted(t.Bytes, order), sorted(t.Flags, order)
+}
+
+func sorted[T any](column []T, order []uint32) []T {
+	out := make([]T, len(column))
+	for i, o := range order {
+		out[i] = column[o]
+	}
+	return out
+}
