@@ -93,10 +93,10 @@ type Config struct {
 	Identifier Identifier
 	Decider    Decider
 	Limiter    Limiter
-	// Sensitivity is the protection that patients call for together, beyond the
-	// usual. It is asked several times for every exchange and must answer from
+	// Sensitivity is the protection that patients of an application call for together,
+	// beyond the usual. It is asked several times for every exchange and must answer from
 	// memory; nil means that there is no source, so that nobody has any.
-	Sensitivity func([]Patient) policy.Sensitivity
+	Sensitivity func(app string, patients []Patient) policy.Sensitivity
 	// Care is what is known of the care relationships between who asks, from a network
 	// address, and patients of an application. It is asked several times for every
 	// exchange and must answer from memory; nil means that no register is kept.

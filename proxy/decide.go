@@ -166,18 +166,18 @@ func (x *exchange) care(patients []Patient) policy.Care {
 
 // sensitivity is the protection of patients beyond the usual. Where no source is
 // configured, that there is none is known.
-func (g *Gateway) sensitivity(patients []Patient) policy.Sensitivity {
-	if g.cfg.Sensitivity == nil {
+func (x *exchange) sensitivity(patients []Patient) policy.Sensitivity {
+	if x.g.cfg.Sensitivity == nil || x.route == nil {
 		return policy.Sensitivity{Known: true}
 	}
-	return g.cfg.Sensitivity(patients)
+	return x.g.cfg.Sensitivity(x.route.Name, patients)
 }
 
 // asksAbout makes q a question about the patients whom a request or an answer names:
 // what is known of them, and what lets this person into all of their records.
 func (x *exchange) asksAbout(q *policy.Request, patients []Patient, c audit.Certainty) {
 	q.Patients, q.Certainty = names(patients), string(c)
-	q.Sensitivity = x.g.sensitivity(patients)
+	q.Sensitivity = x.sensitivity(patients)
 	q.Care = x.care(patients)
 	x.grant = x.granted(patients)
 	q.Grant, q.Purpose = x.grant.ID, x.grant.Purpose

@@ -103,7 +103,7 @@ func (x *exchange) offer(cause error) {
 	x.offered = x.g.cfg.Emergency.Offer(x.r.Context(), Refused{
 		Offer: cure, Request: x.id, Subject: x.subject, Site: x.route.Site, App: x.route.Name, Patient: x.access.Patients[0],
 		Source: x.access.Source, Certainty: x.access.Certainty, Rule: x.access.Rule, Area: x.access.Area,
-		Reasons: x.answer.Reasons, Return: x.comeBack(), Sensitivity: x.g.sensitivity(x.access.Patients),
+		Reasons: x.answer.Reasons, Return: x.comeBack(), Sensitivity: x.sensitivity(x.access.Patients),
 	})
 }
 

@@ -138,7 +138,7 @@ func (x *exchange) newDecision() audit.Record {
 // room in the index; so it would to say that a patient has no protection.
 func (x *exchange) told(patients []Patient) []string {
 	var list []string
-	if detail := sensitivityDetail(x.g.sensitivity(patients)); detail != "" {
+	if detail := sensitivityDetail(x.sensitivity(patients)); detail != "" {
 		list = append(list, detail)
 	}
 	if detail := careDetail(x.care(patients)); detail != "" {

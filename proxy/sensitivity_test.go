@@ -15,7 +15,10 @@ import (
 // guarded makes p2 a protected patient whom nobody may see, and p3 one of whom nobody
 // knows.
 func guarded(c *proxy.Config) {
-	c.Sensitivity = func(patients []proxy.Patient) policy.Sensitivity {
+	c.Sensitivity = func(app string, patients []proxy.Patient) policy.Sensitivity {
+		if app != "epr" {
+			return policy.Sensitivity{}
+		}
 		s := policy.Sensitivity{Known: true}
 		for _, p := range patients {
 			switch p.ID {

@@ -302,7 +302,7 @@ func (g *Gateway) openProxy(context.Context) error {
 	}
 	public, publicPaths := g.publicRoutes()
 	g.proxy, err = proxy.New(proxy.Config{
-		Apps: apps, Identifier: g.signin, Decider: g.policy, Sensitivity: g.protected.of, Limiter: limiter, Log: g.journal, Logger: g.log, Now: g.now,
+		Apps: apps, Identifier: g.signin, Decider: g.policy, Sensitivity: g.sensitivity, Limiter: limiter, Log: g.journal, Logger: g.log, Now: g.now,
 		Voucher: g.voucher, TrustedProxies: trusted, MaxHeader: g.cfg.Listen.MaxHeaderBytes, SignInPath: signInPath,
 		Public: public, PublicPaths: publicPaths, Spool: held, Observe: g.metrics.observe,
 		Home: g.cfg.Home, Service: g.cfg.Branding.ServiceName, Organisation: g.cfg.Branding.Organisation,

@@ -6,12 +6,14 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"sync/atomic"
 
 	"github.com/matron-epr/matron/audit/feeds"
 	"github.com/matron-epr/matron/audit/intake"
 	"github.com/matron-epr/matron/cmd/matron/config"
 	"github.com/matron-epr/matron/policy"
+	"github.com/matron-epr/matron/policy/care"
 	"github.com/matron-epr/matron/policy/protection"
 	"github.com/matron-epr/matron/proxy"
 )
@@ -46,6 +48,30 @@ func (g *Gateway) openProtection(ctx context.Context) error {
 	}
 	g.protected.list.Store(list)
 	return nil
+}
+
+// sensitivity is the protection of patients of an application together: by the lists,
+// and by what a register of care relationships was told. While the register is read,
+// that nobody is flagged by it must not lock everybody out (GW-01).
+func (g *Gateway) sensitivity(app string, patients []proxy.Patient) policy.Sensitivity {
+	s := g.protected.of(patients)
+	var flags care.Flags
+	for _, p := range patients {
+		f, _ := g.PatientFlags(app, p)
+		flags |= f
+	}
+	if flags == 0 {
+		return s
+	}
+	s.Classes = slices.Clone(s.Classes) // that of the list is for everybody
+	for flag, class := range map[care.Flags]string{care.VIP: "vip", care.Protected: "s-flag", care.Deceased: "deceased"} {
+		if flags&flag != 0 {
+			s.Classes = append(s.Classes, class)
+		}
+	}
+	slices.Sort(s.Classes)
+	s.Classes = slices.Compact(s.Classes)
+	return s
 }
 
 // of is the protection of patients together. A site without files knows that there is
