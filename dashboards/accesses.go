@@ -107,7 +107,7 @@ func (s *Site) eventTable(title string, rows []audit.Access, who, whose bool, re
 	}
 	t.Head = append(t.Head, text("What"), text("Part of the record"), text("Why"), text("Result"))
 	for _, a := range rows {
-		row := []cell{when(s.formatSecond(a.Time))}
+		row := []cell{s.decisionCell(a, reason)}
 		if who {
 			row = append(row, s.personCell(a.Person, a.UserName, reason), text(list(a.Roles, "not known")))
 		}
@@ -118,6 +118,16 @@ func (s *Site) eventTable(title string, rows []audit.Access, who, whose bool, re
 		t.Rows = append(t.Rows, row)
 	}
 	return t
+}
+
+// decisionCell is when an access was, with the way to why it was decided so.
+func (s *Site) decisionCell(a audit.Access, reason string) cell {
+	c := when(s.formatSecond(a.Time))
+	if s.cfg.Decisions != nil && a.Source != "" {
+		c.Href = s.decisionURL(decisionRef{a.Source, a.Seq, patientRef{a.Patient, a.NHSNumber}, a.Person}, reason)
+		c.Hidden = "why it was decided so"
+	}
+	return c
 }
 
 // formatSecond is for lists in which the order matters.

@@ -14,6 +14,8 @@ const (
 	kindPatient = "patient"
 	kindStaff   = "staff"
 	kindPlace   = "place"
+
+	kindDecision = "decision"
 )
 
 // patientRef names a patient by the NHS number, by the number that the

@@ -85,6 +85,9 @@ type Health struct {
 	Index      State     // ClickHouse
 	IndexedTo  time.Time // every record until then can be searched
 	Waiting    uint64    // records that cannot be searched yet
+	// Rules says why the configured or promoted rules are not in force, in sentences;
+	// none when they are.
+	Rules      []string
 	ReloadAt   time.Time // last attempt to reload configuration or policy
 	ReloadBad  bool      // the last attempt was refused; the old one stays in force
 	// ProtectionUnknown says that the list of protected records could not be read.
@@ -169,6 +172,10 @@ type Config struct {
 	// patient's record at a time, none for "not yet explained". It answers from
 	// memory; nil means that nothing is compared.
 	Explain func(person, patient string, at time.Time) []string
+	// Decisions explains single decisions; nil explains none.
+	Decisions DecisionReader
+	// Rules is where two people put rules in force; nil where that is not demanded.
+	Rules RuleBook
 	// HospitalNumber finds the application's number of the patient with an NHS
 	// number, "" when it is not known; nil knows none.
 	HospitalNumber func(nhsNumber string) string

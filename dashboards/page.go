@@ -75,6 +75,7 @@ func (s *Site) nav(r *http.Request) []navItem {
 		{navItem{Text: "Health", Href: Base + "health"}, policy.Live},
 		{navItem{Text: "Modes", Href: Base + "modes"}, policy.Live},
 		{navItem{Text: "Hazards", Href: Base + "hazards"}, policy.Safety},
+		{navItem{Text: "Rules", Href: Base + "rules"}, policy.Rules},
 	}
 	var items []navItem
 	for _, entry := range all {
@@ -116,6 +117,9 @@ func (s *Site) banners(h Health) []banner {
 	add(h.Index == StateOK && !unknown && s.stale(h), "Lists are behind: "+plural(h.Waiting, "record is", "records are")+" waiting to become searchable. Counts are at least what is shown.")
 	add(s.clockStepped(h), "The clock of this machine was "+putBy(h.ClockBy)+" at "+s.formatClock(h.ClockAt)+". Times before and after cannot be compared; the order of records is not affected.")
 	add(h.ProtectionUnknown, "It is not known which records are protected beyond the usual: the list could not be read. Whoever is not known to care for a patient needs emergency access to open clinical parts of their record.")
+	for _, line := range h.Rules {
+		add(true, line)
+	}
 	add(h.ReloadBad, "The last change of configuration or policy was refused at "+s.formatClock(h.ReloadAt)+". The one before stays in force.")
 	return out
 }
@@ -140,7 +144,7 @@ func (s *Site) count(h Health, n uint64) string {
 // current reports whether a page belongs to an entry of the menu. What a look-up
 // leads to belongs to Look up.
 func current(path, href string) bool {
-	if href == Base+"lookup" && (strings.HasPrefix(path, Base+"patients/") || strings.HasPrefix(path, Base+"staff/")) {
+	if href == Base+"lookup" && (strings.HasPrefix(path, Base+"patients/") || strings.HasPrefix(path, Base+"staff/") || strings.HasPrefix(path, Base+"decisions/")) {
 		return true
 	}
 	return path == href || (href != Base && strings.HasPrefix(path, href+"/"))

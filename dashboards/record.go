@@ -19,6 +19,7 @@ type sight struct {
 	reason  string     // code of reasons
 	note    string     // in the viewer's own words
 	reveal  bool       // identifiers in full
+	subject string     // record that was opened, as source/seq
 }
 
 // record makes a look-up durable before anything of it is read or shown. On
@@ -82,6 +83,7 @@ func (v sight) detail() []string {
 	add("reason", v.reason)
 	add("note", v.note)
 	add("person", v.person)
+	add("record", v.subject)
 	if v.reveal {
 		add("revealed", "identifiers")
 	}

@@ -45,6 +45,7 @@ func Routes() []Route {
 		{ID: "lookup-search", Method: http.MethodPost, Path: Base + "lookup", Area: policy.Audit, Action: policy.Search},
 		{ID: "patient", Method: http.MethodGet, Path: Base + "patients/{id}", Area: policy.Audit, Action: policy.Read},
 		{ID: "staff", Method: http.MethodGet, Path: Base + "staff/{id}", Area: policy.Audit, Action: policy.Read},
+		{ID: "decision", Method: http.MethodGet, Path: Base + "decisions/{id}", Area: policy.Audit, Action: policy.Read},
 		{ID: "alerts", Method: http.MethodGet, Path: Base + "alerts", Area: policy.Audit, Action: policy.Read},
 		{ID: "live", Method: http.MethodGet, Path: Base + "live", Area: policy.Live, Action: policy.Read},
 		{ID: "live-now", Method: http.MethodGet, Path: Base + "live/now", Area: policy.Live, Action: policy.Read, KeepAlive: true},
@@ -52,6 +53,12 @@ func Routes() []Route {
 		{ID: "modes", Method: http.MethodGet, Path: Base + "modes", Area: policy.Live, Action: policy.Read},
 		{ID: "hazards", Method: http.MethodGet, Path: Base + "hazards", Area: policy.Safety, Action: policy.Read},
 		{ID: "hazard", Method: http.MethodGet, Path: Base + "hazards/{id}", Area: policy.Safety, Action: policy.Read},
+		{ID: "rules", Method: http.MethodGet, Path: Base + "rules", Area: policy.Rules, Action: policy.Read},
+		{ID: "rules-propose", Method: http.MethodPost, Path: Base + "rules/propose", Area: policy.Rules, Action: policy.Create},
+		{ID: "rules-withdraw", Method: http.MethodPost, Path: Base + "rules/withdraw", Area: policy.Rules, Action: policy.Create},
+		{ID: "rules-approve", Method: http.MethodPost, Path: Base + "rules/approve", Area: policy.Rules, Action: policy.Update},
+		{ID: "rules-roll-back", Method: http.MethodPost, Path: Base + "rules/roll-back", Area: policy.Rules, Action: policy.Update},
+		{ID: "rules-mark", Method: http.MethodPost, Path: Base + "rules/mark", Area: policy.Safety, Action: policy.Update},
 	}
 }
 
@@ -119,7 +126,9 @@ func (s *Site) routes() http.Handler {
 		"home": s.home, "lookup": s.lookup, "lookup-search": s.search,
 		"patient": s.patient, "staff": s.staff, "alerts": s.alerts,
 		"live": s.live, "live-now": s.live, "health": s.health, "modes": s.modes,
-		"hazards": s.hazards, "hazard": s.hazard,
+		"hazards": s.hazards, "hazard": s.hazard, "decision": s.decision,
+		"rules": s.rules, "rules-propose": s.rulesStep(Propose), "rules-withdraw": s.rulesStep(Withdraw),
+		"rules-approve": s.rulesStep(Approve), "rules-roll-back": s.rulesStep(RollBack), "rules-mark": s.rulesStep(Mark),
 	}
 	mux := http.NewServeMux()
 	for _, route := range Routes() {

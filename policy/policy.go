@@ -40,12 +40,13 @@ const (
 	Theatres       Area = "theatres"
 	Documents      Area = "documents"
 	Administration Area = "administration"
-	// Home, Audit, Safety and Live are Matron's own pages. Home shows nobody
-	// anything that the other three would not.
+	// Home, Audit, Safety, Live and Rules are Matron's own pages. Home shows nobody
+	// anything that the others would not.
 	Home   Area = "home"
 	Audit  Area = "audit"
 	Safety Area = "safety"
 	Live   Area = "live"
+	Rules  Area = "rules"
 )
 
 // Subject is who asks: a person (or machine) whose identity has been proved.

@@ -115,7 +115,7 @@ func directCare(a *Access, p Part) bool {
 		return true
 	}
 	switch p.Area {
-	case policy.Administration, policy.Audit, policy.Safety, policy.Live:
+	case policy.Administration, policy.Audit, policy.Safety, policy.Live, policy.Rules:
 		return false
 	case policy.Demographics, policy.Encounters:
 		return p.Action != policy.Print

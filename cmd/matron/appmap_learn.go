@@ -57,8 +57,8 @@ func newAppmapLearn() *cobra.Command {
 	f := c.Flags()
 	f.StringVarP(&l.config, "config", "c", "matron.yaml", "configuration file")
 	f.StringVar(&l.app, "application", "", "application, as the configuration names it (default: the only one)")
-	f.StringVar(&l.since, "since", "", "from this day or moment on, or this long ago, for example 2026-11-01 or 24h (default: 168h; with --file: all)")
-	f.StringVar(&l.until, "until", "", "to the end of this day, or before this moment (default: now)")
+	f.StringVar(&l.since, "since", "", sinceHelp+" (default: 7d; with --file: all)")
+	f.StringVar(&l.until, "until", "", untilHelp)
 	f.StringVar(&l.file, "file", "", "exported accesses to read in place of the journal; - is standard input")
 	f.StringVar(&l.base, "base", "", "path under which the application is mounted (default: the prefix in the configuration)")
 	f.StringArrayVar(&l.words, "word", nil, "a part of a path or a name of a parameter that is the application's own; may be given several times")
@@ -94,27 +94,18 @@ func (l *learning) run(c *cobra.Command) error {
 	return nil
 }
 
-// times reads --since and --until.
+// times reads --since and --until. A file has all that was asked for, a journal more
+// than that.
 func (l *learning) times(now time.Time) (err error) {
 	since := l.since
-	ago, durationErr := time.ParseDuration(cmp.Or(l.since, "168h"))
-	if durationErr == nil {
-		since = ""
+	if since == "" && l.file == "" {
+		since = "7d"
 	}
-	l.query.From, l.query.To, l.zone, err = period(since, l.until)
-	if err != nil {
-		return errors.New(strings.NewReplacer("--from", "--since", "--to", "--until").Replace(err.Error()))
+	l.query.From, l.query.To, l.zone, err = window(since, l.until, now)
+	if l.file != "" && l.until == "" {
+		l.query.To = time.Time{}
 	}
-	if durationErr == nil && (l.since != "" || l.file == "") {
-		l.query.From = now.Add(-ago)
-	}
-	if l.query.To.IsZero() && l.file == "" {
-		l.query.To = now
-	}
-	if !l.query.To.IsZero() && !l.query.From.Before(l.query.To) {
-		return errors.New("--until is not after --since")
-	}
-	return nil
+	return err
 }
 
 // learn reads what there is to learn from.

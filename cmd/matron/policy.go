@@ -14,7 +14,7 @@ import (
 
 func newPolicy() *cobra.Command {
 	c := &cobra.Command{Use: "policy", Short: "The rules that decide", GroupID: "rules"}
-	c.AddCommand(newPolicyTest(), newPolicyMatrix(), newPolicyExplain(), newPolicyReplay())
+	c.AddCommand(newPolicyTest(), newPolicyMatrix(), newPolicyExplain(), newPolicyReplay(), newPolicyPromote())
 	return c
 }
 

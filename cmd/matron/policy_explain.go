@@ -17,8 +17,8 @@ import (
 	"github.com/matron-epr/matron/cmd/matron/config"
 	"github.com/matron-epr/matron/cmd/matron/gateway"
 	"github.com/matron-epr/matron/cmd/matron/replay"
+	"github.com/matron-epr/matron/dashboards"
 	"github.com/matron-epr/matron/policy"
-	"github.com/matron-epr/matron/policy/rego"
 )
 
 // explaining is one run of "matron policy explain".
@@ -39,7 +39,8 @@ func newPolicyExplain() *cobra.Command {
 		Long: "Asks the rules and prints the answer, every rule that it rests on with file and line, the facts that the\n" +
 			"rules read and how old they were, and what would make it allowed.\n\n" +
 			"RECORD is a decision in the journal, as a receipt or a page names it: it is asked again as it was then, of\n" +
-			"the rules in force now, or of those in --policy. Without RECORD the flags make the question.",
+			"the rules that decided it where the gateway keeps them, else of those in force now, or of those in\n" +
+			"--policy. Without RECORD the flags make the question.",
 		Example: "  matron policy explain --role nurse --action create --area prescribing --kind MedicationRequest\n" +
 			"  matron policy explain --role nurse --area notes --care -\n" +
 			"  matron policy explain --role doctor --area notes --protected sealed --assurance 2 --signed-in 5h\n" +
@@ -48,7 +49,7 @@ func newPolicyExplain() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVarP(&e.config, "config", "c", "matron.yaml", "configuration file, for RECORD")
-	f.StringVar(&e.dir, "policy", "", "folder of the bundle to ask (default: the one configured, or built in)")
+	f.StringVar(&e.dir, "policy", "", "rules to ask: a folder, built-in, or a revision that the gateway keeps (default: those that decided, or built-in)")
 	f.StringSliceVar(&e.roles, "role", nil, "role of who asks, by name here or national code; may be given again")
 	f.StringVar(&e.action, "action", "read", "read, search, list, create, update, delete, print or export")
 	f.StringVar(&e.area, "area", "", "part of the record, for example notes")
@@ -76,18 +77,9 @@ func (e *explaining) run(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	engine, err := rego.New(c.Context(), rego.Config{Dir: e.dir, Timeout: 10 * time.Second})
+	x, err := gateway.Explain(c.Context(), e.dir, questions)
 	if err != nil {
 		return failure{exitConfig, err}
-	}
-	var x rego.Explanation
-	for _, q := range questions { // each part of an exchange must be allowed: the first that is not decides
-		if x, err = engine.Why(c.Context(), q); err != nil {
-			return failure{exitFailure, err}
-		}
-		if !x.Decision.Allowed() {
-			break
-		}
 	}
 	if e.asJSON {
 		return json.NewEncoder(c.OutOrStdout()).Encode(explanationJSON(x))
@@ -116,10 +108,7 @@ func (e *explaining) questions(c *cobra.Command) ([]policy.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !c.Flags().Changed("policy") {
-		e.dir = cfg.Policy.Dir
-	}
-	return recorded(cfg, seq)
+	return e.recorded(c, cfg, seq)
 }
 
 func (e *explaining) made() policy.Request {
@@ -153,8 +142,9 @@ func (e *explaining) made() policy.Request {
 	return q
 }
 
-// recorded is what the rules were asked when a record of the journal was made.
-func recorded(cfg config.Config, seq uint64) ([]policy.Request, error) {
+// recorded is what the rules were asked when a record of the journal was made. Asked
+// again are those that decided then, where they are kept.
+func (e *explaining) recorded(c *cobra.Command, cfg config.Config, seq uint64) ([]policy.Request, error) {
 	r, err := gateway.RecordedDecision(cfg, seq)
 	if err != nil {
 		return nil, failure{exitFailure, err}
@@ -163,22 +153,32 @@ func recorded(cfg config.Config, seq uint64) ([]policy.Request, error) {
 	if len(questions) == 0 {
 		return nil, failure{exitUsage, fmt.Errorf("record %d (%s) is not of a decision that the rules were asked for", seq, r.Kind)}
 	}
+	if c.Flags().Changed("policy") {
+		e.dir, err = gateway.RulesDir(cfg, e.dir)
+		return questions, err
+	}
+	var today bool
+	if e.dir, today, err = gateway.RulesThatDecided(cfg, r.PolicyRev); err != nil {
+		return nil, failure{exitConfig, err}
+	}
+	if today {
+		c.PrintErrf("the rules that decided then (%s) are not kept: those of today are asked\n", r.PolicyRev)
+	}
 	return questions, nil
 }
 
-func printExplanation(out io.Writer, x rego.Explanation) error {
+func printExplanation(out io.Writer, x dashboards.Explanation) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	d := x.Decision
-	_, _ = fmt.Fprintf(w, "%s, by %s\n", strings.ToUpper(d.Effect.String()), strings.Join(d.Rules, ", "))
-	for _, r := range d.Reasons {
+	_, _ = fmt.Fprintf(w, "%s, by %s\n", strings.ToUpper(x.Effect), strings.Join(x.DecidedBy, ", "))
+	for _, r := range x.Reasons {
 		_, _ = fmt.Fprintf(w, "  %s: %s\n  %s\n", r.Code, r.Text, r.Remedy)
 	}
-	for _, o := range d.Obligations {
+	for _, o := range x.Obligations {
 		_, _ = fmt.Fprintf(w, "  with the obligation %s\n", o)
 	}
 	_, _ = fmt.Fprint(w, "\nRules\n")
 	for _, r := range x.Rules {
-		_, _ = fmt.Fprintf(w, "  %s\t%s\t%s\n", r.Place, r.Name, came(r))
+		_, _ = fmt.Fprintf(w, "  %s\t%s\t%s\n", r.Place, r.Name, r.Came())
 	}
 	_, _ = fmt.Fprint(w, "\nFacts that the rules of allow read\n")
 	for _, f := range x.Facts {
@@ -188,7 +188,7 @@ func printExplanation(out io.Writer, x rego.Explanation) error {
 		}
 		_, _ = fmt.Fprintf(w, "  %s\t%s\t%s\n", f.Name, f.Value, age)
 	}
-	if !d.Allowed() {
+	if x.Effect != policy.Allow.String() {
 		_, _ = fmt.Fprint(w, "\nIt would be allowed\n")
 		for _, change := range x.Changes {
 			_, _ = fmt.Fprintf(w, "  %s\n", strings.Join(change, " and "))
@@ -197,24 +197,11 @@ func printExplanation(out io.Writer, x rego.Explanation) error {
 			_, _ = fmt.Fprint(w, "  by no one or two of these: another role, a known patient, a care relationship, a fresh sign-in, a purpose, emergency access\n")
 		}
 	}
-	_, _ = fmt.Fprintf(w, "\npolicy %s\n", d.Revision)
+	_, _ = fmt.Fprintf(w, "\npolicy %s\n", x.Revision)
 	return w.Flush()
 }
 
-// came says what came of a rule.
-func came(r rego.Considered) string {
-	switch {
-	case r.Held:
-		return "held"
-	case !r.Reached:
-		return "not reached"
-	case r.Stopped == "":
-		return "did not hold"
-	}
-	return "did not hold: see " + r.Stopped
-}
-
-func explanationJSON(x rego.Explanation) any {
+func explanationJSON(x dashboards.Explanation) any {
 	type reason struct {
 		Code   string `json:"code"`
 		Text   string `json:"text"`
@@ -233,19 +220,18 @@ func explanationJSON(x rego.Explanation) any {
 		Age   float64 `json:"age_seconds,omitempty"`
 	}
 	doc := struct {
-		Effect      string        `json:"effect"`
-		Revision    string        `json:"revision"`
-		DecidedBy   []string      `json:"decided_by"`
-		Reasons     []reason      `json:"reasons"`
-		Obligations []string      `json:"obligations"`
-		Rules       []rule        `json:"rules"`
-		Facts       []fact        `json:"facts"`
-		Changes     []rego.Change `json:"allowed_if"`
+		Effect      string     `json:"effect"`
+		Revision    string     `json:"revision"`
+		DecidedBy   []string   `json:"decided_by"`
+		Reasons     []reason   `json:"reasons"`
+		Obligations []string   `json:"obligations"`
+		Rules       []rule     `json:"rules"`
+		Facts       []fact     `json:"facts"`
+		Changes     [][]string `json:"allowed_if"`
 	}{
-		Effect: x.Decision.Effect.String(), Revision: x.Decision.Revision, DecidedBy: x.Decision.Rules,
-		Obligations: x.Decision.Obligations, Changes: x.Changes,
+		Effect: x.Effect, Revision: x.Revision, DecidedBy: x.DecidedBy, Obligations: x.Obligations, Changes: x.Changes,
 	}
-	for _, r := range x.Decision.Reasons {
+	for _, r := range x.Reasons {
 		doc.Reasons = append(doc.Reasons, reason(r))
 	}
 	for _, r := range x.Rules {

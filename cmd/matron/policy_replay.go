@@ -5,7 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strconv"
+	"os/user"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -13,7 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/cmd/matron/config"
 	"github.com/matron-epr/matron/cmd/matron/gateway"
+	"github.com/matron-epr/matron/cmd/matron/promotion"
 	"github.com/matron-epr/matron/cmd/matron/replay"
 	"github.com/matron-epr/matron/policy/rego"
 )
@@ -24,22 +26,17 @@ type replaying struct {
 	asJSON                             bool
 }
 
-// replayed is what it writes: which rules were asked about which time.
-type replayed struct {
-	Candidate string    `json:"candidate"` // revision
-	From      time.Time `json:"from"`
-	To        time.Time `json:"to"`
-	ReadFrom  string    `json:"read_from"`
-	replay.Report
-}
-
 func newPolicyReplay() *cobra.Command {
 	var r replaying
 	c := &cobra.Command{
-		Use: "replay --against DIR", Short: "Say what other rules would have answered", Args: cobra.NoArgs,
-		Long: "Asks every question that was recorded since a time again, of the bundle in DIR, and prints what it would\n" +
-			"newly refuse and newly allow, by role and route, with the records to look at. It reads ClickHouse or,\n" +
-			"where that does not answer, the journal; it names no patient and changes nothing.\n\n" +
+		Use: "replay --against CANDIDATE", Short: "Say what other rules would have answered", Args: cobra.NoArgs,
+		Long: "Asks every question that was recorded since a time again, of other rules, and prints what they would\n" +
+			"newly refuse and newly allow, by role, ward and route, with the records to look at. It reads ClickHouse\n" +
+			"or, where that does not answer, the journal; it names no patient and changes nothing. CANDIDATE is the\n" +
+			"folder of a bundle, \"built-in\", or the revision of one that the gateway keeps.\n\n" +
+			"The ward is that of the person, by the staff list that the configuration names, on the day of the request.\n" +
+			"Where the patient was is not in the record. --out writes the verdict that \"matron policy promote\" demands:\n" +
+			"it names the rules that were asked and those in force, the time, who ran it, and has the gateway's seal.\n\n" +
 			"Compared is what the rules had answered, also where it was not enforced. A record names one patient: an\n" +
 			"exchange about several is asked about one by one. Requests that no map knew were never asked about, and\n" +
 			"are not.",
@@ -49,10 +46,10 @@ func newPolicyReplay() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVarP(&r.config, "config", "c", "matron.yaml", "configuration file")
-	f.StringVar(&r.since, "since", "7d", "from this day or moment on, or this long ago, for example 2026-11-01, 7d or 12h")
-	f.StringVar(&r.until, "until", "", "to the end of this day, or before this moment (default: now)")
-	f.StringVar(&r.against, "against", "", "folder of the bundle to ask")
-	f.StringVarP(&r.out, "out", "o", "", "file to write the verdict to as JSON; never overwrites another")
+	f.StringVar(&r.since, "since", "7d", sinceHelp)
+	f.StringVar(&r.until, "until", "", untilHelp)
+	f.StringVar(&r.against, "against", "", "rules to ask: a folder, built-in, or a revision that the gateway keeps")
+	f.StringVarP(&r.out, "out", "o", "", "file to write the sealed verdict to; never overwrites another")
 	f.BoolVar(&r.asJSON, "json", false, "print as JSON")
 	_ = c.MarkFlagRequired("against") // fails only for a flag that is not there
 	c.RunE = func(c *cobra.Command, _ []string) error { return r.run(c) }
@@ -68,24 +65,15 @@ func (r *replaying) run(c *cobra.Command) error {
 	if err != nil {
 		return failure{exitUsage, err}
 	}
-	rules, err := rego.New(c.Context(), rego.Config{Dir: r.against})
-	if err != nil {
-		return failure{exitConfig, err}
-	}
-	shown := newBar(c.ErrOrStderr(), "replay")
 	began := time.Now()
-	v := replayed{Candidate: rules.Revision(), From: from.UTC(), To: to.UTC()}
-	var source replay.Source
-	source, v.ReadFrom = gateway.Decisions(c.Context(), cfg, from, to)
-	v.Report, err = replay.Run(c.Context(), byTime(source, from, to, shown), rules)
-	shown.close()
+	v, err := r.ask(c, cfg, from, to)
 	if err != nil {
-		return failure{exitFailure, err}
+		return err
 	}
 	took := time.Since(began)
 	c.PrintErrf("%d decisions in %s (%.0f a second)\n", v.Decisions, took.Round(time.Millisecond), float64(v.Decisions)/took.Seconds())
 	if r.out != "" {
-		if err := intoFile(r.out, nil, func(out io.Writer) error { return encodeJSON(out, v) }); err != nil {
+		if err := r.keep(cfg, v); err != nil {
 			return failure{exitFailure, err}
 		}
 	}
@@ -93,6 +81,54 @@ func (r *replaying) run(c *cobra.Command) error {
 		return encodeJSON(c.OutOrStdout(), v)
 	}
 	return printVerdict(c.OutOrStdout(), v, zone)
+}
+
+// ask asks the candidate about everything from from to to.
+func (r *replaying) ask(c *cobra.Command, cfg config.Config, from, to time.Time) (v promotion.Verdict, err error) {
+	dir, err := gateway.RulesDir(cfg, r.against)
+	if err != nil {
+		return v, failure{exitUsage, err}
+	}
+	rules, err := rego.New(c.Context(), rego.Config{Dir: dir})
+	if err != nil {
+		return v, failure{exitConfig, err}
+	}
+	base, err := gateway.RulesInForce(cfg)
+	if err != nil {
+		return v, failure{exitConfig, err}
+	}
+	wards, err := gateway.Wards(cfg)
+	if err != nil {
+		return v, failure{exitFailure, err}
+	}
+	who, err := user.Current()
+	if err != nil {
+		return v, failure{exitFailure, err}
+	}
+	v = promotion.Verdict{
+		Candidate: rules.Revision(), Base: base, From: from.UTC(), To: to.UTC(), MadeAt: time.Now().UTC(), MadeBy: who.Username,
+	}
+	shown := newBar(c.ErrOrStderr(), "replay")
+	defer shown.close()
+	var source replay.Source
+	source, v.ReadFrom = gateway.Decisions(c.Context(), cfg, from, to)
+	if v.Report, err = replay.Run(c.Context(), byTime(source, from, to, shown), rules, wards); err != nil {
+		return v, failure{exitFailure, err}
+	}
+	return v, nil
+}
+
+// keep writes the verdict with the gateway's seal.
+func (r *replaying) keep(cfg config.Config, v promotion.Verdict) error {
+	secret, err := gateway.VerdictKey(cfg)
+	if err != nil {
+		return err
+	}
+	sealed, err := v.Sealed(secret)
+	if err != nil {
+		return err
+	}
+	return intoFile(r.out, nil, func(out io.Writer) error { return encodeJSON(out, sealed) })
 }
 
 // byTime shows how far a source is.
@@ -105,19 +141,28 @@ func byTime(source replay.Source, from, to time.Time, shown *bar) replay.Source 
 	}
 }
 
-func printVerdict(out io.Writer, v replayed, zone *time.Location) error {
+func printVerdict(out io.Writer, v promotion.Verdict, zone *time.Location) error {
 	const at = "2 January 2006 15:04 MST"
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintf(w, "%s to %s, from %s: %d decisions asked again, %d skipped\n",
 		v.From.In(zone).Format(at), v.To.In(zone).Format(at), v.ReadFrom, v.Decisions, v.Skipped)
-	_, _ = fmt.Fprintf(w, "answered by %s, asked of %s\n", cmp.Or(strings.Join(v.Revisions, ", "), "nobody"), v.Candidate)
-	_, _ = fmt.Fprintf(w, "newly refused: %d, of %d people\nnewly allowed: %d\n", v.NewlyDenied, v.PeopleDenied, v.NewlyAllowed)
+	_, _ = fmt.Fprintf(w, "answered by %s, asked of %s; in force: %s\n", cmp.Or(strings.Join(v.Revisions, ", "), "nobody"), v.Candidate, v.Base)
+	_, _ = fmt.Fprintf(w, "newly refused: %d, of %d people; %d of them may be care\nnewly allowed: %d\n",
+		v.NewlyDenied, v.PeopleDenied, v.CareDenied, v.NewlyAllowed)
+	for _, by := range []struct {
+		what   string
+		counts []replay.Count
+	}{{"role", v.DeniedRoles}, {"ward of the person", v.DeniedWards}, {"route", v.DeniedRoutes}} {
+		if len(by.counts) > 0 {
+			_, _ = fmt.Fprintf(w, "  by %s: %s\n", by.what, most(by.counts))
+		}
+	}
 	if len(v.Groups) > 0 {
-		_, _ = fmt.Fprint(w, "\nbefore\tnow\trequests\tpeople\troles\troute\taction\tarea\tbecause of\tfor example\n")
+		_, _ = fmt.Fprint(w, "\nbefore\tnow\trequests\tpeople\troles\tward\troute\taction\tarea\tbecause of\tfor example\n")
 	}
 	for _, g := range v.Groups {
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", g.Was, g.Now, g.Count, g.People,
-			cmp.Or(g.Roles, "none"), g.App+" "+g.Route, g.Action, g.Area, g.Because, strings.Join(g.Examples, " "))
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", g.Was, g.Now, g.Count, g.People,
+			cmp.Or(g.Roles, "none"), cmp.Or(g.Ward, "not known"), g.App+" "+g.Route, g.Action, g.Area, g.Because, strings.Join(g.Examples, " "))
 	}
 	if v.Unlisted > 0 {
 		_, _ = fmt.Fprintf(w, "and %d more that are not listed\n", v.Unlisted)
@@ -125,33 +170,15 @@ func printVerdict(out io.Writer, v replayed, zone *time.Location) error {
 	return w.Flush()
 }
 
-// window is period with a beginning that may be told as how long ago.
-func window(since, until string, now time.Time) (from, to time.Time, zone *time.Location, err error) {
-	ago, isAgo := howLong(since)
-	if isAgo {
-		since = ""
+// most lists the most frequent.
+func most(counts []replay.Count) string {
+	const shown = 8
+	var said []string
+	for _, c := range counts[:min(len(counts), shown)] {
+		said = append(said, fmt.Sprintf("%s %d", cmp.Or(c.Name, "not known"), c.Count))
 	}
-	if from, to, zone, err = period(since, until); err != nil {
-		return from, to, zone, fmt.Errorf("--since, --until: %w", err)
+	if more := len(counts) - shown; more > 0 {
+		said = append(said, fmt.Sprintf("and %d more", more))
 	}
-	if to.IsZero() {
-		to = now
-	}
-	if isAgo {
-		from = to.Add(-ago)
-	}
-	if !from.Before(to) {
-		return from, to, zone, fmt.Errorf("--until %s is not after --since %s", until, since)
-	}
-	return from, to, zone, nil
-}
-
-// howLong reads "7d" and what time.ParseDuration reads.
-func howLong(text string) (time.Duration, bool) {
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		n, err := strconv.ParseUint(days, 10, 16)
-		return time.Duration(n) * 24 * time.Hour, err == nil
-	}
-	d, err := time.ParseDuration(text)
-	return d, err == nil && d > 0
+	return strings.Join(said, ", ")
 }

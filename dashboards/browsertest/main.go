@@ -75,16 +75,18 @@ func states() map[string]state {
 		return state{subject: fake.Subject(), cfg: dashboards.Config{
 			Site: fake.Site, Branding: dashboards.Branding{Organisation: "Example Hospital"},
 			Key: []byte("0123456789abcdef0123456789abcdef"), Accesses: reader, Alerts: reader, Hazards: fake.Hazards{Log: fake.HazardLog()},
-			Health: func(context.Context) dashboards.Health { return fake.Healthy() },
-			Record: new(fake.Journal).Record,
-			May:    func(policy.Subject, policy.Area, policy.Action) bool { return true },
-			Now:    fake.Now, Logger: slog.New(slog.DiscardHandler),
+			Health:    func(context.Context) dashboards.Health { return fake.Healthy() },
+			Record:    new(fake.Journal).Record,
+			May:       func(policy.Subject, policy.Area, policy.Action) bool { return true },
+			Decisions: fake.Decisions{Why: fake.Refusal()}, Rules: &fake.RuleBook{State: fake.Promoting()},
+			Now: fake.Now, Logger: slog.New(slog.DiscardHandler),
 		}}
 	}
 	out := map[string]state{"full": full()}
 
 	empty := full()
 	empty.cfg.Accesses, empty.cfg.Alerts, empty.cfg.Hazards = &fake.Reader{}, &fake.Reader{}, nil
+	empty.cfg.Rules, empty.cfg.Decisions = nil, fake.Decisions{Unasked: "The rules were not asked: no map knew this request."}
 	out["empty"] = empty
 
 	broken := full()
@@ -150,8 +152,8 @@ func pages(h http.Handler) map[string]string {
 		"modes":   "/.matron/modes",
 		"hazards": "/.matron/hazards", "hazards-initial": "/.matron/hazards?rating=initial",
 		"hazards-cell": "/.matron/hazards?severity=Major&likelihood=Low", "hazard": "/.matron/hazards/GW-01",
-		"not-found": "/.matron/patients/none",
-		"patient":   find(h, "nhs", fake.Patient), "patient-events": find(h, "nhs", fake.Patient) + "&view=events",
+		"not-found": "/.matron/patients/none", "rules": "/.matron/rules", "decision": decision(h),
+		"patient": find(h, "nhs", fake.Patient), "patient-events": find(h, "nhs", fake.Patient) + "&view=events",
 		"patient-revealed": find(h, "nhs", fake.Patient) + "&reveal=yes", "patient-nobody": find(h, "nhs", fake.Nobody),
 		"patient-why": strings.Split(find(h, "nhs", fake.Patient), "?")[0], "staff": find(h, "staff", fake.Nurse),
 		"staff-own": find(h, "staff", fake.Reviewer),
@@ -166,6 +168,15 @@ func find(h http.Handler, by, number string) string {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	return w.Header().Get("Location")
+}
+
+// decision finds the page of the newest decision about the patient.
+func decision(h http.Handler) string {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequestWithContext(context.Background(), http.MethodGet, find(h, "nhs", fake.Patient)+"&view=events", nil))
+	_, after, _ := strings.Cut(w.Body.String(), `href="/.matron/decisions/`)
+	id, _, _ := strings.Cut(after, `"`)
+	return "/.matron/decisions/" + strings.ReplaceAll(id, "&amp;", "&")
 }
 
 // serve answers on a free loopback port for as long as the process lives.

@@ -202,3 +202,63 @@ func tableProblem(name string, err error) *Problem {
 	at := e.GetToken().Position
 	return &Problem{File: name, Line: at.Line, Column: at.Column, Text: e.GetMessage()}
 }
+
+// Revision is what an engine with the bundle in dir ("" means the embedded default)
+// would name as its revision. It parses the bundle and does not compile it.
+func Revision(dir string) (string, error) {
+	src, err := readBundle(dir)
+	if err != nil {
+		return "", inFolder(dir, err)
+	}
+	return src.revision, nil
+}
+
+// Copy writes the files of the bundle in dir ("" means the embedded default) that
+// count below to, for its owner alone, and makes them durable.
+func Copy(to, dir string) (err error) {
+	fsys := Default()
+	if dir != "" {
+		root, err := os.OpenRoot(dir)
+		if err != nil {
+			return fmt.Errorf("open bundle: %w", err)
+		}
+		defer func() { _ = root.Close() }()
+		fsys = root.FS()
+	}
+	names, err := bundleFiles(fsys)
+	if err != nil {
+		return err
+	}
+	target, err := os.OpenRoot(to)
+	if err != nil {
+		return fmt.Errorf("copy bundle: %w", err)
+	}
+	defer func() { err = errors.Join(err, target.Close()) }()
+	for _, name := range names {
+		text, err := fs.ReadFile(fsys, name)
+		if err != nil {
+			return fmt.Errorf("copy bundle: %w", err)
+		}
+		if err := writeFile(target, name, text); err != nil {
+			return fmt.Errorf("copy bundle: %w", err)
+		}
+	}
+	return nil
+}
+
+func writeFile(root *os.Root, name string, text []byte) error {
+	if dir := path.Dir(name); dir != "." {
+		if err := root.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}

@@ -74,13 +74,40 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 func (e *Engine) Reload(ctx context.Context) error {
 	e.reload.Lock()
 	defer e.reload.Unlock()
-	next, err := load(ctx, e.cfg.Dir)
+	next, err := Load(ctx, e.cfg.Dir)
 	if err != nil {
-		return inFolder(e.cfg.Dir, err)
+		return err
 	}
-	e.current.Store(next)
-	e.cfg.Log.InfoContext(ctx, "policy in force", slog.String("revision", next.revision))
+	e.use(ctx, next)
 	return nil
+}
+
+// Use puts a bundle in force, whole. Reload goes on reading the folder of Config.
+func (e *Engine) Use(ctx context.Context, b *Bundle) {
+	e.reload.Lock()
+	defer e.reload.Unlock()
+	e.use(ctx, b)
+}
+
+func (e *Engine) use(ctx context.Context, b *Bundle) {
+	e.current.Store(b.compiled)
+	e.cfg.Log.InfoContext(ctx, "policy in force", slog.String("revision", b.Revision()))
+}
+
+// Bundle is a bundle that compiles and passes its tests. It does not change.
+type Bundle struct{ compiled *compiled }
+
+// Revision is the hash of its contents.
+func (b *Bundle) Revision() string { return b.compiled.revision }
+
+// Load reads, compiles and tests the bundle in dir ("" means the embedded default).
+// Its error is a Problems value where the bundle is to blame.
+func Load(ctx context.Context, dir string) (*Bundle, error) {
+	c, err := load(ctx, dir)
+	if err != nil {
+		return nil, inFolder(dir, err)
+	}
+	return &Bundle{c}, nil
 }
 
 // load reads, compiles and tests a bundle.

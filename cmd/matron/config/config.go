@@ -164,10 +164,20 @@ type Bearer struct {
 	Types []string `yaml:"types"`
 }
 
+// The values of policy.promotion.
+const (
+	PromotionOff      = "off"
+	PromotionRequired = "required"
+)
+
 // Policy says where the rules come from.
 type Policy struct {
 	// Dir holds Rego v1 files and data. Default: the embedded bundle.
 	Dir string `yaml:"dir"`
+	// Promotion is required or off. Where it is required, rules come in force by
+	// "matron policy promote" and two people alone: a change of dir, or of what it
+	// holds, takes no effect by itself. See docs/policy.md. Default off.
+	Promotion string `yaml:"promotion"`
 	// Candidate is the folder of a bundle that is tried on what is decided, from the
 	// record and without any effect. Default: none.
 	Candidate string `yaml:"candidate"`

@@ -66,7 +66,7 @@ func Defaults() Config {
 				RoleID: "selected_roleid", Assurance: "authentication_assurance_level",
 			},
 		},
-		Policy: Policy{Timeout: 250 * time.Millisecond},
+		Policy: Policy{Promotion: PromotionOff, Timeout: 250 * time.Millisecond},
 		Care:   Care{Silence: 30 * time.Minute, WardComponent: 1},
 		Limits: Limits{
 			Interactive: Rate{PerSecond: 20, Burst: 120},

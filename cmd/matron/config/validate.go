@@ -43,7 +43,7 @@ func (c Config) Validate() []Problem {
 	ps.loopback("admin.address", c.Admin.Address)
 	c.TLS.validate(&ps)
 	c.SignIn.validate(&ps)
-	ps.positive("policy.timeout", c.Policy.Timeout)
+	c.Policy.validate(&ps)
 	c.Care.validate(&ps)
 	c.Limits.validate(&ps)
 	if c.Spool.Max < 0 {
@@ -104,6 +104,11 @@ func (s SignIn) validate(ps *problems) {
 	if s.Idle > s.Absolute {
 		ps.add("sign_in.idle", "must not be longer than sign_in.absolute (%s)", s.Absolute)
 	}
+}
+
+func (p Policy) validate(ps *problems) {
+	ps.positive("policy.timeout", p.Timeout)
+	ps.oneOf("policy.promotion", p.Promotion, PromotionOff, PromotionRequired)
 }
 
 func (l Limits) validate(ps *problems) {

@@ -23,6 +23,7 @@ import (
 	"github.com/matron-epr/matron/cmd/matron/bypass"
 	"github.com/matron-epr/matron/cmd/matron/config"
 	"github.com/matron-epr/matron/cmd/matron/host"
+	"github.com/matron-epr/matron/cmd/matron/promotion"
 	"github.com/matron-epr/matron/dashboards"
 	"github.com/matron-epr/matron/hazardlog/store"
 	"github.com/matron-epr/matron/policy/rego"
@@ -77,7 +78,9 @@ type Gateway struct {
 	office    *backOffice
 	syslog    *syslogExport
 	policy    *rego.Engine
-	protected *protected // nil where no source is configured
+	protected *protected             // nil where no source is configured
+	promotion *promotion.Desk        // nil where promotion is not demanded
+	rulesNote atomic.Pointer[string] // what pages say of rules that are not in force; never nil
 	shadow    *shadow
 	signin    *signin.Service
 	voucher   *signin.Voucher
@@ -105,6 +108,7 @@ func New(ctx context.Context, o Options) (_ *Gateway, err error) {
 	g := &Gateway{cfg: o.Config, opts: o, log: o.Log, now: time.Now, metrics: newMetrics()}
 	g.started = g.now()
 	g.modesAt.Store(&g.started)
+	g.rulesNote.Store(new(string))
 	g.settings.Store(&o.Config)
 	g.authorities.Store(patientAuthorities(o.Config))
 	g.hash.Store(&o.ConfigHash)
@@ -178,15 +182,6 @@ func (g *Gateway) openStores(ctx context.Context) error {
 	return err
 }
 
-func (g *Gateway) openPolicy(ctx context.Context) error {
-	var err error
-	g.policy, err = rego.New(ctx, rego.Config{Dir: g.cfg.Policy.Dir, Timeout: g.cfg.Policy.Timeout, Now: g.now, Log: g.log})
-	if err != nil {
-		return fmt.Errorf("load policy: %w", err)
-	}
-	return nil
-}
-
 func (g *Gateway) openSignIn(ctx context.Context) error {
 	secret, err := readSecret(g.cfg.SignIn.ClientSecretFile)
 	if err != nil {
@@ -246,6 +241,7 @@ func (g *Gateway) openPages(context.Context) error {
 		Site: g.cfg.Site, Key: key, Location: g.detection.location,
 		Branding: dashboards.Branding{Organisation: g.cfg.Branding.Organisation, Service: g.cfg.Branding.ServiceName},
 		Accesses: index{g.office}, Alerts: alertReader{g.detection.store, g.detection.names}, Hazards: hazardReader{g.hazards},
+		Decisions: &decisions{cfg: g.cfg, index: index{g.office}, now: g.policy}, Rules: g.ruleBook(),
 		Explain: g.detection.explain, HospitalNumber: g.detection.hospitalNumber,
 		Health: g.health, Record: g.record, May: g.may, Now: g.now, Logger: g.log,
 	})

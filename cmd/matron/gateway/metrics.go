@@ -25,6 +25,8 @@ type metrics struct {
 	reloadAt  prometheus.Gauge
 	alerts    prometheus.Counter
 	care      *prometheus.CounterVec
+
+	refusedRules prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -67,8 +69,11 @@ func newMetrics() *metrics {
 		care: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "matron_care_messages_total", Help: "HL7 messages about patients, by what became of them: accepted, or why not.",
 		}, []string{"result"}),
+		refusedRules: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "matron_policy_refused_total", Help: "Bundles of rules that were not put in force because of a fault, or since nobody could tell where they came from.",
+		}),
 	}
-	m.registry.MustRegister(m.exchanges, m.refusals, m.waived, m.candidate, m.whole, m.recording, m.deciding, m.upstream, m.reloadOK, m.reloadAt, m.alerts, m.care,
+	m.registry.MustRegister(m.exchanges, m.refusals, m.waived, m.candidate, m.whole, m.recording, m.deciding, m.upstream, m.reloadOK, m.reloadAt, m.alerts, m.care, m.refusedRules,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -151,6 +151,7 @@ func (g *Gateway) health(context.Context) dashboards.Health {
 	}
 	h.ReloadAt, h.ReloadBad = g.reloads.last()
 	h.ProtectionUnknown = !g.protected.known()
+	h.Rules = g.rulesNotes()
 	g.machineHealth(&h)
 	return h
 }

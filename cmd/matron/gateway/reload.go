@@ -84,8 +84,8 @@ func (g *Gateway) reload(ctx context.Context) error {
 		return err
 	}
 	before := g.policy.Revision()
-	if err := g.policy.Reload(ctx); err != nil {
-		return fmt.Errorf("policy: %w", err)
+	if err := g.reloadRules(ctx); err != nil {
+		return err
 	}
 	if err := g.proxy.Swap(apps); err != nil {
 		return err

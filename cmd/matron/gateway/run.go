@@ -44,6 +44,9 @@ func (g *Gateway) Run(ctx context.Context, reload <-chan os.Signal) (err error) 
 	back.Go(func() error { return g.bypass.Run(behind) })
 	back.Go(func() error { return g.reportDaily(behind) })
 	back.Go(func() error { return g.shadow.run(behind) })
+	if g.promotion != nil {
+		back.Go(func() error { return g.promotion.Run(behind) })
+	}
 	back.Go(func() error { return g.archive(behind) })
 	back.Go(func() error { return g.cosigning.run(behind) })
 	back.Go(func() error { return g.drainSpool(behind) })

@@ -16,6 +16,7 @@ import (
 type shadow struct {
 	rules     *rego.Engine // nil without a candidate
 	decisions func(ctx context.Context, q audit.Query, visit func(*audit.Record) error) error
+	wards     replay.Wards
 	site      string
 	metrics   *metrics
 	log       *slog.Logger
@@ -37,7 +38,7 @@ const (
 // what is in force does not depend on it.
 func (g *Gateway) openShadow(ctx context.Context) error {
 	g.shadow = &shadow{
-		decisions: index{g.office}.Decisions, site: g.cfg.Site, metrics: g.metrics, log: g.log, now: g.now,
+		decisions: index{g.office}.Decisions, wards: wardsOf(g.detection.context.Staff), site: g.cfg.Site, metrics: g.metrics, log: g.log, now: g.now,
 		asked: g.now(), known: map[string]bool{},
 	}
 	if g.cfg.Policy.Candidate == "" {
@@ -80,7 +81,7 @@ func (s *shadow) ask(ctx context.Context) error {
 		return nil
 	}
 	q := audit.Query{Site: s.site, From: s.asked, To: to}
-	r, err := replay.Run(ctx, func(ctx context.Context, visit func(*audit.Record) error) error { return s.decisions(ctx, q, visit) }, s.rules)
+	r, err := replay.Run(ctx, func(ctx context.Context, visit func(*audit.Record) error) error { return s.decisions(ctx, q, visit) }, s.rules, s.wards)
 	if err != nil {
 		return err
 	}
@@ -96,13 +97,13 @@ func (s *shadow) ask(ctx context.Context) error {
 
 // tell logs each kind of change once.
 func (s *shadow) tell(ctx context.Context, g replay.Group) {
-	key := g.Was + "|" + g.Now + "|" + g.Roles + "|" + g.App + "|" + g.Route + "|" + g.Action + "|" + g.Area + "|" + g.Because
+	key := g.Was + "|" + g.Now + "|" + g.Roles + "|" + g.Ward + "|" + g.App + "|" + g.Route + "|" + g.Action + "|" + g.Area + "|" + g.Because
 	if s.known[key] || len(s.known) >= shadowNews {
 		return
 	}
 	s.known[key] = true
 	s.log.LogAttrs(ctx, slog.LevelWarn, "the candidate policy would decide otherwise: see \"matron policy replay\"",
-		slog.String("before", g.Was), slog.String("candidate", g.Now), slog.String("roles", g.Roles), slog.String("application", g.App),
+		slog.String("before", g.Was), slog.String("candidate", g.Now), slog.String("roles", g.Roles), slog.String("ward", g.Ward), slog.String("application", g.App),
 		slog.String("route", g.Route), slog.String("action", g.Action), slog.String("area", g.Area), slog.String("because", g.Because))
 }
 

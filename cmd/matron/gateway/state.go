@@ -43,6 +43,9 @@ func (p paths) tls() string          { return filepath.Join(p.dir, "tls") }
 func (p paths) witness() string      { return filepath.Join(p.dir, "witness") }
 func (p paths) database() string     { return filepath.Join(p.dir, "matron.db") }
 func (p paths) held() string         { return filepath.Join(p.dir, "held") }
+func (p paths) policy() string       { return filepath.Join(p.dir, "policy") }
+func (p paths) bundles() string      { return filepath.Join(p.policy(), "bundles") }
+func (p paths) promotions() string   { return filepath.Join(p.policy(), "promotions.ledger") }
 func (p paths) keys() string         { return filepath.Join(p.dir, "keys") }
 func (p paths) voucherKey() string   { return filepath.Join(p.keys(), "voucher.pem") }
 func (p paths) linkKey() string      { return filepath.Join(p.keys(), "links.key") }

@@ -34,6 +34,14 @@ func decided(seq uint64, role, action, area, resource string, change ...func(*au
 
 func denied(r *audit.Record) { r.Effect, r.Reasons = "deny", []string{"role-not-permitted"} }
 
+// wards knows where one of the people works.
+func wards(r *audit.Record) string {
+	if r.Person == "pharmacist0" {
+		return "Ward 7"
+	}
+	return ""
+}
+
 func from(records []audit.Record) replay.Source {
 	return func(_ context.Context, visit func(*audit.Record) error) error {
 		for i := range records {
@@ -97,11 +105,14 @@ func TestSameRulesChangeNothing(t *testing.T) {
 		decided(10, "nurse", "read", "notes", "", denied, func(r *audit.Record) { r.Route, r.PolicyRev = "", "" }), // unmapped
 		decided(11, "nurse", "read", "notes", "", func(r *audit.Record) { r.Kind = audit.KindOutcome }),
 	}
-	got, err := replay.Run(t.Context(), from(records), engine(t, "", ""))
+	got, err := replay.Run(t.Context(), from(records), engine(t, "", ""), wards)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := replay.Report{Decisions: 9, Skipped: 2, Revisions: []string{"before"}, Groups: []replay.Group{}}
+	want := replay.Report{
+		Decisions: 9, Skipped: 2, Revisions: []string{"before"}, Groups: []replay.Group{},
+		DeniedRoles: []replay.Count{}, DeniedWards: []replay.Count{}, DeniedRoutes: []replay.Count{},
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -118,7 +129,7 @@ func TestOtherRulesAreCompared(t *testing.T) {
 		decided(6, "pharmacist", "delete", "notes", "Observation", denied),
 		decided(7, "nurse", "read", "notes", "Condition"))
 	rules := engine(t, "notes: [read, search, list, create]", "notes: [read, search, list, delete]")
-	got, err := replay.Run(t.Context(), from(records), rules)
+	got, err := replay.Run(t.Context(), from(records), rules, wards)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,10 +137,13 @@ func TestOtherRulesAreCompared(t *testing.T) {
 		got.Groups[i].Because, _, _ = strings.Cut(got.Groups[i].Because, "@") // the place of the rule is theirs
 	}
 	want := replay.Report{
-		Decisions: 7, NewlyDenied: 5, NewlyAllowed: 1, PeopleDenied: 2, Revisions: []string{"before"},
+		Decisions: 7, NewlyDenied: 5, CareDenied: 5, NewlyAllowed: 1, PeopleDenied: 2, Revisions: []string{"before"},
+		DeniedRoles: []replay.Count{{"pharmacist", 5}}, DeniedWards: []replay.Count{{"Ward 7", 3}, {"", 2}},
+		DeniedRoutes: []replay.Count{{"fhir fhir-read", 5}},
 		Groups: []replay.Group{
-			{"allow", "deny", "pharmacist", "fhir", "fhir-read", "create", "notes", "role-not-permitted", 5, 2, []string{"gw1/1", "gw1/2", "gw1/3"}},
-			{"deny", "allow", "pharmacist", "fhir", "fhir-read", "delete", "notes", "role-table", 1, 1, []string{"gw1/6"}},
+			{"allow", "deny", "pharmacist", "Ward 7", "fhir", "fhir-read", "create", "notes", "role-not-permitted", 3, 1, []string{"gw1/1", "gw1/3", "gw1/5"}},
+			{"allow", "deny", "pharmacist", "", "fhir", "fhir-read", "create", "notes", "role-not-permitted", 2, 1, []string{"gw1/2", "gw1/4"}},
+			{"deny", "allow", "pharmacist", "", "fhir", "fhir-read", "delete", "notes", "role-table", 1, 1, []string{"gw1/6"}},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -151,14 +165,14 @@ func TestASourceThatFailsGivesNoReport(t *testing.T) {
 			return broken
 		},
 	} {
-		if _, err := replay.Run(t.Context(), source, engine(t, "", "")); !errors.Is(err, broken) {
+		if _, err := replay.Run(t.Context(), source, engine(t, "", ""), wards); !errors.Is(err, broken) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	records := make([]audit.Record, 5000)
-	if _, err := replay.Run(cancelled, from(records), engine(t, "", "")); !errors.Is(err, context.Canceled) {
+	if _, err := replay.Run(cancelled, from(records), engine(t, "", ""), wards); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
@@ -178,7 +192,7 @@ func BenchmarkRun(b *testing.B) {
 	}
 	b.ResetTimer()
 	for b.Loop() {
-		if _, err := replay.Run(b.Context(), from(records), rules); err != nil {
+		if _, err := replay.Run(b.Context(), from(records), rules, wards); err != nil {
 			b.Fatal(err)
 		}
 	}

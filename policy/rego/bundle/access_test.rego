@@ -63,6 +63,7 @@ own_pages := {
 	"audit": {"privacy-officer"},
 	"live": {"privacy-officer", "security-analyst"},
 	"safety": {"clinical-safety-officer"},
+	"rules": {"privacy-officer", "security-analyst", "clinical-safety-officer", "system-administrator"},
 }
 
 test_own_pages if {
@@ -70,6 +71,23 @@ test_own_pages if {
 		roles == {role |
 			some role, _ in data.roles
 			matron.allow with input as asked(object.union(in_role([role]), {"area": area, "patients": [], "certainty": "none"}))
+		}
+	}
+}
+
+# Rules: who may propose, approve and mark others.
+test_rules_change_by_few if {
+	every entry in [
+		["rules", "create", {"privacy-officer", "system-administrator"}],
+		["rules", "update", {"privacy-officer"}],
+		["safety", "update", {"clinical-safety-officer"}],
+	] {
+		entry[2] == {role |
+			some role, _ in data.roles
+			matron.allow with input as asked(object.union(
+				in_role([role]),
+				{"area": entry[0], "action": entry[1], "patients": [], "certainty": "none"},
+			))
 		}
 	}
 }
