@@ -225,7 +225,7 @@ func (s *Site) proposal(ctx context.Context, p RulesProposal) proposalView {
 		{text("Brought by"), act(&p.Staged, "")},
 		{text("Replayed"), text(plural(p.Decisions, "decision", "decisions") + " from " + s.formatTime(p.From) + " to " + s.formatTime(p.To) + ", by account " + p.MadeBy + " at " + s.formatTime(p.MadeAt))},
 		{text("Newly refused"), text(plural(p.Denied, "request", "requests") + " of " + plural(p.People, "person", "people") + "; " + formatCount(p.Care) + " may be care")},
-		{text("By role"), text(most(p.DeniedRoles))},
+		{text("By role"), text(readable(most(p.DeniedRoles)))},
 		{text("By ward of the person"), text(most(p.DeniedWards))},
 		{text("By route"), text(most(p.DeniedRoutes))},
 		{text("Newly allowed"), text(plural(p.Allowed, "request", "requests"))},
@@ -271,7 +271,7 @@ func form(step RulesStep, proposal, does, asks string) stepForm {
 func most(counts []RulesCount) string {
 	var said []string
 	for _, c := range counts[:min(len(counts), countsShown)] {
-		said = append(said, cmp.Or(readable(c.Name), "not known")+" "+formatCount(c.Count))
+		said = append(said, cmp.Or(c.Name, "not known")+" "+formatCount(c.Count))
 	}
 	if more := len(counts) - countsShown; more > 0 {
 		said = append(said, "and "+formatCount(uint64(more))+" more")
@@ -288,7 +288,7 @@ func effectTable(p RulesProposal) table {
 		t.Rows = append(t.Rows, []cell{
 			text(sentenceCase(e.Was)), text(sentenceCase(e.Now)), text(cmp.Or(sentenceCase(readable(e.Roles)), "None")),
 			text(cmp.Or(e.Ward, "Not known")), text(e.App + ", " + e.Route), text(did(e.Action) + ": " + readable(e.Area)),
-			text(readable(e.Because)), number(formatCount(e.Requests)), number(formatCount(e.People)), text(strings.Join(e.Examples, " ")),
+			text(e.Because), number(formatCount(e.Requests)), number(formatCount(e.People)), text(strings.Join(e.Examples, " ")),
 		})
 	}
 	return t

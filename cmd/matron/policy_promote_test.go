@@ -22,12 +22,12 @@ import (
 )
 
 const (
-	searches   = "demographics: [read, search, list, create, update, print]"
-	noSearches = "demographics: [read, list, create, update, print]"
+	searches   = "results: [read, search, list, create, update, print]"
+	noSearches = "results: [read, list, create, update, print]"
 )
 
 // rulesSite is a gateway that demands promotion, with its rules in rules and a
-// candidate under which doctors no longer find patients in candidate.
+// candidate under which doctors no longer search results in candidate.
 func rulesSite(t *testing.T) *site {
 	t.Helper()
 	s := newRecordSite(t)
@@ -118,7 +118,7 @@ func TestRulesArePromotedByTwoPeople(t *testing.T) {
 	ann, bob := s.enter(officers[0].Person), s.enter(officers[1].Person)
 	finds := func(want int) {
 		t.Helper()
-		if status, body := s.send(doctor, http.MethodGet, "/fhir/Patient?family=Smith", "", nil); status != want {
+		if status, body := s.send(doctor, http.MethodGet, "/fhir/Observation?patient="+s.hospital.Patients[0].ID, "", nil); status != want {
 			t.Errorf("a doctor searches: %d, want %d: %s", status, want, body)
 		}
 	}
@@ -173,7 +173,7 @@ func TestRulesArePromotedByTwoPeople(t *testing.T) {
 
 	s.run(promote("--rollback")...)
 	s.eventually("the rules before are in force again", func() error {
-		if status, _ := s.send(doctor, http.MethodGet, "/fhir/Patient?family=Smith", "", nil); status != http.StatusOK {
+		if status, _ := s.send(doctor, http.MethodGet, "/fhir/Observation?patient="+s.hospital.Patients[0].ID, "", nil); status != http.StatusOK {
 			return fmt.Errorf("%d", status)
 		}
 		return nil

@@ -1,13 +1,11 @@
 package gateway
 
 import (
-	"fmt"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/matron-epr/matron/audit"
-	"github.com/matron-epr/matron/audit/detect"
+	"github.com/matron-epr/matron/audit/feeds"
 	"github.com/matron-epr/matron/cmd/matron/config"
 	"github.com/matron-epr/matron/cmd/matron/replay"
 )
@@ -17,8 +15,8 @@ const severalWards = "several wards"
 
 // wardsOf says where people work by the staff list, on the day of a record. That is
 // the ward of the person and not of the patient, which a record does not hold.
-func wardsOf(staff []detect.Staff) replay.Wards {
-	lines := map[string][]detect.Staff{}
+func wardsOf(staff []feeds.Staff) replay.Wards {
+	lines := map[string][]feeds.Staff{}
 	for _, s := range staff {
 		lines[s.Person] = append(lines[s.Person], s)
 	}
@@ -38,7 +36,7 @@ func wardsOf(staff []detect.Staff) replay.Wards {
 
 // worked reports whether a line of the staff list holds at a time. Its days are
 // those of the hospital; To is included.
-func worked(s detect.Staff, at time.Time) bool {
+func worked(s feeds.Staff, at time.Time) bool {
 	return (s.From.IsZero() || !at.Before(s.From)) && (s.To.IsZero() || at.Before(s.To.AddDate(0, 0, 1)))
 }
 
@@ -52,18 +50,10 @@ func Wards(c config.Config) (replay.Wards, error) {
 	if err != nil {
 		return nil, err
 	}
-	hash, err := detect.NewHasher(key)
+	hash, err := feeds.NewHasher(key)
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.Open(c.Detection.Staff)
-	if err != nil {
-		return nil, fmt.Errorf("read staff list: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	staff, _, err := hash.ReadStaff(f) // the gateway reports the lines that are no good
-	if err != nil {
-		return nil, fmt.Errorf("read staff list %s: %w", c.Detection.Staff, err)
-	}
-	return wardsOf(staff), nil
+	read, err := ReadFeeds(hash, config.Detection{Staff: c.Detection.Staff, Mappings: c.Detection.Mappings}, nil)
+	return wardsOf(read.Staff), err
 }

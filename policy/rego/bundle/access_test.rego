@@ -97,7 +97,7 @@ test_home_is_for_everyone_signed_in if {
 }
 
 test_own_pages_are_not_for_systems if {
-	every area in ["audit", "live", "safety"] {
+	every area in ["audit", "live", "safety", "rules"] {
 		codes({"subject": {"roles": ["api-client"], "machine": true}, "area": area}) == {"role-not-permitted"}
 	}
 }
