@@ -38,6 +38,7 @@ const (
 	KindFeed            Kind = "feed"     // a message about patients was refused, or where they come from fell silent or was heard again
 	KindBypass          Kind = "bypass"   // decisions were put aside for a time, or enforced again
 	KindHazard          Kind = "hazard"   // the clinical hazard log was changed, or a version of it approved
+	KindIncident        Kind = "incident" // limits were lifted for a major incident, or are in force again
 )
 
 // Certainty says how sure the gateway is which patient an exchange concerns.

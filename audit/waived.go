@@ -64,8 +64,23 @@ type WaivedRow struct {
 // know.
 const ReasonUnmapped = "unmapped-route"
 
-// ReasonLimited is the reason code of a limit, which is no answer of the rules.
-const ReasonLimited = "rate-limited"
+// Reason codes of limits, which are no answers of the rules.
+const (
+	ReasonLimited        = "rate-limited"
+	ReasonBudget         = "patient-budget"         // more patients than the budget of the role
+	ReasonMachineUnknown = "machine-not-registered" // a machine client that is not in the configuration
+	ReasonMachineExpired = "machine-expired"        // or no longer
+	ReasonMachineNetwork = "machine-network"        // or not from this address
+)
+
+// OfRules reports whether a reason code is an answer of the rules or of the map.
+func OfRules(code string) bool {
+	switch code {
+	case ReasonLimited, ReasonBudget, ReasonMachineUnknown, ReasonMachineExpired, ReasonMachineNetwork:
+		return false
+	}
+	return true
+}
 
 // IdentifierPattern is a part of a path that counts as an identifier: in the
 // syntax of RE2, so that ClickHouse reads it alike.

@@ -103,7 +103,7 @@ func (b *builder) kind() {
 		b.breakGlass(dcm("110138", "Emergency Override Stopped"))
 	case audit.KindLimit:
 		b.staff(securityAlert(), b.recordedOutcome(audit.MinorFailure), own(string(b.Kind)))
-		b.describe("Refused: too many requests.", codes("reason", b.Reasons))
+		b.describe(limitWords(b.Reasons, b.Effect), codes("reason", b.Reasons))
 	case audit.KindStart:
 		b.gateway(dcm("110100", "Application Activity"), audit.Success, dcm("110120", "Application Start"))
 	case audit.KindStop:
@@ -120,6 +120,8 @@ func (b *builder) kind() {
 		b.gateway(securityAlert(), b.Outcome, own(string(b.Kind)))
 	case audit.KindBypass:
 		b.bypass()
+	case audit.KindIncident:
+		b.incident()
 	case audit.KindAuditViewed:
 		b.auditViewed()
 	default: // an outcome alone, or a kind that came after this program
@@ -240,6 +242,29 @@ func (b *builder) bypass() {
 		b.staff(securityAlert(), b.recordedOutcome(audit.Success), subtype...)
 	}
 	for _, key := range []string{"bypass", "reason", "until", "approved_by", "end_reason"} {
+		if value := detail(b.Detail, key); value != "" {
+			b.describe(key + "=" + value + ".")
+		}
+	}
+}
+
+// limitWords say what a limit did.
+func limitWords(reasons []string, effect string) string {
+	switch {
+	case effect == "allow" && slices.Contains(reasons, audit.ReasonBudget):
+		return "More patients than the budget of the role; care goes on."
+	case slices.Contains(reasons, audit.ReasonBudget):
+		return "Refused: more patients than the budget of the role."
+	case slices.ContainsFunc(reasons, func(code string) bool { return strings.HasPrefix(code, "machine-") }):
+		return "Refused: a machine client that is not registered for this."
+	}
+	return "Refused: too many requests."
+}
+
+// incident says that limits are lifted for a major incident, or in force again.
+func (b *builder) incident() {
+	b.gateway(securityAlert(), audit.Success, own(string(b.Kind)+"-"+orUnknown(code(b.Action))))
+	for _, key := range []string{"incident", "reason", "until", "declared_by", "end_reason"} {
 		if value := detail(b.Detail, key); value != "" {
 			b.describe(key + "=" + value + ".")
 		}

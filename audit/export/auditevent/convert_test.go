@@ -263,7 +263,11 @@ func samples() map[string]struct {
 		"bypass-approve": {gatewayEvent(audit.KindBypass, func(a *audit.Access) {
 			a.Action, a.Mode, a.Detail = "approve", "bypass", []string{"bypass=B1a2b3c4d", "reason=charts do not open", "until=2026-11-22T17:04:05Z"}
 		}), ""},
-		"bypass-begin":   {alone(audit.KindBypass, "bypass=B1a2b3c4d"), ""},
+		"bypass-begin": {alone(audit.KindBypass, "bypass=B1a2b3c4d"), ""},
+		"limit-budget": {gatewayEvent(audit.KindLimit, func(a *audit.Access) {
+			a.Effect, a.Reasons, a.Outcome, a.Detail = "allow", []string{"patient-budget"}, audit.MinorFailure, []string{"budget=opened hour", "patients=101", "of=100"}
+		}), ""},
+		"incident":       {alone(audit.KindIncident, "incident=I1a2b3c4d", "reason=coach crash", "until=2026-11-22T17:04:05Z", "declared_by=ann"), ""},
 		"start":          {alone(audit.KindStart, "version=v1.2.3", "config_sha256=00ff"), ""},
 		"stop":           {alone(audit.KindStop, "version=v1.2.3"), ""},
 		"heartbeat":      {alone(audit.KindHeartbeat), ""},
@@ -313,7 +317,7 @@ func TestEventsAreValid(t *testing.T) {
 	}
 	for _, kind := range []audit.Kind{
 		audit.KindDecision, audit.KindPatient, audit.KindOutcome, audit.KindSignIn, audit.KindSignOut, audit.KindStepUp,
-		audit.KindBreakGlassStart, audit.KindBreakGlassEnd, audit.KindBypass, audit.KindLimit, audit.KindPolicyChange, audit.KindConfigChange,
+		audit.KindBreakGlassStart, audit.KindBreakGlassEnd, audit.KindBypass, audit.KindIncident, audit.KindLimit, audit.KindPolicyChange, audit.KindConfigChange,
 		audit.KindCheckpointGap, audit.KindStart, audit.KindStop, audit.KindHeartbeat, audit.KindAuditViewed,
 	} {
 		if !kinds[kind] {

@@ -91,6 +91,8 @@ func eventOf(r *audit.Record) event {
 		return alertOf(own("checkpoint-gap", "Checkpoint missing"))
 	case audit.KindBypass:
 		return bypassEvent(r.Action)
+	case audit.KindIncident:
+		return alertOf(own("incident", "Limits lifted for a major incident, or in force again"))
 	case audit.KindHold:
 		return alertOf(own("hold", "Legal hold placed or released"))
 	case audit.KindHazard:

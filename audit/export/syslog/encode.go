@@ -106,7 +106,7 @@ func (e *Encoder) appendMessage(b []byte, r *audit.Record, shortened []string) [
 // sent to sign in is everyday.
 func warns(r *audit.Record, outcome string) bool {
 	switch r.Kind {
-	case audit.KindBreakGlassStart, audit.KindBypass, audit.KindLimit, audit.KindCheckpointGap, audit.KindClock:
+	case audit.KindBreakGlassStart, audit.KindBypass, audit.KindIncident, audit.KindLimit, audit.KindCheckpointGap, audit.KindClock:
 		return true
 	case audit.KindDecision, audit.KindPatient:
 		return refused(r) && r.UserSub != ""

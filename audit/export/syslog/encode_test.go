@@ -153,6 +153,7 @@ func TestMapping(t *testing.T) {
 		{"heartbeat", bare(audit.KindHeartbeat), dcm + "110100", []string{own + "heartbeat"}, "E", "0", "85"},
 		{"hazard", bare(audit.KindHazard), own + "hazard", nil, "U", "0", "85"},
 		{"bypass", bare(audit.KindBypass), dcm + "110113", []string{own + "bypass"}, "E", "0", "84"},
+		{"major incident", bare(audit.KindIncident), dcm + "110113", []string{own + "incident"}, "E", "0", "84"},
 		{"clock stepped", bare(audit.KindClock), dcm + "110113", []string{own + "clock"}, "E", "0", "84"},
 		{"import", bare(audit.KindImport), dcm + "110107", nil, "C", "0", "85"},
 		{"audit viewed", bare(audit.KindAuditViewed), dcm + "110101", nil, "R", "0", "85"},

@@ -93,6 +93,6 @@ func relationships(r *audit.Record) policy.Care {
 // Allowed reports what the rules answered when r was recorded, whatever the mode
 // made of it. A limit is no answer of theirs.
 func Allowed(r *audit.Record) bool {
-	refused := r.WouldDeny && slices.ContainsFunc(r.Reasons, func(code string) bool { return code != audit.ReasonLimited })
+	refused := r.WouldDeny && slices.ContainsFunc(r.Reasons, audit.OfRules)
 	return r.Effect == policy.Allow.String() && !refused
 }
