@@ -107,6 +107,38 @@ type Health struct {
 	// since the start, and ClockBy by how much.
 	ClockAt time.Time
 	ClockBy time.Duration
+	Limits  Limits
+}
+
+// Limits is how the limits of people and machines are.
+type Limits struct {
+	Lifted   []Lifting    // for a major incident; none while limits are in force
+	Over     []OverBudget // whoever is over a budget of patients now, furthest first
+	Expiring []Expiry     // registrations of machine clients that run out soon, or have
+	// Uncounted is how many patients were not counted for want of memory.
+	Uncounted uint64
+}
+
+// Lifting is a major incident that lifts limits.
+type Lifting struct {
+	Reason, By   string
+	Since, Until time.Time
+}
+
+// OverBudget is somebody who has met more patients than the budget of their role.
+type OverBudget struct {
+	Name, Sub string
+	Roles     []string
+	Listed    bool // in lists, rather than opened
+	Shift     bool // in a shift, rather than an hour
+	Patients  int
+	Of        int
+}
+
+// Expiry is the registration of a machine client, and the first moment after it.
+type Expiry struct {
+	Name string
+	At   time.Time
 }
 
 // AppMode is what the gateway does with what the rules refuse in one application.

@@ -43,7 +43,7 @@ func notSetUp() tag  { return tag{Text: "Not set up", Colour: "white"} }
 func (s *Site) health(r *http.Request) (answer, error) {
 	h := s.cfg.Health(r.Context())
 	parts := []report{
-		s.recordPart(h), s.modesPart(h), s.diskPart(h), s.indexPart(h), copyPart("Witness", "checkpoints", h.Witness),
+		s.recordPart(h), s.modesPart(h), s.limitsPart(h), s.diskPart(h), s.indexPart(h), copyPart("Witness", "checkpoints", h.Witness),
 		copyPart("Log server", "records", h.LogServer), s.clockPart(h), s.detectionPart(h), s.configurationPart(h),
 	}
 	page := healthPage{

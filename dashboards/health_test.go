@@ -100,6 +100,20 @@ func TestHealthPageNamesWhatDoesNotWork(t *testing.T) {
 			h.Mode, h.Modes = "bypass", []dashboards.AppMode{fake.Bypassed()}
 		}},
 		{"mode unknown", "Needs attention: Decisions", "Decisions", "It is not known whether decisions are enforced.", func(h *dashboards.Health) { h.Mode = "" }},
+		{"limits", "Everything works", "Limits", "Working Limits are in force.", func(*dashboards.Health) {}},
+		{"limits lifted", "Needs attention: Limits", "Limits", "until 5 November 2026, 09:30, declared by ann: coach crash.", func(h *dashboards.Health) {
+			h.Limits.Lifted = []dashboards.Lifting{{Reason: "coach crash", By: "ann", Since: fake.Now(), Until: time.Date(2026, 11, 5, 9, 30, 0, 0, time.UTC)}}
+		}},
+		{"over budget", "Everything works", "Limits", "Limits are in force. 1 budget of patients is used up (Live).", func(h *dashboards.Health) {
+			h.Limits.Over = []dashboards.OverBudget{{Sub: "x"}}
+		}},
+		{"uncounted", "Needs attention: Limits", "Limits", "7 were not counted.", func(h *dashboards.Health) { h.Limits.Uncounted = 7 }},
+		{"machine runs out", "Needs attention: Limits", "Limits", "The registration of A&E board runs out at", func(h *dashboards.Health) {
+			h.Limits.Expiring = []dashboards.Expiry{{Name: "A&E board", At: fake.Now().Add(time.Hour)}}
+		}},
+		{"machine ran out", "Needs attention: Limits", "Limits", "The registration of A&E board ran out at", func(h *dashboards.Health) {
+			h.Limits.Expiring = []dashboards.Expiry{{Name: "A&E board", At: fake.Now()}}
+		}},
 		{"several", "Not working: Record", "Disk", "care is refused", func(h *dashboards.Health) {
 			h.Journal, h.Disk.Level = dashboards.StateFailed, 3
 		}},
@@ -110,8 +124,8 @@ func TestHealthPageNamesWhatDoesNotWork(t *testing.T) {
 		if state != tt.state || !strings.Contains(rows[tt.part], tt.says) {
 			t.Errorf("%s: %q, %s is %q; want %q and %q", tt.name, state, tt.part, rows[tt.part], tt.state, tt.says)
 		}
-		if len(rows) != 9 {
-			t.Errorf("%s: %d parts, want 9", tt.name, len(rows))
+		if len(rows) != 10 {
+			t.Errorf("%s: %d parts, want 10", tt.name, len(rows))
 		}
 	}
 }

@@ -21,6 +21,7 @@ type livePage struct {
 	Facts   summaryList
 	Quiet   string
 	Charts  []chart
+	Over    table // whoever is over a budget of patients
 	Newest  table
 	Empty   *insetText
 	Partial string // what could not be read
@@ -44,6 +45,7 @@ func (s *Site) live(r *http.Request) (answer, error) {
 		State:   s.stateLine(health),
 		Update:  Base + "live/now",
 		Clock:   s.formatClock(s.cfg.Now()),
+		Over:    s.overTable(health),
 		Refresh: button{Text: "Refresh", Href: Base + "live", Variant: "secondary", Small: true},
 	}
 	now := s.cfg.Now()
@@ -116,6 +118,7 @@ func (s *Site) liveFacts(h Health, rates []audit.Rate) summaryList {
 		{text("Record"), cell{Tag: stateTag(h.Journal), Text: s.newest(h)}},
 		{text("Searchable copy"), cell{Tag: stateTag(h.Index), Text: waiting}},
 		{text("Policy in force"), text(revision)},
+		{text("Limits"), text(s.limitState(h))},
 	}}
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/policy"
@@ -50,6 +51,9 @@ func (x *exchange) open() error {
 // entry is: then nothing is forwarded.
 func (x *exchange) decideEntries() {
 	for i, e := range x.entries {
+		if e.refused != nil { // by a limit
+			continue
+		}
 		e.refused = e.decide()
 		x.deciding += e.deciding
 		switch {
@@ -71,6 +75,9 @@ func (x *exchange) recordEntries() error {
 		e.decision = e.newDecision()
 		if e.refused != nil {
 			e.decision.Effect = e.answer.Effect.String()
+			if len(e.decision.Reasons) == 0 { // a limit's, not the rules'
+				e.decision.Reasons = []string{explain(e.refused).code}
+			}
 		}
 		records = append(records, e.decisionRecords()...)
 	}
@@ -144,6 +151,7 @@ func (x *exchange) weighEntries(b *Bundle) ([]edit, error) {
 	var records []*audit.Record
 	lefts := make([][]bool, len(x.entries))
 	shown := 0
+	answers := make([]*Settlement, len(x.entries))
 	for i, e := range x.entries {
 		if e.refused != nil {
 			continue
@@ -152,10 +160,19 @@ func (x *exchange) weighEntries(b *Bundle) ([]edit, error) {
 		shown++
 		e.status = s.Status
 		w := e.weigh(s.Status, s.Settlement)
-		records, lefts[i], e.refused = append(records, w.records...), w.left, w.refusal
+		records, lefts[i], e.refused, answers[i] = append(records, w.records...), w.left, w.refusal, &s.Settlement
 		x.would, x.results = x.would || e.would, x.results+e.results
 	}
 	if err := x.appendAll(records); err != nil {
+		return nil, err
+	}
+	var wait time.Duration
+	for i, e := range x.entries {
+		if e.refused == nil {
+			wait = max(wait, e.meetShown(answers[i], lefts[i]))
+		}
+	}
+	if err := x.slow(wait, errOverBudget); err != nil {
 		return nil, err
 	}
 	return x.entryEdits(b, lefts)

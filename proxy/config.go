@@ -149,6 +149,11 @@ type Config struct {
 	StrictTransport bool
 	// Location is of the times that people read; default UTC.
 	Location *time.Location
+	// Admit says whether a machine client may come in from an address: nil, or an
+	// error that wraps ErrMachineUnknown, ErrMachineExpired or ErrMachineNetwork. It is
+	// asked for every exchange of a machine and must answer from memory; nil admits
+	// every machine.
+	Admit func(s policy.Subject, ip string) error
 	// Space says how far the disk of the record has filled up. It is asked once
 	// for every exchange and must answer from memory; nil means no shortage.
 	Space func() Shortage
@@ -172,12 +177,16 @@ type Event struct {
 	Status    int
 	WouldDeny bool
 	Slowed    time.Duration // added by the limiter
-	Deciding  time.Duration // spent in the Decider
-	Recording time.Duration // waited for stable storage
-	Upstream  time.Duration // until the application's response header
-	Whole     time.Duration
-	BytesIn   int64
-	BytesOut  int64
+	// Budget is whose window is used up, as "opened hour", "opened shift", "listed
+	// hour" or "listed shift", "" for none; BudgetTold says that it was recorded.
+	Budget     string
+	BudgetTold bool
+	Deciding   time.Duration // spent in the Decider
+	Recording  time.Duration // waited for stable storage
+	Upstream   time.Duration // until the application's response header
+	Whole      time.Duration
+	BytesIn    int64
+	BytesOut   int64
 }
 
 const (
@@ -194,6 +203,7 @@ const (
 	identityHeader  = "Matron-Identity"
 	requestHeader   = "Matron-Request"
 	receiptHeader   = "Matron-Receipt"
+	slowedHeader    = "Matron-Slowed"
 	returnParameter = "return"
 )
 

@@ -8,45 +8,6 @@ import (
 	"github.com/matron-epr/matron/policy"
 )
 
-// limit counts the action. Interactive care is slowed and never refused (GW-03);
-// in observe mode nothing is refused, and in bypass mode nothing is slowed either.
-func (x *exchange) limit() error {
-	kind := x.access.Kind
-	if kind == "" {
-		kind = Interactive
-	}
-	wait, ok := x.g.cfg.Limiter.Take(x.subject, kind)
-	switch {
-	case !ok && x.mode != Enforce:
-		x.would, x.overLimit = true, true
-		return nil
-	case !ok:
-		return limitedError{wait}
-	case wait > 0 && x.mode != Bypass:
-		return x.slow(wait)
-	}
-	return nil
-}
-
-// limitedError is errLimited together with when to come back.
-type limitedError struct{ wait time.Duration }
-
-func (limitedError) Error() string { return errLimited.Error() }
-func (limitedError) Unwrap() error { return errLimited }
-
-// slow delays the request, or less if the client goes away.
-func (x *exchange) slow(wait time.Duration) error {
-	t := time.NewTimer(wait)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		x.slowed = wait
-		return nil
-	case <-x.r.Context().Done():
-		return errClientGone
-	}
-}
-
 // decide asks the rules. An unmapped request is denied without asking, whatever
 // the rules would say of it. What is refused goes on, marked, where waives says so.
 func (x *exchange) decide() error {

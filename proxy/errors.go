@@ -13,6 +13,11 @@ var (
 	ErrToken               = errors.New("token refused")
 	ErrIdentityUnavailable = errors.New("identity provider unavailable")
 
+	// What Config.Admit says of a machine client that may not come in.
+	ErrMachineUnknown = errors.New("machine client not registered")
+	ErrMachineExpired = errors.New("registration of the machine client has run out")
+	ErrMachineNetwork = errors.New("machine client at an address that is not its own")
+
 	// ErrApplicationFault is wrapped by Map.Settle's error when the response tells
 	// how the application's program failed: nothing of it is released.
 	ErrApplicationFault = errors.New("application shows an error of its program")
@@ -54,6 +59,7 @@ var (
 	errChallenged = errors.New("challenged")
 	errStepUp     = fmt.Errorf("%w: sign in again", errChallenged)
 	errLimited    = errors.New("rate limited")
+	errOverBudget = errors.New("more patients than the budget of the role")
 )
 
 // What can fail on the way to the application and back.

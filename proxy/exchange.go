@@ -32,20 +32,25 @@ type exchange struct {
 	entries []*exchange
 	refused error
 
-	subject   policy.Subject
-	access    Access
-	answer    policy.Decision
-	grant     Grant  // of emergency access that the rules were told of
-	offered   string // path of the page that offers emergency access, "" for none
-	mode      Mode
-	would     bool // a refusal was recorded and not enforced
-	overLimit bool // the limiter's was
+	subject policy.Subject
+	access  Access
+	answer  policy.Decision
+	grant   Grant  // of emergency access that the rules were told of
+	offered string // path of the page that offers emergency access, "" for none
+	mode    Mode
+	would   bool // a refusal was recorded and not enforced
+	// noted are the codes of those that are not of the rules.
+	noted []string
 	// late are the reasons of a refusal that only the response gave rise to and
 	// that was not enforced either: its records carry them.
 	late     []string
 	duties   []string // what the rules demanded besides, of the decision that the next records are about
 	token    string   // identity token for the application
 	slowed   time.Duration
+	slowedBy string   // code of the limit that did, "" for none
+	limited  []string // of slowed and budget, what the decision says
+	toldOver bool     // a record says that a budget is used up
+	budget   string   // that is used up: opened or listed, and hour or shift; "" for none
 	deciding time.Duration
 	recorded time.Duration
 	body     *requestBody

@@ -16,7 +16,7 @@ type floods struct {
 type floodKey struct {
 	issuer, sub string
 	kind        LimitKind
-	code        string // of refusals for want of room; "" for limits
+	code        string // of refusals that are not of a rate; "" for those
 }
 
 type flood struct {

@@ -216,7 +216,11 @@ func challengeAll(policy.Request) policy.Decision {
 
 type limiterFunc func(policy.Subject, proxy.LimitKind) (time.Duration, bool)
 
-func (f limiterFunc) Take(s policy.Subject, k proxy.LimitKind) (time.Duration, bool) { return f(s, k) }
+func (f limiterFunc) Take(s policy.Subject, k proxy.LimitKind, _ int) (time.Duration, bool) {
+	return f(s, k)
+}
+
+func (limiterFunc) Meet(policy.Subject, proxy.Met) proxy.Standing { return proxy.Standing{} }
 
 func noLimit(policy.Subject, proxy.LimitKind) (time.Duration, bool) { return 0, true }
 

@@ -40,6 +40,7 @@ func (x *exchange) decisionRecords() []*audit.Record {
 // stands. A decision that may have been persisted although its append failed
 // gets an outcome all the same.
 func (x *exchange) decidedBy(records []*audit.Record) error {
+	x.limited = x.limits()
 	receipt, err := x.append(records)
 	if err != nil {
 		x.decided, x.receipt.Seq = x.decision.Seq > 0, x.decision.Seq
@@ -59,6 +60,9 @@ func (x *exchange) nameAnswer() {
 	h[requestHeader] = []string{x.id}
 	if x.g.cfg.StrictTransport {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
+	if x.slowed > 0 {
+		h[slowedHeader] = []string{x.slowedWords()}
 	}
 	if x.receipt.Source != "" { // a record is certainly durable
 		h[receiptHeader] = []string{x.receipt.String()}
@@ -115,9 +119,7 @@ func (x *exchange) newDecision() audit.Record {
 	for _, reason := range x.answer.Reasons {
 		rec.Reasons = append(rec.Reasons, reason.Code)
 	}
-	if x.overLimit {
-		rec.Reasons = append(rec.Reasons, explain(errLimited).code)
-	}
+	rec.Reasons = append(rec.Reasons, x.noted...)
 	rec.Detail = append(x.told(a.Patients[:min(len(a.Patients), 1)]), a.Detail...)
 	for _, p := range a.Parts {
 		rec.Detail = append(rec.Detail, partDetail(p))
@@ -125,9 +127,7 @@ func (x *exchange) newDecision() audit.Record {
 	if a.Reason != "" {
 		rec.Detail = append(rec.Detail, "why="+inShort(a.Reason))
 	}
-	if x.slowed > 0 {
-		rec.Detail = append(rec.Detail, "slowed="+x.slowed.String())
-	}
+	rec.Detail = append(rec.Detail, x.limits()...)
 	rec.Bound()
 	return rec
 }
@@ -264,6 +264,9 @@ func (x *exchange) recordOutcome() {
 	if x.left != "" {
 		rec.Detail = append(rec.Detail, x.left)
 	}
+	if limits := x.limits(); !slices.Equal(limits, x.limited) { // the decision does not know of them
+		rec.Detail = append(rec.Detail, limits...)
+	}
 	if x.doubt != "" {
 		rec.Detail = append(rec.Detail, "why="+inShort(x.doubt))
 	}
@@ -288,7 +291,7 @@ func (g *Gateway) recordMalformed(c net.Conn, status int) {
 	}
 	x.fail(cause)
 	// The client's answer is net/http's in any case: it holds nothing of ours.
-	if _, ok := g.cfg.Limiter.Take(policy.Subject{Sub: x.ip}, Anonymous); ok {
+	if _, ok := g.cfg.Limiter.Take(policy.Subject{Sub: x.ip}, Anonymous, 1); ok {
 		_ = x.recordRefusal(explain(cause))
 		x.recordOutcome()
 	} else {
@@ -330,8 +333,9 @@ func (x *exchange) observe() {
 		return
 	}
 	e := Event{
-		Mode: x.mode, Action: string(x.access.Action), Effect: x.decision.Effect, Kind: x.access.Kind,
+		Mode: x.mode, Action: string(x.access.Action), Effect: x.decision.Effect, Kind: x.kind(),
 		Status: x.status, WouldDeny: x.would, Slowed: x.slowed, Deciding: x.deciding, Recording: x.recorded,
+		Budget: x.budget, BudgetTold: x.toldOver,
 		Upstream: x.upstream, Whole: x.g.cfg.Now().Sub(x.start), BytesIn: x.bytesIn(), BytesOut: x.bytesOut,
 	}
 	if x.route != nil {

@@ -51,7 +51,9 @@ func explanations() []explanation {
 		desk     = "Tell the service desk the reference below."
 		software = "Whoever looks after the program that sent the request can find out more with the reference below."
 		signIn   = "Sign in and try again."
-		downtime = "Use the downtime viewer or ask a colleague who is already in the record, and tell the service desk the reference below."
+
+		registered = "Ask whoever looks after the gateway to register it under machines, with what it is for and who answers for it, and give them the reference below."
+		downtime   = "Use the downtime viewer or ask a colleague who is already in the record, and tell the service desk the reference below."
 	)
 	return []explanation{
 		{ErrSessionExpired, 401, "session-expired", "Your session has ended", "You were signed out after a time without activity.", signIn},
@@ -90,6 +92,11 @@ func explanations() []explanation {
 		{errDenied, 403, "denied", "Not allowed", "The access rules do not allow this.", desk},
 		{errLimited, 429, audit.ReasonLimited, "Too many requests", "You have asked for more than the gateway answers in so short a time.", "Wait a moment, then try again. Looking after patients one at a time is never limited."},
 
+		{errOverBudget, 429, audit.ReasonBudget, "Too many different patients", "You have met more different patients than people of your role usually do, so exports, and searches that are not for a patient, wait.", "Go on with your patients one at a time: that is never refused. In a major incident whoever is on call can lift the limits; ring the service desk."},
+		{ErrMachineUnknown, 403, audit.ReasonMachineUnknown, "Program not registered", "The gateway lets in only those programs that are registered with it, and this one is not.", registered},
+		{ErrMachineExpired, 403, audit.ReasonMachineExpired, "Registration has run out", "This program was registered with the gateway until a day that is past.", registered},
+		{ErrMachineNetwork, 403, audit.ReasonMachineNetwork, "Program at another address", "This program is registered with the gateway for other addresses than the one that it asks from.", registered},
+
 		{errNotRecorded, 503, "not-recorded", "The record cannot be opened just now", "The gateway could not write down this access, and nothing may be shown that is not written down.", downtime},
 		{errVoucher, 503, "identity-token", "The record cannot be opened just now", "The gateway could not tell the application who you are.", downtime},
 		{errUnreachable, 502, "application-unreachable", "The application does not answer", "The gateway works, but the application behind it cannot be reached.", downtime},
@@ -121,7 +128,7 @@ func (x *exchange) refuse(cause error) {
 	switch {
 	case x.decided:
 	case e.is(errNotRecorded): // the decision itself could not be recorded
-	case e.is(errLimited), e.is(errNoSpace):
+	case summedUp(e):
 		if err := x.recordLimit(cause); err != nil {
 			e = explain(err)
 		}
@@ -135,13 +142,24 @@ func (x *exchange) refuse(cause error) {
 	x.answerWith(e, cause)
 }
 
+// summedUp reports whether refusals are recorded one by one only as far as there are
+// few: software repeats them, and they are not of the rules.
+func summedUp(e explanation) bool {
+	for _, err := range [...]error{errLimited, errOverBudget, errNoSpace, ErrMachineUnknown, ErrMachineExpired, ErrMachineNetwork} {
+		if e.is(err) {
+			return true
+		}
+	}
+	return false
+}
+
 // turnAway refuses a request of nobody known. A flood of those is counted and
 // not recorded one by one, so that it cannot fill the disk; what each of them
 // gets is the same (GW-03: a ward behind one address must still be able to sign
 // in).
 func (x *exchange) turnAway(cause error) {
 	key := policy.Subject{Sub: x.ip}
-	if _, ok := x.g.cfg.Limiter.Take(key, Anonymous); ok {
+	if _, ok := x.g.cfg.Limiter.Take(key, Anonymous, 1); ok {
 		x.refuse(cause)
 		return
 	}
@@ -170,7 +188,7 @@ func (x *exchange) answerWith(e explanation, cause error) {
 	if len(x.cookies) > 0 {
 		h["Set-Cookie"] = x.cookies
 	}
-	if limited := (limitedError{}); errors.As(cause, &limited) && e.is(errLimited) {
+	if limited := (limitedError{}); errors.As(cause, &limited) && e.status == http.StatusTooManyRequests {
 		h.Set("Retry-After", strconv.FormatInt(int64((limited.wait+time.Second-1)/time.Second), 10))
 	}
 	if e.is(errNoSpace) {
@@ -208,8 +226,8 @@ func (x *exchange) fateUnknown() bool { return x.forwarded && x.writes() }
 // want of room: recording each would use up the room that they make.
 func (x *exchange) recordLimit(cause error) error {
 	e := explain(cause)
-	key := floodKey{issuer: x.subject.Issuer, sub: x.subject.Sub, kind: x.access.Kind}
-	if e.is(errNoSpace) {
+	key := floodKey{issuer: x.subject.Issuer, sub: x.subject.Sub, kind: x.kind()}
+	if !e.is(errLimited) {
 		key.code = e.code
 	}
 	if !x.subject.Known() {

@@ -16,6 +16,7 @@ import (
 func (f *forwarder) cleanResponse(x *exchange, h http.Header) {
 	delete(h, requestHeader)
 	delete(h, receiptHeader)
+	delete(h, slowedHeader)
 	delete(h, identityHeader)
 	if !x.access.Static {
 		h["Cache-Control"] = []string{"no-store"}

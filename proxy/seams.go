@@ -107,6 +107,7 @@ type Access struct {
 	Certainty audit.Certainty
 	Source    audit.PatientSource
 	Kind      LimitKind
+	Actions   int  // how many it is for the limits; 0 means one
 	Hold      bool // patients are named only in the response: hold it and Settle
 	Static    bool // scripts, styles, images: no patient data, still decided and recorded
 	KeepAlive bool // not activity of a person: does not extend the session
@@ -279,12 +280,40 @@ type Decider interface {
 	Decide(ctx context.Context, q policy.Request) policy.Decision
 }
 
-// Limiter counts actions per person and kind. proxy/limit has the one made of
-// token buckets.
+// Limiter counts actions per person and kind, and the different patients whom each
+// person meets. proxy/limit has the one made of token buckets and sets of hashes.
 type Limiter interface {
-	// Take takes one action. ok false means refuse and say when to come back
-	// (wait); ok true with wait above zero means slow the request down by wait.
-	Take(s policy.Subject, kind LimitKind) (wait time.Duration, ok bool)
+	// Take takes n actions at once, at least one. ok false means refuse and say when
+	// to come back (wait); ok true with wait above zero means slow the request down
+	// by wait.
+	Take(s policy.Subject, kind LimitKind, n int) (wait time.Duration, ok bool)
+	// Meet counts patients whom s is about to see, each once however often they are
+	// met within an hour or a shift, and says how s then stands against the budget.
+	// Without patients it only says so.
+	Meet(s policy.Subject, m Met) Standing
+}
+
+// Met are patients whom somebody is about to see.
+type Met struct {
+	Site     string // whose ids they have
+	Listed   bool   // in a list, rather than opened one by one
+	Patients []Patient
+}
+
+// Standing is how somebody stands against the budget of their role. The zero value
+// is within it.
+type Standing struct {
+	Over     string // the window whose budget is used up, hour or shift; "" for neither
+	Patients int    // how many different ones were met within it
+	Of       int    // the budget
+	// Wait slows interactive care down: it is above zero for patients beyond the
+	// budget, and only the first time that each of them is met.
+	Wait time.Duration
+	// Retry is after how long somebody who only asked is within the budget again, if
+	// nobody else is met.
+	Retry time.Duration
+	// Tell says that nobody was told yet within the window.
+	Tell bool
 }
 
 // Voucher makes the short-lived signed token that tells the application who is

@@ -49,11 +49,13 @@ func (x *exchange) serve() {
 	for _, step := range [...]func(*exchange) error{
 		(*exchange).sameOrigin,
 		(*exchange).locate,
+		(*exchange).admit,
 		(*exchange).follow,
 		(*exchange).classify,
 		(*exchange).space,
 		(*exchange).limit,
 		(*exchange).decide,
+		(*exchange).meetNamed,
 		(*exchange).record,
 		(*exchange).forward,
 	} {
@@ -141,8 +143,8 @@ func (x *exchange) mayBeginSignIn(path string) error {
 	if path != x.g.cfg.SignInPath {
 		return nil
 	}
-	if wait, ok := x.g.cfg.Limiter.Take(policy.Subject{Sub: x.ip}, SignInKind); !ok {
-		return limitedError{wait}
+	if wait, ok := x.g.cfg.Limiter.Take(policy.Subject{Sub: x.ip}, SignInKind, 1); !ok {
+		return limitedError{wait, errLimited}
 	}
 	return nil
 }

@@ -64,8 +64,11 @@ func (x *exchange) judge(res *http.Response, s Settlement) ([]edit, error) {
 	if err := x.appendAll(w.records); err != nil {
 		return nil, err
 	}
-	if w.refusal != nil || !x.trims(s.Bundle) {
+	if w.refusal != nil {
 		return nil, w.refusal
+	}
+	if err := x.slow(x.meetShown(&s, w.left), errOverBudget); err != nil || !x.trims(s.Bundle) {
+		return nil, err
 	}
 	untold(res.Header)
 	return s.Bundle.without(w.left), nil

@@ -392,11 +392,11 @@ func TestFloodOfLimitEventsIsCountedNotWrittenOut(t *testing.T) {
 		got[fmt.Sprint(r.UserSub, r.ClientIP, r.Detail)]++
 	}
 	want := map[string]int{
-		"ada192.0.2.1[kind=]":                     10,
-		"ada192.0.2.1[kind= unrecorded=90]":       1,
-		"192.0.2.1[kind=anonymous]":               10,
-		"192.0.2.1[kind=anonymous unrecorded=90]": 1,
-		"bob192.0.2.1[kind=]":                     1,
+		"ada192.0.2.1[kind=interactive]":               10,
+		"ada192.0.2.1[kind=interactive unrecorded=90]": 1,
+		"192.0.2.1[kind=anonymous]":                    10,
+		"192.0.2.1[kind=anonymous unrecorded=90]":      1,
+		"bob192.0.2.1[kind=interactive]":               1,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -101,6 +101,8 @@ sign_in:
   userinfo: true
   claims: {person: person, assurance: assurance}
   bearer: {audiences: [matron]}
+machines:
+- {client: results-interface, name: Results, purpose: files results, owner: pathology, networks: [127.0.0.0/8], expires: 2099-12-31}
 applications:
 %s`, source, s.url, port, issuer, applications))
 	s.run("init", "-c", s.config)

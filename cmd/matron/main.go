@@ -84,7 +84,7 @@ func newRoot() *cobra.Command {
 	)
 	root.SetHelpCommandGroupID("ask")
 	root.SetCompletionCommandGroupID("run")
-	root.AddCommand(newServe(), newInit(), newCheckConfig(), newDemo(), newVersion(), newEngineChild(), newBypass())
+	root.AddCommand(newServe(), newInit(), newCheckConfig(), newDemo(), newVersion(), newEngineChild(), newBypass(), newLimits())
 	root.AddCommand(newAudit(), newPolicy(), newAppmap(), newHazard(), newAlerts(), newDetect(), newSimulate(), newWitness(), newObserve())
 	return root
 }

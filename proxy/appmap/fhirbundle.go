@@ -108,6 +108,7 @@ func (x *exchange) readBundle(a *proxy.Access) error {
 		}
 	}
 	sum.into(a)
+	a.Actions = len(list) // done as one, and no less for that
 	return nil
 }
 

@@ -59,7 +59,7 @@ func rates() map[proxy.LimitKind]limit.Rate {
 // takeUntilRefused returns how many actions go through without a wait.
 func takeUntilRefused(l *limit.Limiter, s policy.Subject, kind proxy.LimitKind) int {
 	for n := range 1000 {
-		if wait, ok := l.Take(s, kind); !ok || wait > 0 {
+		if wait, ok := l.Take(s, kind, 1); !ok || wait > 0 {
 			return n
 		}
 	}
@@ -67,11 +67,11 @@ func takeUntilRefused(l *limit.Limiter, s policy.Subject, kind proxy.LimitKind) 
 }
 
 func TestInteractiveIsSlowedNeverRefused(t *testing.T) {
-	l, _ := newLimiter(t, limit.Config{Kinds: rates(), MaxWait: 2 * time.Second})
+	l, _ := newLimiter(t, limit.Config{Rules: limit.Rules{Kinds: rates(), MaxWait: 2 * time.Second}})
 	s := person("ada", "tab")
 	var longest time.Duration
 	for i := range 500 {
-		wait, ok := l.Take(s, proxy.Interactive)
+		wait, ok := l.Take(s, proxy.Interactive, 1)
 		if !ok {
 			t.Fatalf("interactive action %d refused", i)
 		}
@@ -83,13 +83,13 @@ func TestInteractiveIsSlowedNeverRefused(t *testing.T) {
 }
 
 func TestSlowingLeavesNoDebt(t *testing.T) {
-	l, c := newLimiter(t, limit.Config{Kinds: rates(), MaxWait: 2 * time.Second})
+	l, c := newLimiter(t, limit.Config{Rules: limit.Rules{Kinds: rates(), MaxWait: 2 * time.Second}})
 	s := person("ada", "tab")
 	for range 500 {
-		l.Take(s, proxy.Interactive)
+		l.Take(s, proxy.Interactive, 1)
 	}
 	c.add(10 * time.Second)
-	if wait, ok := l.Take(s, proxy.Interactive); wait != 0 || !ok {
+	if wait, ok := l.Take(s, proxy.Interactive, 1); wait != 0 || !ok {
 		t.Errorf("after a rest: wait %v, ok %v; want none", wait, ok)
 	}
 }
@@ -111,16 +111,16 @@ func TestSearchBulkAndMachinesAreRefusedWithWait(t *testing.T) {
 		{"an address", policy.Subject{Sub: "10.0.0.1"}, proxy.Anonymous, 4, 500 * time.Millisecond},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			l, c := newLimiter(t, limit.Config{Kinds: rates()})
+			l, c := newLimiter(t, limit.Config{Rules: limit.Rules{Kinds: rates()}})
 			if n := takeUntilRefused(l, row.subject, row.kind); n != row.allowed {
 				t.Fatalf("%d allowed, want %d", n, row.allowed)
 			}
-			wait, ok := l.Take(row.subject, row.kind)
+			wait, ok := l.Take(row.subject, row.kind, 1)
 			if ok || wait != row.wait {
 				t.Fatalf("wait %v, ok %v; want %v, false", wait, ok, row.wait)
 			}
 			c.add(wait)
-			if _, ok := l.Take(row.subject, row.kind); !ok {
+			if _, ok := l.Take(row.subject, row.kind, 1); !ok {
 				t.Error("refused after the wait it asked for")
 			}
 		})
@@ -128,7 +128,7 @@ func TestSearchBulkAndMachinesAreRefusedWithWait(t *testing.T) {
 }
 
 func TestPersonsAndKindsDoNotShare(t *testing.T) {
-	l, _ := newLimiter(t, limit.Config{Kinds: rates()})
+	l, _ := newLimiter(t, limit.Config{Rules: limit.Rules{Kinds: rates()}})
 	takeUntilRefused(l, person("ada", "tab"), proxy.SearchKind)
 	if n := takeUntilRefused(l, person("bob", "tab2"), proxy.SearchKind); n != 3 {
 		t.Errorf("another person: %d allowed, want 3", n)
@@ -144,7 +144,7 @@ func TestPersonsAndKindsDoNotShare(t *testing.T) {
 }
 
 func TestSessionsShareThePersonsBucket(t *testing.T) {
-	l, _ := newLimiter(t, limit.Config{Kinds: rates(), PersonFactor: 2})
+	l, _ := newLimiter(t, limit.Config{Rules: limit.Rules{Kinds: rates(), PersonFactor: 2}})
 	total := 0
 	for i := range 5 {
 		total += takeUntilRefused(l, person("ada", fmt.Sprint("tab", i)), proxy.SearchKind)
@@ -154,32 +154,32 @@ func TestSessionsShareThePersonsBucket(t *testing.T) {
 	}
 }
 
-func TestFullBucketsAreForgotten(t *testing.T) {
-	l, c := newLimiter(t, limit.Config{Kinds: rates(), MaxEntries: 1 << 20})
+func TestIdlePeopleAreForgotten(t *testing.T) {
+	l, c := newLimiter(t, limit.Config{Rules: limit.Rules{Kinds: rates()}})
 	for i := range 5000 {
-		l.Take(person(fmt.Sprint(i), ""), proxy.SearchKind)
+		l.Take(person(fmt.Sprint(i), ""), proxy.SearchKind, 1)
 	}
 	c.add(time.Hour)
 	for i := range 5000 {
-		l.Take(person(fmt.Sprint("later", i), ""), proxy.SearchKind)
+		l.Take(person(fmt.Sprint("later", i), ""), proxy.SearchKind, 1)
 	}
 	if n := l.Len(); n > 7500 {
-		t.Errorf("%d buckets remembered, of 5000 in use", n)
+		t.Errorf("%d remembered, of 5000 in use", n)
 	}
 }
 
 func TestMemoryIsBounded(t *testing.T) {
-	l, _ := newLimiter(t, limit.Config{Kinds: rates(), MaxEntries: 160})
+	l, _ := newLimiter(t, limit.Config{Rules: limit.Rules{Kinds: rates()}, MaxPeople: 192})
 	for i := range 10000 {
-		l.Take(person(fmt.Sprint(i), "tab"), proxy.SearchKind)
+		l.Take(person(fmt.Sprint(i), "tab"), proxy.SearchKind, 1)
 	}
-	if n := l.Len(); n > 160 {
-		t.Errorf("%d buckets remembered, want at most 160", n)
+	if n := l.Len(); n > 192 {
+		t.Errorf("%d buckets remembered, want at most 192", n)
 	}
 }
 
 func TestConcurrentTakesAreCountedOnce(t *testing.T) {
-	l, _ := newLimiter(t, limit.Config{Kinds: map[proxy.LimitKind]limit.Rate{proxy.SearchKind: {PerSecond: 0.001, Burst: 100}}})
+	l, _ := newLimiter(t, limit.Config{Rules: limit.Rules{Kinds: map[proxy.LimitKind]limit.Rate{proxy.SearchKind: {PerSecond: 0.001, Burst: 100}}}})
 	var (
 		wg      sync.WaitGroup
 		mu      sync.Mutex
@@ -188,7 +188,7 @@ func TestConcurrentTakesAreCountedOnce(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 100 {
-				if _, ok := l.Take(person("ada", "tab"), proxy.SearchKind); ok {
+				if _, ok := l.Take(person("ada", "tab"), proxy.SearchKind, 1); ok {
 					mu.Lock()
 					allowed++
 					mu.Unlock()
@@ -205,24 +205,12 @@ func TestConcurrentTakesAreCountedOnce(t *testing.T) {
 func TestConfigIsChecked(t *testing.T) {
 	for name, cfg := range map[string]limit.Config{
 		"no clock":     {},
-		"unknown kind": {Now: new(clock).now, Kinds: map[proxy.LimitKind]limit.Rate{"novel": {PerSecond: 1, Burst: 1}}},
-		"zero rate":    {Now: new(clock).now, Kinds: map[proxy.LimitKind]limit.Rate{proxy.Bulk: {Burst: 1}}},
-		"zero burst":   {Now: new(clock).now, Kinds: map[proxy.LimitKind]limit.Rate{proxy.Bulk: {PerSecond: 1}}},
+		"unknown kind": {Now: new(clock).now, Rules: limit.Rules{Kinds: map[proxy.LimitKind]limit.Rate{"novel": {PerSecond: 1, Burst: 1}}}},
+		"zero rate":    {Now: new(clock).now, Rules: limit.Rules{Kinds: map[proxy.LimitKind]limit.Rate{proxy.Bulk: {Burst: 1}}}},
+		"zero burst":   {Now: new(clock).now, Rules: limit.Rules{Kinds: map[proxy.LimitKind]limit.Rate{proxy.Bulk: {PerSecond: 1}}}},
 	} {
 		if _, err := limit.New(cfg); !errors.Is(err, limit.ErrConfig) {
 			t.Errorf("%s: %v, want ErrConfig", name, err)
 		}
-	}
-}
-
-func BenchmarkTake(b *testing.B) {
-	l, err := limit.New(limit.Config{Now: new(clock).now})
-	if err != nil {
-		b.Fatal(err)
-	}
-	s := person("ada", "tab")
-	b.ReportAllocs()
-	for b.Loop() {
-		l.Take(s, proxy.Interactive)
 	}
 }

@@ -161,7 +161,7 @@ listen: {address: %q}
 admin: {address: "127.0.0.1:0"}
 tls: {mode: files, certificate_file: cert.pem, key_file: key.pem}
 sign_in: {issuer: %q, client_id: matron, client_secret_file: client.secret, userinfo: true, claims: {person: person, assurance: assurance}}
-limits: {interactive: {per_second: 1000000, burst: 1000000}}
+limits: {interactive: {per_second: 1000000, burst: 1000000}, patients: {default: {hour: 10000, shift: 10000}}}
 applications:
 - {name: fhir, prefix: /fhir, upstream: "http://%s/fhir", map: fhir-r4}
 log: {level: warn}

@@ -38,6 +38,7 @@ type Config struct {
 	Sensitivity  Sensitivity   `yaml:"sensitivity"`
 	Care         Care          `yaml:"care"`
 	Limits       Limits        `yaml:"limits"`
+	Machines     []Machine     `yaml:"machines"`
 	Spool        Spool         `yaml:"spool"`
 	Applications []Application `yaml:"applications"`
 	ClickHouse   ClickHouse    `yaml:"clickhouse"`
@@ -203,14 +204,6 @@ type Sensitivity struct {
 
 // Configured reports whether there is any source.
 func (s Sensitivity) Configured() bool { return s.Patients != "" || s.Staff != "" }
-
-// Limits are per person and kind of action.
-type Limits struct {
-	Interactive Rate `yaml:"interactive"`
-	Search      Rate `yaml:"search"`
-	Bulk        Rate `yaml:"bulk"`
-	Machine     Rate `yaml:"machine"`
-}
 
 // Rate is a token bucket.
 type Rate struct {

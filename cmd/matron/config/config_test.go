@@ -61,6 +61,20 @@ func TestEveryMistakeHasAPlaceAndARemedy(t *testing.T) {
 		{"clickhouse in clear", "source: gw1", "source: gw1\nclickhouse: {address: [\"10.0.0.1:9000\"], user: u, password_file: p}", `so that clickhouse.tls must be true`},
 		{"cluster of one's own engine", "source: gw1", "source: gw1\nclickhouse: {cluster: {name: trust}}", `clickhouse.cluster: needs clickhouse.address`},
 		{"limits of nothing", "source: gw1", "source: gw1\nlimits: {search: {burst: 0, per_second: 1}}", `limits.search: per_second must be above 0`},
+		{"a longer wait than anybody waits", "source: gw1", "source: gw1\nlimits: {max_wait: 11s}", `limits.max_wait: 11s must be above nothing and at most 10s`},
+		{"a pause beyond the wait", "source: gw1", "source: gw1\nlimits: {patients: {pause: 3s}}", `limits.patients.pause: 3s must be above nothing and at most limits.max_wait (2s)`},
+		{"a shift of days", "source: gw1", "source: gw1\nlimits: {patients: {shift: 48h}}", `limits.patients.shift: 48h0m0s must be from 1h to 24h`},
+		{"a budget of nobody", "source: gw1", "source: gw1\nlimits: {patients: {default: {hour: 0}}}", `matron.yaml:3:37: limits.patients.default.hour: "0" is not a number of patients: write one from 1 to 10000, or none`},
+		{"more in an hour than in a shift", "source: gw1", "source: gw1\nlimits: {patients: {roles: {nurse: {shift: 50}}}}", `limits.patients.roles.nurse: hour must not allow more patients than shift, which is 50`},
+		{"incident for days", "source: gw1", "source: gw1\nlimits: {incident: {longest: 48h}}", `limits.incident.longest: 48h0m0s must be from 1m to 24h`},
+		{"incident without a key", "source: gw1", "source: gw1\nlimits: {incident: {people: [{name: ann}]}}", `limits.incident.people[0].key_file: is missing`},
+		{"machine without anything", "source: gw1", "source: gw1\nmachines: [{client: board}]", `machines[0].owner: is missing`},
+		{"machine without an end", "source: gw1", "source: gw1\nmachines: [{client: board}]", `machines[0].expires: is missing: give the last day`},
+		{"machine everywhere", "source: gw1", "source: gw1\nmachines: [{client: board}]", `machines[0].networks: is missing: name where it asks from`},
+		{"machine nowhere", "source: gw1", "source: gw1\nmachines: [{client: board, networks: [here]}]", `machines[0].networks[0]: "here" is not a network`},
+		{"machine to no day", "source: gw1", "source: gw1\nmachines: [{client: board, expires: soon}]", `matron.yaml:3:37: machines[0].expires: "soon" is not a day: write for example 2027-03-31`},
+		{"machine without tokens", "source: gw1", "source: gw1\nmachines: [{client: board}]", `machines: cannot ask, since no token is accepted`},
+		{"machine twice", "source: gw1", "source: gw1\nmachines: [{client: board}, {client: board}]", `machines[1].client: "board" is taken by machines[0]`},
 		{"home elsewhere", "source: gw1", "source: gw1\nhome: //evil.example/", `home: `},
 		{"syslog in clear", "source: gw1", "source: gw1\nexport: {syslog: {address: \"udp://siem.example.org:514\"}}", `must be host:port of a collector that speaks TLS`},
 		{"syslog without its key", "source: gw1", "source: gw1\nexport: {syslog: {address: siem.example.org, certificate_file: gw.pem}}", `export.syslog: certificate_file and key_file belong together`},
@@ -139,5 +153,32 @@ func TestAListReplacesItsDefault(t *testing.T) {
 	}
 	if got := strings.Join(c.SignIn.Scopes, " "); got != "profile roles" {
 		t.Errorf("scopes %q", got)
+	}
+}
+
+// TestBudgetsOfRolesAndMachines: a role has the default where it says nothing, a
+// machine none.
+func TestBudgetsOfRolesAndMachines(t *testing.T) {
+	src := strings.Replace(good, "client_id: matron", "client_id: matron\n  bearer: {audiences: [m]}", 1) + `limits: {patients: {default: {hour: 50}, roles: {clerk: {hour: 90, listed_shift: none}}}}
+machines:
+- client: board
+  name: Board
+  purpose: who is where
+  owner: IT
+  networks: [10.0.0.0/8]
+  expires: 2027-03-31
+  patients: {shift: 9000}
+`
+	c, err := Parse("matron.yaml", []byte(src))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []PatientBudget{c.Limits.Patients.Default, c.Limits.Patients.Roles["clerk"], c.Machines[0].Patients}
+	want := []PatientBudget{{50, 400, 2000, 6000}, {90, 400, 2000, NoBudget}, {NoBudget, 9000, NoBudget, NoBudget}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if got := c.Machines[0].Expires.String(); !strings.HasPrefix(got, "2027-03-31") {
+		t.Error(got)
 	}
 }

@@ -73,6 +73,12 @@ func Defaults() Config {
 			Search:      Rate{PerSecond: 2, Burst: 30},
 			Bulk:        Rate{PerSecond: 0.1, Burst: 3},
 			Machine:     Rate{PerSecond: 50, Burst: 200},
+			MaxWait:     2 * time.Second,
+			Patients: Patients{
+				Shift: 12 * time.Hour, Pause: time.Second,
+				Default: PatientBudget{Hour: 100, Shift: 400, ListedHour: 2000, ListedShift: 6000},
+			},
+			Incident: Incident{Longest: 12 * time.Hour},
 		},
 		ClickHouse: ClickHouse{Protocol: "native", Database: "matron"},
 		Detection:  Detection{Every: time.Minute},
@@ -108,6 +114,12 @@ func (c *Config) complete(dir string) {
 	}
 	for i := range c.Applications {
 		c.Applications[i].complete(c.Site, dir)
+	}
+	for role, b := range c.Limits.Patients.Roles {
+		c.Limits.Patients.Roles[role] = b.or(c.Limits.Patients.Default)
+	}
+	for i := range c.Machines {
+		c.Machines[i].Patients = c.Machines[i].Patients.or(PatientBudget{NoBudget, NoBudget, NoBudget, NoBudget})
 	}
 	if c.Spool.Max == 0 {
 		c.Spool.Max = 1 << 30
@@ -175,7 +187,7 @@ func (c *Config) paths() []*string {
 	for i := range c.Witness.Witnesses {
 		paths = append(paths, &c.Witness.Witnesses[i].KeyFile, &c.Witness.Witnesses[i].CAFile)
 	}
-	for _, approvers := range [][]Approver{c.Retention.Approvers, c.Bypass.People} {
+	for _, approvers := range [][]Approver{c.Retention.Approvers, c.Bypass.People, c.Limits.Incident.People} {
 		for i := range approvers {
 			paths = append(paths, &approvers[i].KeyFile)
 		}

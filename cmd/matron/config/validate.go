@@ -46,6 +46,7 @@ func (c Config) Validate() []Problem {
 	c.Policy.validate(&ps)
 	c.Care.validate(&ps)
 	c.Limits.validate(&ps)
+	c.validateMachines(&ps)
 	if c.Spool.Max < 0 {
 		ps.add("spool.max", "must not be negative")
 	}
@@ -109,14 +110,6 @@ func (s SignIn) validate(ps *problems) {
 func (p Policy) validate(ps *problems) {
 	ps.positive("policy.timeout", p.Timeout)
 	ps.oneOf("policy.promotion", p.Promotion, PromotionOff, PromotionRequired)
-}
-
-func (l Limits) validate(ps *problems) {
-	for name, r := range map[string]Rate{"interactive": l.Interactive, "search": l.Search, "bulk": l.Bulk, "machine": l.Machine} {
-		if r.PerSecond <= 0 || r.Burst < 1 {
-			ps.add("limits."+name, "per_second must be above 0 and burst at least 1: a limit of nothing would lock everybody out")
-		}
-	}
 }
 
 func (c Config) validateApplications(ps *problems) {
@@ -321,6 +314,14 @@ func (b Bypass) validate(ps *problems) {
 // approvers checks a list of people of whom two do something that one alone may
 // not.
 func (ps *problems) approvers(path string, list []Approver, what string) {
+	ps.people(path, list)
+	if len(list) == 1 {
+		ps.add(path, "one person alone cannot %s: name two or more, or nobody", what)
+	}
+}
+
+// people checks a list of people and their keys.
+func (ps *problems) people(path string, list []Approver) {
 	seen := map[string]int{}
 	for i, a := range list {
 		at := fmt.Sprintf("%s[%d]", path, i)
@@ -331,9 +332,6 @@ func (ps *problems) approvers(path string, list []Approver, what string) {
 			continue
 		}
 		seen[strings.ToLower(a.Name)] = i
-	}
-	if len(list) == 1 {
-		ps.add(path, "one person alone cannot %s: name two or more, or nobody", what)
 	}
 }
 

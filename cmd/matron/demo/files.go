@@ -46,6 +46,13 @@ sign_in:
 limits:
   interactive: {per_second: 20, burst: 200}
   search: {per_second: 5, burst: 60}
+machines:
+- client: results-interface
+  name: Laboratory results
+  purpose: finds patients by NHS number and files their results
+  owner: pathology systems manager
+  networks: [127.0.0.0/8, "::1/128"]
+  expires: 2099-12-31
 applications:
 - name: fhir
   prefix: /fhir

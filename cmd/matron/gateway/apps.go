@@ -63,6 +63,8 @@ func Check(ctx context.Context, c config.Config) error {
 	}
 	_, err := BypassRules(c)
 	errs = append(errs, err)
+	_, err = IncidentRules(c)
+	errs = append(errs, err)
 	_, err = rego.New(ctx, rego.Config{Dir: c.Policy.Dir, Timeout: c.Policy.Timeout})
 	errs = append(errs, err)
 	_, err = readSecret(c.SignIn.ClientSecretFile)

@@ -23,6 +23,7 @@ import (
 	"github.com/matron-epr/matron/cmd/matron/bypass"
 	"github.com/matron-epr/matron/cmd/matron/config"
 	"github.com/matron-epr/matron/cmd/matron/host"
+	"github.com/matron-epr/matron/cmd/matron/incident"
 	"github.com/matron-epr/matron/cmd/matron/promotion"
 	"github.com/matron-epr/matron/dashboards"
 	"github.com/matron-epr/matron/hazardlog/store"
@@ -100,6 +101,9 @@ type Gateway struct {
 	care      *careService // nil where no register of care relationships is kept
 
 	authorities atomic.Pointer[map[string]string] // who issues the patients' numbers, by application; replaced by reload
+	incident    *incident.Control
+	limiter     *limit.Limiter
+	machines    atomic.Pointer[map[string]machine] // by client; replaced by reload
 }
 
 // New opens the stores and builds every part. It starts nothing. On error
@@ -118,7 +122,7 @@ func New(ctx context.Context, o Options) (_ *Gateway, err error) {
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		g.openStores, g.openMachine, g.openBypass, g.openCare, g.openPolicy, g.openProtection, g.openShadow, g.openSignIn, g.openEmergency, g.openCertificates, g.openPages, g.openWitness,
+		g.openStores, g.openMachine, g.openBypass, g.openLimits, g.openCare, g.openPolicy, g.openProtection, g.openShadow, g.openSignIn, g.openEmergency, g.openCertificates, g.openPages, g.openWitness,
 		g.openProxy,
 	} {
 		if err := step(ctx); err != nil {
@@ -129,6 +133,7 @@ func New(ctx context.Context, o Options) (_ *Gateway, err error) {
 	g.watchMachine()
 	g.watchModes()
 	g.watchCare()
+	g.watchLimits()
 	return g, nil
 }
 
@@ -282,23 +287,13 @@ func (g *Gateway) openProxy(context.Context) error {
 	if err != nil {
 		return err
 	}
-	l := g.cfg.Limits
-	limiter, err := limit.New(limit.Config{Now: g.now, Kinds: map[proxy.LimitKind]limit.Rate{
-		proxy.Interactive:   limit.Rate(l.Interactive),
-		proxy.SearchKind:    limit.Rate(l.Search),
-		proxy.Bulk:          limit.Rate(l.Bulk),
-		proxy.MachineClient: limit.Rate(l.Machine),
-	}})
-	if err != nil {
-		return err
-	}
 	held, err := spool.New(spool.Config{Dir: paths{g.cfg.DataDir}.held(), Max: g.cfg.Spool.Max})
 	if err != nil {
 		return err
 	}
 	public, publicPaths := g.publicRoutes()
 	g.proxy, err = proxy.New(proxy.Config{
-		Apps: apps, Identifier: g.signin, Decider: g.policy, Sensitivity: g.sensitivity, Limiter: limiter, Log: g.journal, Logger: g.log, Now: g.now,
+		Apps: apps, Identifier: g.signin, Decider: g.policy, Sensitivity: g.sensitivity, Limiter: g.limiter, Admit: g.admit, Log: g.journal, Logger: g.log, Now: g.now,
 		Voucher: g.voucher, TrustedProxies: trusted, MaxHeader: g.cfg.Listen.MaxHeaderBytes, SignInPath: signInPath,
 		Public: public, PublicPaths: publicPaths, Spool: held, Observe: g.metrics.observe,
 		Home: g.cfg.Home, Service: g.cfg.Branding.ServiceName, Organisation: g.cfg.Branding.Organisation,

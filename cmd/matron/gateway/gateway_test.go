@@ -14,9 +14,9 @@ import (
 func TestSettingsThatAReloadCannotTakeInAreNamed(t *testing.T) {
 	old := config.Defaults()
 	for name, change := range map[string]func(*config.Config){
-		"home":    func(c *config.Config) { c.Home = "/elsewhere" },
-		"sign_in": func(c *config.Config) { c.SignIn.Scopes = []string{"email"} },
-		"limits":  func(c *config.Config) { c.Limits.Bulk.Burst++ },
+		"home":            func(c *config.Config) { c.Home = "/elsewhere" },
+		"sign_in":         func(c *config.Config) { c.SignIn.Scopes = []string{"email"} },
+		"limits.incident": func(c *config.Config) { c.Limits.Incident.Longest++ },
 	} {
 		fresh := config.Defaults()
 		change(&fresh)
@@ -26,8 +26,10 @@ func TestSettingsThatAReloadCannotTakeInAreNamed(t *testing.T) {
 	}
 	fresh := config.Defaults()
 	fresh.Applications = []config.Application{{Name: "fhir"}}
+	fresh.Limits.Bulk.Burst++
+	fresh.Machines = []config.Machine{{Client: "board"}}
 	if err := needsRestart(old, fresh); err != nil {
-		t.Errorf("applications: %v, want none", err)
+		t.Errorf("applications, limits and machines: %v, want none", err)
 	}
 }
 

@@ -25,6 +25,8 @@ type metrics struct {
 	reloadAt  prometheus.Gauge
 	alerts    prometheus.Counter
 	care      *prometheus.CounterVec
+	slowed    *prometheus.HistogramVec
+	budgets   *prometheus.CounterVec
 
 	refusedRules prometheus.Counter
 }
@@ -72,8 +74,14 @@ func newMetrics() *metrics {
 		refusedRules: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "matron_policy_refused_total", Help: "Bundles of rules that were not put in force because of a fault, or since nobody could tell where they came from.",
 		}),
+		slowed: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "matron_slowed_seconds", Help: "Time by which limits slowed exchanges down, of those that were.", Buckets: []float64{.1, .25, .5, 1, 2, 5, 10},
+		}, []string{"application"}),
+		budgets: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "matron_over_budget_total", Help: "How often somebody used up the budget of patients of their role, once in its window, by budget and window.",
+		}, []string{"budget"}),
 	}
-	m.registry.MustRegister(m.exchanges, m.refusals, m.waived, m.candidate, m.whole, m.recording, m.deciding, m.upstream, m.reloadOK, m.reloadAt, m.alerts, m.care, m.refusedRules,
+	m.registry.MustRegister(m.exchanges, m.refusals, m.waived, m.candidate, m.whole, m.recording, m.deciding, m.upstream, m.reloadOK, m.reloadAt, m.alerts, m.care, m.slowed, m.budgets, m.refusedRules,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -86,6 +94,12 @@ func (m *metrics) observe(e proxy.Event) {
 	}
 	if e.WouldDeny {
 		m.waived.WithLabelValues(e.App, e.Mode.String()).Inc()
+	}
+	if e.Slowed > 0 {
+		m.slowed.WithLabelValues(e.App).Observe(e.Slowed.Seconds())
+	}
+	if e.BudgetTold {
+		m.budgets.WithLabelValues(e.Budget).Inc()
 	}
 	m.whole.WithLabelValues(e.App).Observe(e.Whole.Seconds())
 	m.recording.Observe(e.Recording.Seconds())

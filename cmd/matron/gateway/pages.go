@@ -153,6 +153,7 @@ func (g *Gateway) health(context.Context) dashboards.Health {
 	h.ProtectionUnknown = !g.protected.known()
 	h.Rules = g.rulesNotes()
 	g.machineHealth(&h)
+	g.limitHealth(&h)
 	return h
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,7 +55,7 @@ func (g *Gateway) reloadOn(ctx context.Context, signals <-chan os.Signal) error 
 	}
 }
 
-// reload takes in applications, policy and certificates. Everything is read and
+// reload takes in applications, limits, machine clients, policy and certificates. Everything is read and
 // checked before anything is swapped; settings that need a restart are refused
 // by name rather than ignored.
 func (g *Gateway) reload(ctx context.Context) error {
@@ -90,6 +91,9 @@ func (g *Gateway) reload(ctx context.Context) error {
 	if err := g.proxy.Swap(apps); err != nil {
 		return err
 	}
+	if err := errors.Join(g.limiter.SetRules(limitRules(c)), g.setMachines(c)); err != nil {
+		return err
+	}
 	if g.protected != nil {
 		g.protected.list.Store(fresh)
 	}
@@ -123,14 +127,17 @@ func (g *Gateway) recordReload(ctx context.Context, before, hash string, modes [
 }
 
 // needsRestart names the settings that a reload cannot take in: all but the
-// applications. A setting that is added later counts by itself, so that none is
+// applications, the limits and the machine clients. A setting that is added later counts by itself, so that none is
 // ever ignored without a word.
 func needsRestart(old, fresh config.Config) error {
 	var errs []error
+	if !reflect.DeepEqual(old.Limits.Incident, fresh.Limits.Incident) {
+		errs = append(errs, errors.New("limits.incident has changed: that needs a restart"))
+	}
 	before, after := reflect.ValueOf(old), reflect.ValueOf(fresh)
 	for i := range before.NumField() {
 		name := before.Type().Field(i).Tag.Get("yaml")
-		if name != "applications" && !reflect.DeepEqual(before.Field(i).Interface(), after.Field(i).Interface()) {
+		if !slices.Contains([]string{"applications", "limits", "machines"}, name) && !reflect.DeepEqual(before.Field(i).Interface(), after.Field(i).Interface()) {
 			errs = append(errs, fmt.Errorf("%s has changed: that needs a restart", name))
 		}
 	}

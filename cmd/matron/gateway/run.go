@@ -42,6 +42,7 @@ func (g *Gateway) Run(ctx context.Context, reload <-chan os.Signal) (err error) 
 	back.Go(func() error { return g.disk.Run(behind) })
 	back.Go(func() error { return g.clock.Run(behind) })
 	back.Go(func() error { return g.bypass.Run(behind) })
+	back.Go(func() error { return g.incident.Run(behind) })
 	back.Go(func() error { return g.reportDaily(behind) })
 	back.Go(func() error { return g.shadow.run(behind) })
 	if g.promotion != nil {
