@@ -103,6 +103,7 @@ type Health struct {
 	IndexCode string
 	Witness   Copy // signed checkpoints held by others
 	LogServer Copy // records sent on to a log server
+	Care      Care // who cares for whom
 	// ClockAt is when the clock of this machine last stepped, zero if it has not
 	// since the start, and ClockBy by how much.
 	ClockAt time.Time

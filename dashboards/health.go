@@ -44,7 +44,7 @@ func (s *Site) health(r *http.Request) (answer, error) {
 	h := s.cfg.Health(r.Context())
 	parts := []report{
 		s.recordPart(h), s.modesPart(h), s.limitsPart(h), s.diskPart(h), s.indexPart(h), copyPart("Witness", "checkpoints", h.Witness),
-		copyPart("Log server", "records", h.LogServer), s.clockPart(h), s.detectionPart(h), s.configurationPart(h),
+		copyPart("Log server", "records", h.LogServer), s.carePart(h), s.clockPart(h), s.detectionPart(h), s.configurationPart(h),
 	}
 	page := healthPage{
 		chrome: s.chrome(r, "Health"), State: overall(parts), Clock: s.formatClock(s.cfg.Now()),

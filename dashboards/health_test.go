@@ -86,6 +86,15 @@ func TestHealthPageNamesWhatDoesNotWork(t *testing.T) {
 		{"log server behind", "Needs attention: Log server", "Log server", "It is behind", func(h *dashboards.Health) {
 			h.LogServer = dashboards.Copy{Set: true, State: dashboards.StateOK, Waiting: 7, Behind: 3 * time.Minute}
 		}},
+		{"no register", "Everything works", "Care relationships", "Not set up", func(*dashboards.Health) {}},
+		{"register", "Everything works", "Care relationships", "Working 48,211 patients; the last message came at 3 November", func(h *dashboards.Health) {
+			h.Care = dashboards.Care{Set: true, Patients: 48_211, AsOf: fake.Now()}
+		}},
+		{"silent", "Needs attention: Care relationships", "Care relationships", "(PAS/RBA). Meanwhile nobody is refused", func(h *dashboards.Health) {
+			h.Care = dashboards.Care{Set: true, AsOf: fake.Now(), Silent: []string{"PAS/RBA"}}
+		}},
+		{"loading", "Needs attention: Care relationships", "Care relationships", "is being read", func(h *dashboards.Health) { h.Care = dashboards.Care{Set: true, Loading: true} }},
+		{"unreadable", "Not working: Care relationships", "Care relationships", "tries again by itself", func(h *dashboards.Health) { h.Care = dashboards.Care{Set: true, Failed: true} }},
 		{"clock", "Needs attention: Clock", "Clock", "put forward by 2 hours", func(h *dashboards.Health) { h.ClockAt, h.ClockBy = fake.Now().Add(-time.Hour), 2*time.Hour }},
 		{"old step", "Everything works", "Clock", "Working It last stepped", func(h *dashboards.Health) { h.ClockAt, h.ClockBy = fake.Now().Add(-25*time.Hour), time.Hour }},
 		{"put back", "Needs attention: Clock", "Clock", "put back by 3 seconds", func(h *dashboards.Health) { h.ClockAt, h.ClockBy = fake.Now(), -3*time.Second }},
@@ -124,8 +133,8 @@ func TestHealthPageNamesWhatDoesNotWork(t *testing.T) {
 		if state != tt.state || !strings.Contains(rows[tt.part], tt.says) {
 			t.Errorf("%s: %q, %s is %q; want %q and %q", tt.name, state, tt.part, rows[tt.part], tt.state, tt.says)
 		}
-		if len(rows) != 10 {
-			t.Errorf("%s: %d parts, want 10", tt.name, len(rows))
+		if len(rows) != 11 {
+			t.Errorf("%s: %d parts, want 11", tt.name, len(rows))
 		}
 	}
 }

@@ -112,6 +112,8 @@ func (s *Site) banners(h Health) []banner {
 	add(h.Mode == "bypass", "The gateway is bypassed"+s.bypassed(h)+": requests are passed on and recorded, and nothing is refused.")
 	add(h.Mode == "observe", "The gateway observes only"+forApps(only("observe", h))+": it records what it would refuse and refuses nothing.")
 	add(len(h.Limits.Lifted) > 0, "Major incident: limits are lifted for people"+s.lifted(h)+". Every access is decided and recorded as ever.")
+	care := s.careBanner(h.Care)
+	add(care != "", care)
 	add(h.Index == StateFailed, "The searchable copy of the record does not answer. Care goes on and every access is still recorded; lists and counts cannot be trusted to be complete.")
 	unknown := h.Index == StateUnknown || h.IndexedTo.IsZero()
 	add(h.Index != StateFailed && unknown, "It is not known whether lists are complete. Counts are at least what is shown.")

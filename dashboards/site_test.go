@@ -427,6 +427,7 @@ func TestDegradedGatewayIsSaid(t *testing.T) {
 		{"second sink", "recorded in the second place", func(h *dashboards.Health) { h.SecondSink = "/srv/second" }},
 		{"full disk", "Exports and other bulk work are refused", func(h *dashboards.Health) { h.Disk.Level = 1 }},
 		{"read-only", "read-only", func(h *dashboards.Health) { h.Disk.ReadOnly = true }},
+		{"care", "Nothing is heard of admissions and transfers so far (PAS/RBA)", func(h *dashboards.Health) { h.Care = dashboards.Care{Set: true, Silent: []string{"PAS/RBA"}} }},
 		{"clock", "put back by 1 hour", func(h *dashboards.Health) { h.ClockAt, h.ClockBy = fake.Now().Add(-time.Minute), -time.Hour }},
 		{"reload", "stays in force", func(h *dashboards.Health) { h.ReloadBad = true }},
 	}

@@ -29,7 +29,7 @@ func (g *Gateway) readiness() (ready bool, checks []check) {
 	if g.journal.Stats().Unsigned != nil {
 		proof = check{Name: proof.Name, Note: "no checkpoints are signed, the record cannot be proved: see the log"}
 	}
-	return record.OK && decide.OK, append([]check{record, decide, index, proof, g.modesCheck(), g.limitsCheck()}, g.machineChecks()...)
+	return record.OK && decide.OK, append([]check{record, decide, index, proof, g.care.check(), g.modesCheck(), g.limitsCheck()}, g.machineChecks()...)
 }
 
 // adminHandler serves health, readiness and metrics. It asks nobody to sign in:

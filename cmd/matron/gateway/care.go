@@ -14,6 +14,7 @@ import (
 
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/cmd/matron/config"
+	"github.com/matron-epr/matron/dashboards"
 	"github.com/matron-epr/matron/policy"
 	"github.com/matron-epr/matron/policy/care"
 	"github.com/matron-epr/matron/policy/care/adt"
@@ -239,7 +240,11 @@ func (s *careService) look() {
 // state as well.
 func (s *careService) changed(state *careState) {
 	ctx := context.Background()
-	s.log.LogAttrs(ctx, slog.LevelWarn, "feed of care relationships", slog.String("state", string(state.feed)), slog.Any("silent", state.silent))
+	level := slog.LevelInfo
+	if state.feed != policy.CurrentFeed {
+		level = slog.LevelWarn
+	}
+	s.log.LogAttrs(ctx, level, "feed of care relationships", slog.String("state", string(state.feed)), slog.Any("silent", state.silent))
 	rec := &audit.Record{
 		Kind: audit.KindFeed, Time: s.now().UTC().Truncate(time.Microsecond), Outcome: audit.Success,
 		Detail: []string{"feed=" + string(state.feed)},
@@ -300,4 +305,27 @@ func stampOf(t time.Time) float64 {
 		return 0
 	}
 	return float64(t.Unix())
+}
+
+// health tells the pages how the register is.
+func (s *careService) health() dashboards.Care {
+	if s == nil {
+		return dashboards.Care{}
+	}
+	state := s.state.Load()
+	return dashboards.Care{
+		Set: true, Loading: state.feed == policy.LoadingFeed, Failed: state.failed, Silent: state.silent, AsOf: state.asOf,
+		Patients: s.counts.Load().Patients,
+	}
+}
+
+// check is the register's line of /readyz, which does not depend on it.
+func (s *careService) check() check {
+	c := check{Name: "care relationships (not required)", OK: true, Note: "not set up"}
+	if s == nil {
+		return c
+	}
+	state := s.state.Load()
+	c.OK, c.Note = state.feed == policy.CurrentFeed, string(state.feed)
+	return c
 }

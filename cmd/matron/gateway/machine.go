@@ -67,6 +67,7 @@ func (g *Gateway) machineHealth(h *dashboards.Health) {
 	}
 	h.Witness = g.cosigning.health()
 	h.LogServer = g.syslog.health()
+	h.Care = g.care.health()
 }
 
 // clockNotice is for how long /readyz mentions a step.
