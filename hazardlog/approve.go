@@ -82,6 +82,20 @@ func (a Actor) Prove(ctx context.Context, o Officer, auth Authenticator, text st
 	return a, nil
 }
 
+// Text is what an officer signs to make changes of a log: it says which bytes are
+// meant.
+func Text(log string, changes []Change) (string, error) {
+	text := "matron hazard log change v1\nlog " + log + "\n"
+	for _, c := range changes {
+		value, err := json.Marshal(c.Value)
+		if err != nil {
+			return "", fmt.Errorf("encode %s: %w", c.Value.Subject(), err)
+		}
+		text += fmt.Sprintf("%s %s revision %d sha256 %s\n", c.Act, c.Value.Subject(), c.Expect+1, Hash(value))
+	}
+	return text, nil
+}
+
 // snapshot is what a version of a log holds. Approvals are not part of it: they
 // are about it.
 type snapshot struct {
@@ -157,7 +171,7 @@ func (l Log) Approve(ctx context.Context, by Actor, s SignOff, auth Authenticato
 		a.Confirmations = append(a.Confirmations, text)
 	}
 	if errors := Errors(l.Lint(s.Facts)); len(errors) > 0 {
-		return by, Change{}, fmt.Errorf("%w: version %s: %d error(s) stand in its way:\n%s", ErrInvalid, s.Version, len(errors), lines(errors))
+		return by, Change{}, fmt.Errorf("%w: version %s: %d error(s) stand in its way:\n%s", ErrInvalid, s.Version, len(errors), first(errors))
 	}
 	if by, err = by.Prove(ctx, s.Officer, auth, a.Text(l.ID), now); err != nil {
 		return by, Change{}, err
@@ -165,10 +179,15 @@ func (l Log) Approve(ctx context.Context, by Actor, s SignOff, auth Authenticato
 	return by, Change{Act: Approve, Value: a, Why: a.Statement}, nil
 }
 
-func lines(findings []Finding) string {
-	list := make([]string, len(findings))
-	for i, f := range findings {
-		list[i] = f.String()
+// first names the first findings, and how many more there are.
+func first(findings []Finding) string {
+	const most = 10
+	var list []string
+	for _, f := range findings[:min(len(findings), most)] {
+		list = append(list, f.String())
+	}
+	if more := len(findings) - most; more > 0 {
+		list = append(list, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(list, "\n")
 }

@@ -7,11 +7,50 @@ import (
 	"strings"
 )
 
-// mistakes is what is wrong with a value, one line each.
-type mistakes []string
+// Mistake is one thing that is wrong with what somebody wants to write.
+type Mistake struct {
+	Field string // "residual.severity"
+	Text  string
+}
+
+// String is "field: text".
+func (m Mistake) String() string { return m.Field + ": " + m.Text }
+
+// Refusal is a change that was refused for what it says.
+type Refusal struct {
+	Subject  Subject
+	Mistakes []Mistake
+}
+
+// Error names every mistake, a line each.
+func (r Refusal) Error() string {
+	lines := make([]string, len(r.Mistakes))
+	for i, m := range r.Mistakes {
+		lines[i] = r.Subject.String() + " " + m.String()
+	}
+	return ErrInvalid.Error() + ": " + strings.Join(lines, "\n")
+}
+
+// Unwrap makes errors.Is find ErrInvalid.
+func (r Refusal) Unwrap() error { return ErrInvalid }
+
+// mistakes is what is wrong with a value.
+type mistakes []Mistake
 
 func (m *mistakes) add(field, format string, args ...any) {
-	*m = append(*m, field+": "+fmt.Sprintf(format, args...))
+	*m = append(*m, Mistake{field, fmt.Sprintf(format, args...)})
+}
+
+// err is nil when there are none.
+func (m mistakes) err() error {
+	if len(m) == 0 {
+		return nil
+	}
+	lines := make([]string, len(m))
+	for i, one := range m {
+		lines[i] = one.String()
+	}
+	return fmt.Errorf("%w:\n%s", ErrInvalid, strings.Join(lines, "\n"))
 }
 
 func (m *mistakes) need(field, text string) {

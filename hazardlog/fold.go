@@ -74,10 +74,7 @@ func (l Log) Resume(events []Event) (Log, error) {
 
 // take adds one event, of which sum is the hash.
 func (l *Log) take(e Event, sum string) error {
-	before := ""
-	if n := len(l.sums); n > 0 {
-		before = l.sums[n-1]
-	}
+	before := l.last()
 	switch {
 	case e.Seq != l.Seq()+1:
 		return fmt.Errorf("%w: event %d follows event %d", ErrInvalid, e.Seq, l.Seq())
@@ -108,6 +105,14 @@ func (l *Log) take(e Event, sum string) error {
 	l.events, l.sums = append(l.events, e), append(l.sums, sum)
 	l.revs[e.Subject] = e.Revision
 	return nil
+}
+
+// last is the hash of the last event, "" when there is none.
+func (l Log) last() string {
+	if len(l.sums) == 0 {
+		return ""
+	}
+	return l.sums[len(l.sums)-1]
 }
 
 // put makes v what its subject holds.
@@ -208,22 +213,18 @@ func (l Log) event(at time.Time, by Actor, id string, c Change) (Event, error) {
 		c.Value = l.rated(h)
 	}
 	subject := c.Value.Subject()
-	if have := l.revs[subject]; have != c.Expect {
-		return Event{}, l.conflict(subject, c.Expect)
+	if err := l.Conflict(subject, c.Expect); err != nil {
+		return Event{}, err
 	}
 	if found := l.checkChange(by, c); len(found) > 0 {
-		return Event{}, fmt.Errorf("%w: %s %s", ErrInvalid, subject, strings.Join(found, "\n"+subject.String()+" "))
+		return Event{}, Refusal{subject, found}
 	}
 	raw, err := json.Marshal(c.Value)
 	if err != nil {
 		return Event{}, fmt.Errorf("encode %s: %w", subject, err)
 	}
-	before := ""
-	if n := len(l.sums); n > 0 {
-		before = l.sums[n-1]
-	}
 	return Event{
-		Version: eventVersion, ID: id, Log: l.ID, Seq: l.Seq() + 1, Before: before, At: at.UTC().Truncate(time.Microsecond),
+		Version: eventVersion, ID: id, Log: l.ID, Seq: l.Seq() + 1, Before: l.last(), At: at.UTC().Truncate(time.Microsecond),
 		By: by, Act: c.Act, Subject: subject, Revision: c.Expect + 1, Why: strings.TrimSpace(c.Why), Value: raw,
 	}, nil
 }
@@ -235,8 +236,12 @@ func Begin(id string) Log {
 	return l
 }
 
-// conflict says what happened to a subject since the revision that was read.
-func (l Log) conflict(s Subject, read uint64) error {
+// Conflict says what happened to a subject since the revision that was read: nil
+// when nothing did.
+func (l Log) Conflict(s Subject, read uint64) error {
+	if l.revs[s] == read {
+		return nil
+	}
 	c := Conflict{Subject: s}
 	for _, e := range l.events {
 		if e.Subject == s && e.Revision > read {

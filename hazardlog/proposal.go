@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -77,10 +76,7 @@ func Propose(data []byte) ([]Change, error) {
 	}
 	head := Head{Title: file.Title, Role: Manufacturer, StandardID: standard.ID}
 	changes := append([]Change{{Act: OpenLog, Value: head, Why: file.Approval.Note}}, p.changes()...)
-	if found = append(found, rehearse(changes)...); len(found) > 0 {
-		return nil, fmt.Errorf("%w:\n%s", ErrInvalid, strings.Join(found, "\n"))
-	}
-	return changes, nil
+	return changes, append(found, rehearse(changes)...).err()
 }
 
 // rehearse finds every mistake of changes that begin a log, not the first alone.
@@ -90,7 +86,7 @@ func rehearse(changes []Change) mistakes {
 	for _, c := range changes {
 		s := c.Value.Subject()
 		for _, m := range l.checkChange(Actor{Issuer: SoftwareIssuer, Account: "rehearsal"}, c) {
-			found = append(found, s.String()+" "+m)
+			found.add(s.String()+" "+m.Field, "%s", m.Text)
 		}
 		if err := l.put(c.Value); err != nil {
 			found.add(s.String(), "%v", err)

@@ -25,7 +25,10 @@ func newHazard() *cobra.Command {
 			"  matron hazard lint\n" +
 			"  matron hazard approve 1.0 --officer \"Dr Ann Example\" --key ann.key --statement \"The residual risk is acceptable.\"",
 	}
-	c.AddCommand(newHazardList(), newHazardShow(), newHazardHistory(), newHazardDiff(), newHazardLint())
+	c.AddCommand(newHazardList(), newHazardShow(), newHazardAdd(), newHazardEdit(), newHazardRate(), newHazardAssess(), newHazardAccept(),
+		newHazardStatus(), newHazardHistory(), newHazardDiff(), newHazardLint(), newHazardVerify(), newHazardApprove(), newHazardExport(), newHazardImport(), newHazardDerive(),
+		newHazardDecision(), newHazardIncident(), newHazardReview(), newHazardTransfer(), newHazardAnswer(),
+		newKey("signs for the hazard log", "hazard_log.officers", "matron hazard key"))
 	return c
 }
 

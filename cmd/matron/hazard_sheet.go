@@ -1,11 +1,15 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/goccy/go-yaml"
 
 	"github.com/matron-epr/matron/hazardlog"
+	"github.com/matron-epr/matron/proxy/strictyaml"
 )
 
 // sheet is a hazard with its controls as people edit it.
@@ -96,4 +100,162 @@ func (s sheet) encode() ([]byte, error) {
 		return nil, fmt.Errorf("write %s as YAML: %w", s.ID, err)
 	}
 	return append([]byte(sheetHead), text...), nil
+}
+
+// readSheet reads a sheet strictly, and what it wants changed in the log. Mistakes
+// are named by file, line and column, those against the standard too.
+func readSheet(file string, text []byte, l hazardlog.Log, by hazardlog.Actor, why string) ([]hazardlog.Change, error) {
+	var s sheet
+	doc := strictyaml.Decode(file, text, &s)
+	if err := doc.Err(); err != nil {
+		return nil, err
+	}
+	known := l.Revision(hazardlog.Hazard{ID: s.ID}.Subject()) > 0
+	if s.Revision < 0 || known != (s.Revision > 0) {
+		doc.Report("revision", "must be what \"matron hazard show --yaml\" said, and 0 for a new hazard")
+		return nil, doc.Err()
+	}
+	if err := s.stale(l); err != nil {
+		return nil, err
+	}
+	changes := s.changes(l, why)
+	_, _, err := l.Record(time.Now(), by, func() string { return "rehearsal" }, changes...)
+	var refusal hazardlog.Refusal
+	if !errors.As(err, &refusal) {
+		return changes, nil // a conflict is for the store to tell
+	}
+	at := ""
+	if i := slices.IndexFunc(s.Controls, func(c controlSheet) bool { return c.ID == refusal.Subject.ID }); i >= 0 {
+		at = fmt.Sprintf("controls[%d].", i)
+	} else if refusal.Subject.Kind == hazardlog.OfControl {
+		at = fmt.Sprintf("controls[%d].", slices.IndexFunc(s.Controls, func(c controlSheet) bool { return c.ID == "" }))
+	}
+	for _, m := range refusal.Mistakes {
+		doc.Report(at+m.Field, m.Text)
+	}
+	return nil, doc.Err()
+}
+
+// stale says what others changed since the sheet was written down.
+func (s sheet) stale(l hazardlog.Log) error {
+	errs := []error{l.Conflict(hazardlog.Hazard{ID: s.ID}.Subject(), uint64(s.Revision))} //nolint:gosec // checked by the caller
+	for _, c := range s.Controls {
+		if c.ID != "" {
+			errs = append(errs, l.Conflict(hazardlog.Control{ID: c.ID}.Subject(), uint64(max(c.Revision, 0))))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// changes are what a sheet wants changed in the log: words, ratings and status
+// apart, each an event of its own.
+func (s sheet) changes(l hazardlog.Log, why string) []hazardlog.Change {
+	var list []hazardlog.Change
+	old, known := l.Find(s.ID)
+	next := hazardlog.Hazard{
+		ID: s.ID, Name: s.Name, Effect: s.Effect, Hazard: s.Hazard, Harm: s.Harm, Causes: s.Causes, Types: s.Types, Owner: s.Owner,
+		Status: hazardlog.Status(s.Status), Review: hazardlog.Day(s.Review), Acceptance: old.Acceptance, Origin: old.Origin,
+		Initial: s.Initial.rating(l, old.Initial), Residual: s.Residual.rating(l, old.Residual),
+	}
+	for _, c := range s.Conditions {
+		next.Conditions = append(next.Conditions, hazardlog.Condition(c))
+	}
+	if known {
+		list = steps(uint64(s.Revision), why, old, next) //nolint:gosec // checked by the caller
+	} else {
+		list = append(list, hazardlog.Change{Act: hazardlog.Raise, Value: next, Why: why})
+	}
+	for i, c := range s.Controls {
+		list = append(list, c.changes(l, s, i, why)...)
+	}
+	return list
+}
+
+// steps takes a hazard from what it was to what it shall be, one act at a time.
+func steps(expect uint64, why string, old, next hazardlog.Hazard) []hazardlog.Change {
+	words := next
+	words.Initial, words.Residual, words.Status = old.Initial, old.Residual, old.Status
+	if next.Residual != old.Residual && old.Acceptance.Accepted { // what was accepted was the other one
+		next.Acceptance = hazardlog.Acceptance{}
+	}
+	words.Acceptance = old.Acceptance
+	rated := next
+	rated.Status = old.Status
+	var list []hazardlog.Change
+	at := old
+	for _, step := range []struct {
+		act hazardlog.Act
+		to  hazardlog.Hazard
+	}{{hazardlog.Edit, words}, {hazardlog.Rate, rated}, {hazardlog.Move, next}} {
+		if !hazardlog.Same(at, step.to) {
+			list = append(list, hazardlog.Change{Act: step.act, Value: step.to, Expect: expect, Why: why})
+			expect++
+		}
+		at = step.to
+	}
+	return list
+}
+
+// rating is what a sheet says of a rating: the old one where it says the same,
+// else a proposal.
+func (r ratingSheet) rating(l hazardlog.Log, old hazardlog.Rating) hazardlog.Rating {
+	if r == ratingSheetOf(old) || r == (ratingSheet{}) && old == (hazardlog.Rating{}) {
+		return old
+	}
+	if r == (ratingSheet{}) {
+		return hazardlog.Rating{}
+	}
+	return l.Standard.Rate(hazardlog.Rating{
+		Consequence: r.Consequence, Patients: hazardlog.Patients(r.Patients), Severity: hazardlog.Severity(r.Severity),
+		Likelihood: hazardlog.Likelihood(r.Likelihood), Justification: r.Justification, Lowered: r.Lowered, State: hazardlog.RatingProposed,
+	})
+}
+
+func (c controlSheet) changes(l hazardlog.Log, s sheet, i int, why string) []hazardlog.Change {
+	old, known := l.Control(c.ID)
+	next := hazardlog.Control{
+		ID: c.ID, Hazards: []string{s.ID}, Type: hazardlog.ControlType(c.Type), Timing: hazardlog.ControlTiming(c.Timing),
+		Status: hazardlog.ControlStatus(c.Status), Text: c.Text, CommonCause: c.CommonCause, Origin: old.Origin,
+		NewHazards: hazardlog.NewHazards{Answer: c.NewHazards.Answer, Reason: c.NewHazards.Reason, Hazards: c.NewHazards.Hazards},
+	}
+	if !known {
+		if c.ID == "" {
+			next.ID = nth(l.NextID("C"), s.newBefore(i))
+		}
+		return []hazardlog.Change{{Act: hazardlog.Raise, Value: next, Why: why}}
+	}
+	next.Hazards = old.Hazards
+	if !slices.Contains(old.Hazards, s.ID) {
+		next.Hazards = append(slices.Clip(old.Hazards), s.ID)
+	}
+	words := next
+	words.Status = old.Status
+	expect := uint64(c.Revision) //nolint:gosec // checked by the caller
+	var list []hazardlog.Change
+	if !hazardlog.Same(old, words) {
+		list = append(list, hazardlog.Change{Act: hazardlog.Edit, Value: words, Expect: expect, Why: why})
+		expect++
+	}
+	if !hazardlog.Same(words, next) {
+		list = append(list, hazardlog.Change{Act: hazardlog.Move, Value: next, Expect: expect, Why: why})
+	}
+	return list
+}
+
+// newBefore counts the new controls before the one at i.
+func (s sheet) newBefore(i int) int {
+	n := 0
+	for _, c := range s.Controls[:i] {
+		if c.ID == "" {
+			n++
+		}
+	}
+	return n
+}
+
+// nth is the id that comes n after one like C-85.
+func nth(id string, n int) string {
+	var number int
+	_, _ = fmt.Sscanf(id, "C-%d", &number) // as NextID makes them
+	return fmt.Sprintf("C-%02d", number+n)
 }

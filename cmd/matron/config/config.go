@@ -46,6 +46,7 @@ type Config struct {
 	Retention    Retention     `yaml:"retention"`
 	Bypass       Bypass        `yaml:"bypass"`
 	BreakGlass   BreakGlass    `yaml:"break_glass"`
+	HazardLog    HazardLog     `yaml:"hazard_log"`
 	Export       Export        `yaml:"export"`
 	Branding     Branding      `yaml:"branding"`
 	Log          Log           `yaml:"log"`
@@ -472,6 +473,30 @@ type Bypass struct {
 	People []Approver `yaml:"people"`
 	// Longest is how long one bypass may last, at most 24h. Default 4h.
 	Longest time.Duration `yaml:"longest"`
+}
+
+// HazardLog says who may assess risks and approve versions of the clinical hazard
+// log: see docs/hazard-log.md.
+type HazardLog struct {
+	// Officers are the clinical safety officers. Default: nobody, so that every
+	// rating stays proposed and every version a draft.
+	Officers []Officer `yaml:"officers"`
+}
+
+// Officer is one clinical safety officer.
+type Officer struct {
+	// Name is the officer's name, for example Dr Ann Example. Required.
+	Name string `yaml:"name"`
+	// Body is the professional body and Number the registration with it, for
+	// example GMC and 1234567. Required.
+	Body   string `yaml:"body"`
+	Number string `yaml:"number"`
+	// Expires is the last day of the registration, for example 2027-03-31: after
+	// it the officer cannot sign. Required.
+	Expires string `yaml:"expires"`
+	// KeyFile holds the officer's public key, one line, as "matron hazard key"
+	// prints it. Required.
+	KeyFile string `yaml:"key_file"`
 }
 
 // BreakGlass is emergency access: see docs/break-glass.md. Which roles may have it, and

@@ -192,6 +192,9 @@ func (c *Config) paths() []*string {
 			paths = append(paths, &approvers[i].KeyFile)
 		}
 	}
+	for i := range c.HazardLog.Officers {
+		paths = append(paths, &c.HazardLog.Officers[i].KeyFile)
+	}
 	for i := range c.Witnessing.Logs {
 		paths = append(paths, &c.Witnessing.Logs[i].KeyFile)
 	}

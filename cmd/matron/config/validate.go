@@ -72,6 +72,7 @@ func (c Config) Validate() []Problem {
 	c.Peers.validate(&ps, c.Source)
 	c.Retention.validate(&ps)
 	c.Bypass.validate(&ps)
+	c.HazardLog.validate(&ps)
 	c.BreakGlass.validate(&ps)
 	return ps
 }
@@ -309,6 +310,24 @@ func (b Bypass) validate(ps *problems) {
 		ps.add("bypass.longest", "%s must be from 1m to 24h", b.Longest)
 	}
 	ps.approvers("bypass.people", b.People, "begin a bypass")
+}
+
+func (h HazardLog) validate(ps *problems) {
+	seen := map[string]int{}
+	for i, o := range h.Officers {
+		at := fmt.Sprintf("hazard_log.officers[%d]", i)
+		ps.matches(at+".name", o.Name, `^\p{L}[\p{L}\p{M} .'’-]{1,99}$`, "a person's name, for example Dr Ann Example")
+		ps.matches(at+".body", o.Body, `^[A-Za-z][A-Za-z ]{1,63}$`, "a professional body, for example GMC")
+		ps.matches(at+".number", o.Number, `^[A-Za-z0-9]{2,32}$`, "a registration, for example 1234567")
+		if _, err := time.Parse(time.DateOnly, o.Expires); err != nil {
+			ps.add(at+".expires", "%q is no day: write for example 2027-03-31", o.Expires)
+		}
+		ps.required(at+".key_file", o.KeyFile)
+		if first, ok := seen[o.Name]; ok {
+			ps.add(at+".name", "%q is hazard_log.officers[%d] already", o.Name, first)
+		}
+		seen[o.Name] = i
+	}
 }
 
 // approvers checks a list of people of whom two do something that one alone may

@@ -6,13 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/audit/journal"
+	"github.com/matron-epr/matron/audit/merkle"
 	"github.com/matron-epr/matron/cmd/matron/config"
 	"github.com/matron-epr/matron/hazardlog"
 	"github.com/matron-epr/matron/hazardlog/store"
@@ -20,6 +24,29 @@ import (
 
 // HazardLogID is the log of Matron's manufacturer, which every database holds.
 const HazardLogID = "matron"
+
+// Officer is a clinical safety officer and the key that proves who it is.
+type Officer struct {
+	hazardlog.Officer
+	Key note.Verifier
+}
+
+// Officers reads the clinical safety officers that c names.
+func Officers(c config.Config) ([]Officer, error) {
+	var list []Officer
+	for _, o := range c.HazardLog.Officers {
+		text, err := os.ReadFile(o.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("read key of %s: %w", o.Name, err)
+		}
+		key, err := merkle.ParseVerifier(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", o.KeyFile, err)
+		}
+		list = append(list, Officer{hazardlog.Officer{Name: o.Name, Body: o.Body, Number: o.Number, Expires: hazardlog.Day(o.Expires)}, key})
+	}
+	return list, nil
+}
 
 // OpenHazards opens the hazard logs of c's gateway, for a command beside it.
 func OpenHazards(ctx context.Context, c config.Config) (*store.Store, func() error, error) {

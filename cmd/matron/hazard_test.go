@@ -1,0 +1,149 @@
+package main
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	_ "modernc.org/sqlite"
+
+	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/cmd/matron/demo/hospital"
+	"github.com/matron-epr/matron/hazardlog"
+)
+
+// smallLog is an exported log of one hazard that may be approved once it is
+// assessed.
+func smallLog(t *testing.T) string {
+	t.Helper()
+	raise := func(v hazardlog.Value) hazardlog.Change { return hazardlog.Change{Act: hazardlog.Raise, Value: v} }
+	rating := func(l hazardlog.Likelihood) hazardlog.Rating {
+		return hazardlog.Rating{Severity: "Major", Likelihood: l, Justification: "As reasoned.", State: hazardlog.RatingProposed}
+	}
+	n := 0
+	l, _, err := hazardlog.Begin("small").Record(time.Now(), hazardlog.Actor{Issuer: "os", Account: "bob"}, func() string { n++; return fmt.Sprint("small-", n) },
+		hazardlog.Change{Act: hazardlog.OpenLog, Value: hazardlog.Head{Title: "Small log", Role: hazardlog.Deployer, StandardID: "dcb0160-3.2"}},
+		raise(hazardlog.Hazard{
+			ID: "SM-01", Name: "The record is refused", Effect: "A request is refused", Hazard: "Care goes on without it", Harm: "A patient is given the wrong drug",
+			Causes: []string{"A rule"}, Owner: "CSO", Status: hazardlog.Open, Initial: rating("Medium"), Residual: rating("Low"),
+			Conditions: []hazardlog.Condition{hazardlog.Normal, hazardlog.Fault},
+		}),
+		raise(hazardlog.Control{
+			ID: "C-01", Hazards: []string{"SM-01"}, Type: hazardlog.Design, Timing: hazardlog.Additional, Status: hazardlog.Proposed, Text: "A way through",
+			NewHazards: hazardlog.NewHazards{Answer: hazardlog.NoNewHazards, Reason: "it only opens"},
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := l.Export()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestHazardLogBesideARunningGateway assesses and approves a log by command while
+// the gateway runs: each change is in the journal once, without its words, pages
+// show what is approved and what changed since, and an altered database shows.
+func TestHazardLogBesideARunningGateway(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, fmt.Sprintf("- {name: fhir, prefix: /fhir, upstream: %q, map: fhir-r4}\n", serve(t, http.NotFoundHandler())))
+	s.run("hazard", "key", "--name", "ann", "--out", filepath.Join(s.dir, "ann.key"))
+	s.edit("applications:", "hazard_log: {officers: [{name: Dr Ann Example, body: GMC, number: '0000001', expires: 2099-03-31, key_file: ann.key.pub}]}\napplications:")
+	s.write("small.json", smallLog(t))
+	s.start()
+	hazard := func(args ...string) string {
+		t.Helper()
+		return s.run(append(append([]string{"hazard"}, args...), "-c", s.config)...)
+	}
+	signed := func(args ...string) string {
+		t.Helper()
+		return hazard(append(args, "--officer", "Dr Ann Example", "--key", filepath.Join(s.dir, "ann.key"))...)
+	}
+	shows := func(want string) {
+		t.Helper()
+		for _, path := range []string{"/.matron/", "/.matron/hazards", "/.matron/hazards/SM-01"} {
+			if status, body := s.send(s.as(hospital.SafetyOfficer), http.MethodGet, path, "", nil); status != http.StatusOK || !strings.Contains(string(body), want) {
+				t.Errorf("%s: status %d, lacks %q", path, status, want)
+			}
+		}
+	}
+	hazard("import", filepath.Join(s.dir, "small.json"))
+	shows("Draft: no version has been approved by a clinical safety officer.")
+	signed("assess", "--all", "--why", "workshop")
+	signed("accept", "SM-01", "--reason", "Going lower is impractical")
+	approved := signed("approve", "1.0", "--statement", "The residual risk is acceptable.", "--reviewed", "--registered")
+	if !strings.Contains(approved, "version 1.0 is new: approved by Dr Ann Example (GMC 0000001)") {
+		t.Errorf("approve: %s", approved)
+	}
+	shows("Version 1.0, approved by Dr Ann Example (GMC 0000001)")
+	if out := hazard("lint", "--issue"); strings.Contains(out, "error") {
+		t.Errorf("lint: %s", out)
+	}
+	hazard("status", "SM-01", "Closed", "--why", "words that nobody else may read")
+	shows("Draft: 1 change since version 1.0 was approved")
+	s.eventually("every change is recorded", func() error {
+		out, err := exec.CommandContext(t.Context(), binary(t), "hazard", "verify", "-c", s.config).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "Log small: 7 event(s) are as recorded; 0 wait") {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	})
+	s.stop()
+	checkHazardRecords(t, s.records())
+	alterHazards(t, s)
+}
+
+// checkHazardRecords holds what the journal says of the log, and what it does not.
+func checkHazardRecords(t *testing.T, records []audit.Record) {
+	t.Helper()
+	var got []string
+	for _, r := range records {
+		if r.Kind != audit.KindHazard || detail(&r, "log=") != "small" {
+			continue
+		}
+		got = append(got, r.Action+" "+r.Resource+" "+r.ResourceID)
+		if text := fmt.Sprint(r); strings.Contains(text, "nobody else may read") || strings.Contains(text, "impractical") || r.UserSub == "" {
+			t.Errorf("record %d: %+v", r.Seq, r)
+		}
+		if r.Action == "approve" && (detail(&r, "version=") != "1.0" || len(detail(&r, "snapshot_sha256=")) != 64 || detail(&r, "officer=") == "") {
+			t.Errorf("approval: %v", r.Detail)
+		}
+	}
+	want := []string{
+		"open log head", "raise hazard SM-01", "raise control C-01", "rate hazard SM-01", "rate hazard SM-01", "approve version 1.0", "move hazard SM-01",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("recorded %q", got)
+	}
+}
+
+// alterHazards takes the last event out of the database, as an old copy would.
+func alterHazards(t *testing.T, s *site) {
+	t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(s.dir, "data/matron.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	for _, q := range []string{
+		`DELETE FROM hazard_journal WHERE event IN (SELECT id FROM hazard_event WHERE log = 'small' AND seq = 7)`,
+		`DELETE FROM hazard_event WHERE log = 'small' AND seq = 7`,
+	} {
+		if _, err := db.ExecContext(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := exec.CommandContext(t.Context(), binary(t), "hazard", "verify", "-c", s.config).CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != exitIntegrity || !strings.Contains(string(out), "1 event(s) are in the journal and not in the log") {
+		t.Errorf("an event was taken out: %v: %s", err, out)
+	}
+}
