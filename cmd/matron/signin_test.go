@@ -26,6 +26,7 @@ import (
 
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/cmd/matron/demo/signin"
+	"github.com/matron-epr/matron/cmd/matron/demo/staff"
 )
 
 // TestWithoutSession asks as nobody: a browser is led to sign in, software is
@@ -471,4 +472,50 @@ func (s *site) apiToken() (token string, claims map[string]any) {
 	}
 	decode(s.t, signed.UnsafePayloadWithoutVerification(), &claims)
 	return got.AccessToken, claims
+}
+
+// TestChosenNationalRole reads roles as NHS CIS2 gives them: of all that somebody
+// holds only the one that they chose counts, and a sign-in that is not sure enough is
+// none.
+func TestChosenNationalRole(t *testing.T) {
+	t.Parallel()
+	s := newRecordSite(t)
+	s.edit("claims: {person: person, assurance: assurance}", `claims:
+    person: person
+    assurance: assurance
+    roles: $role.role_code
+    activities: $role.activity_codes
+    organisation: $role.org_code
+    role_separator: ":"
+    selected: {id: selected_roleid, list: nhsid_nrbac_roles, key: person_roleid}
+  max_auth_age: 1h
+  parameters: {acr_values: AAL2_ANY}`)
+	s.start()
+	patient, nurse := s.hospital.Patients[0].ID, s.hospital.WithRole("nurse")[0]
+	client := s.enter(nurse.Person)
+	if status, body := s.send(client, http.MethodGet, "/fhir/Observation?patient="+patient, "", nil); status != http.StatusOK {
+		t.Errorf("a nurse reads results: %d %s", status, body)
+	}
+	if status, _ := s.send(client, http.MethodPost, "/fhir/MedicationRequest", "application/fhir+json",
+		fmt.Appendf(nil, `{"resourceType":"MedicationRequest","subject":{"reference":"Patient/%s"}}`, patient)); status != http.StatusForbidden {
+		t.Errorf("what a nurse holds elsewhere counts here: %d", status)
+	}
+	s.stop()
+	s.edit("max_auth_age: 1h", "max_auth_age: 1h\n  min_assurance: 3")
+	s.start()
+	if _, err := staff.Enter(t.Context(), s.url, s.roots, nurse.Person, "/ui/patients"); err == nil {
+		t.Error("a sign-in below the least assurance is taken")
+	}
+	s.stop()
+	for _, r := range s.records() {
+		if r.Kind == audit.KindDecision && r.Person == nurse.Person && r.Area == "results" {
+			got := []any{r.Roles, r.Activities, r.Org, r.RoleID}
+			want := []any{[]string{"R8001"}, nurse.Activities, nurse.Site, nurse.RoleID}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Error(diff)
+			}
+			return
+		}
+	}
+	t.Error("what the nurse read is not on record")
 }

@@ -41,10 +41,12 @@ type SelectedRole struct {
 	Key  string // e.g. "person_roleid"
 }
 
+// RoleEntry begins a path into the entry that SelectedRole finds.
+const RoleEntry = "$role."
+
 const (
 	maxClaimValue = 256
 	maxClaimList  = 256
-	selectedRole  = "$role."
 )
 
 func (m ClaimMap) withDefaults() ClaimMap {
@@ -202,7 +204,7 @@ func (r *reader) find(path string) any {
 	if path == "" {
 		return nil
 	}
-	if rest, ok := strings.CutPrefix(path, selectedRole); ok {
+	if rest, ok := strings.CutPrefix(path, RoleEntry); ok {
 		return lookup(map[string]any(r.role), rest)
 	}
 	return lookup(map[string]any(r.claims), path)

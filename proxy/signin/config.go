@@ -128,8 +128,8 @@ func (c Config) validate() error {
 	add(secureURL(c.Issuer), "issuer must be an https address (http only on this machine)")
 	add(secureURL(c.ExternalURL), "external address must be an https address (http only on this machine)")
 	add(rootURL(c.ExternalURL), "external address must not have a path or query")
-	add(!slices.ContainsFunc(reserved(), func(name string) bool { _, set := c.Parameters[name]; return set }),
-		"parameters must not replace those of the protocol: "+strings.Join(reserved(), ", "))
+	add(!slices.ContainsFunc(Reserved(), func(name string) bool { _, set := c.Parameters[name]; return set }),
+		"parameters must not replace those of the protocol: "+strings.Join(Reserved(), ", "))
 	add(c.ClientID != "", "client id is missing")
 	add(c.DB != nil && c.Log != nil && c.Logger != nil && c.Now != nil, "database, log, logger and clock are required")
 	add(c.Idle >= 0 && c.Absolute >= 0, "session limits must not be negative")
@@ -164,8 +164,9 @@ func rootURL(raw string) bool {
 	return err == nil && (u.Path == "" || u.Path == "/") && u.RawQuery == ""
 }
 
-// reserved are the parameters that protect a sign-in.
-func reserved() []string {
+// Reserved are the parameters that protect a sign-in: Config.Parameters may hold none
+// of them.
+func Reserved() []string {
 	return []string{
 		"client_id", "code_challenge", "code_challenge_method", "nonce", "redirect_uri",
 		"response_mode", "response_type", "scope", "state",

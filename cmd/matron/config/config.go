@@ -121,11 +121,33 @@ type SignIn struct {
 	Absolute time.Duration `yaml:"absolute"`
 	// Userinfo asks the provider's userinfo endpoint for claims as well.
 	Userinfo bool `yaml:"userinfo"`
+	// Parameters are added to the request for a sign-in, for example {acr_values:
+	// AAL3_ANY}. Default: none.
+	Parameters map[string]string `yaml:"parameters"`
+	// SingleSession ends a person's other sessions when they sign in. Default false.
+	SingleSession bool `yaml:"single_session"`
+	// MinAssurance refuses sign-ins below this authentication assurance level, 1 to 3.
+	// Default 0, any.
+	MinAssurance int `yaml:"min_assurance"`
+	// MaxAuthAge refuses sign-ins of people who proved who they are (auth_time) longer
+	// ago, or who knows when. Default 0s, any.
+	MaxAuthAge time.Duration `yaml:"max_auth_age"`
 	// StepUp is asked of the provider where the rules demand a stronger or later
 	// sign-in than somebody has.
 	StepUp StepUp `yaml:"step_up"`
 	Claims Claims `yaml:"claims"`
 	Bearer Bearer `yaml:"bearer"`
+	Logout Logout `yaml:"logout"`
+}
+
+// Logout relaxes the checks of the messages by which the provider ends sessions here
+// (OpenID Connect Back-Channel Logout 1.0), for providers that follow a draft.
+type Logout struct {
+	// AcceptJWTType accepts a typ of JWT, or none, besides logout+jwt. Default false.
+	AcceptJWTType bool `yaml:"accept_jwt_type"`
+	// AcceptWithoutExpiry accepts a message without exp that is at most two minutes
+	// old. Default false.
+	AcceptWithoutExpiry bool `yaml:"accept_without_expiry"`
 }
 
 // StepUp is a stronger or later sign-in.
@@ -137,8 +159,9 @@ type StepUp struct {
 	MaxAge time.Duration `yaml:"max_age"`
 }
 
-// Claims names the claims that hold what the gateway needs. Dots lead into
-// nested objects.
+// Claims names the claims that hold what the gateway needs. Dots lead into nested
+// objects, and through every entry of a list: realm_access.roles. What begins with
+// $role. is looked up in the entry that selected names: $role.role_code.
 type Claims struct {
 	// Person is the stable id of the person. Default sub.
 	Person string `yaml:"person"`
@@ -155,6 +178,23 @@ type Claims struct {
 	// Assurance holds the authentication assurance level, a number or a string.
 	// Default authentication_assurance_level.
 	Assurance string `yaml:"assurance"`
+	// RoleSeparator keeps only what follows the last one of each role: with ":" the
+	// role S8000:G8000:R8001 is R8001. Default: none, roles are taken whole.
+	RoleSeparator string       `yaml:"role_separator"`
+	Selected      SelectedRole `yaml:"selected"`
+}
+
+// SelectedRole finds the role that a person chose at sign-in among all they hold. For
+// NHS CIS2: {id: selected_roleid, list: nhsid_nrbac_roles, key: person_roleid}. All
+// three or none.
+type SelectedRole struct {
+	// ID is the claim that holds the id of the chosen role.
+	ID string `yaml:"id"`
+	// List is the claim that lists the roles. Without the chosen one in it nobody has
+	// any.
+	List string `yaml:"list"`
+	// Key is the field of an entry of the list that holds its id.
+	Key string `yaml:"key"`
 }
 
 // Bearer allows API clients with access tokens of the same issuer.
@@ -164,6 +204,16 @@ type Bearer struct {
 	// Types are accepted in the typ header. Default: at+jwt (RFC 9068). Add JWT
 	// for providers that do not type their access tokens.
 	Types []string `yaml:"types"`
+	// Roles is the claim of an access token that holds roles. Default: that of
+	// sign-ins.
+	Roles string `yaml:"roles"`
+	// Person is the claim of an access token that names a person: one without it is a
+	// system's. Default: that of sign-ins.
+	Person string `yaml:"person"`
+	// MachineClaim and MachineValue mark the token of a system besides, for example gty
+	// and client-credentials. Both or none.
+	MachineClaim string `yaml:"machine_claim"`
+	MachineValue string `yaml:"machine_value"`
 }
 
 // The values of policy.promotion.

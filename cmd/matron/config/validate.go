@@ -106,6 +106,7 @@ func (s SignIn) validate(ps *problems) {
 	if s.Idle > s.Absolute {
 		ps.add("sign_in.idle", "must not be longer than sign_in.absolute (%s)", s.Absolute)
 	}
+	s.validateClaims(ps)
 }
 
 func (p Policy) validate(ps *problems) {

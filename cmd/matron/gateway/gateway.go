@@ -205,8 +205,10 @@ func (g *Gateway) openSignIn(ctx context.Context) error {
 		Claims: signin.ClaimMap{
 			Person: s.Claims.Person, Name: s.Claims.Name, Roles: s.Claims.Roles, Activities: s.Claims.Activities,
 			Organisation: s.Claims.Organisation, RoleID: s.Claims.RoleID, Assurance: s.Claims.Assurance,
+			Selected: signin.SelectedRole(s.Claims.Selected), RoleSeparator: s.Claims.RoleSeparator,
 		},
-		Bearer:  signin.BearerConfig{Audiences: s.Bearer.Audiences, Types: s.Bearer.Types},
+		Parameters: s.Parameters, SingleSession: s.SingleSession, MinAssurance: s.MinAssurance, MaxAuthAge: s.MaxAuthAge,
+		Bearer: signin.BearerConfig(s.Bearer), Logout: signin.LogoutConfig(s.Logout),
 		Service: g.cfg.Branding.ServiceName, Organisation: g.cfg.Branding.Organisation,
 	})
 	if err != nil {
