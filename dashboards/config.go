@@ -87,9 +87,9 @@ type Health struct {
 	Waiting    uint64    // records that cannot be searched yet
 	// Rules says why the configured or promoted rules are not in force, in sentences;
 	// none when they are.
-	Rules      []string
-	ReloadAt   time.Time // last attempt to reload configuration or policy
-	ReloadBad  bool      // the last attempt was refused; the old one stays in force
+	Rules     []string
+	ReloadAt  time.Time // last attempt to reload configuration or policy
+	ReloadBad bool      // the last attempt was refused; the old one stays in force
 	// ProtectionUnknown says that the list of protected records could not be read.
 	ProtectionUnknown bool
 	DetectedAt        time.Time // when detection last finished
@@ -130,6 +130,7 @@ type Lifting struct {
 type OverBudget struct {
 	Name, Sub string
 	Roles     []string
+	Machine   bool
 	Listed    bool // in lists, rather than opened
 	Shift     bool // in a shift, rather than an hour
 	Patients  int

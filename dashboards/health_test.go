@@ -117,10 +117,10 @@ func TestHealthPageNamesWhatDoesNotWork(t *testing.T) {
 			h.Limits.Over = []dashboards.OverBudget{{Sub: "x"}}
 		}},
 		{"uncounted", "Needs attention: Limits", "Limits", "7 were not counted.", func(h *dashboards.Health) { h.Limits.Uncounted = 7 }},
-		{"machine runs out", "Needs attention: Limits", "Limits", "The registration of A&E board runs out at", func(h *dashboards.Health) {
+		{"machine runs out", "Needs attention: Limits", "Limits", "The registration of A&E board runs out on", func(h *dashboards.Health) {
 			h.Limits.Expiring = []dashboards.Expiry{{Name: "A&E board", At: fake.Now().Add(time.Hour)}}
 		}},
-		{"machine ran out", "Needs attention: Limits", "Limits", "The registration of A&E board ran out at", func(h *dashboards.Health) {
+		{"machine ran out", "Needs attention: Limits", "Limits", "The registration of A&E board ran out on", func(h *dashboards.Health) {
 			h.Limits.Expiring = []dashboards.Expiry{{Name: "A&E board", At: fake.Now()}}
 		}},
 		{"several", "Not working: Record", "Disk", "care is refused", func(h *dashboards.Health) {

@@ -35,9 +35,9 @@ func (s *Site) limitsPart(h Health) report {
 		todo = append(todo, "find out who meets so many patients, and restart the gateway.")
 	}
 	for _, e := range l.Expiring {
-		word := " runs out at "
+		word := " runs out on "
 		if !e.At.After(s.cfg.Now()) {
-			word = " ran out at "
+			word = " ran out on "
 		}
 		said = append(said, "The registration of "+e.Name+word+s.formatTime(e.At)+".")
 	}
@@ -45,12 +45,21 @@ func (s *Site) limitsPart(h Health) report {
 		todo = append(todo, "ask the owner of each whether it is still needed, give machines a new day, or take it out, and reload.")
 	}
 	if len(said) > 0 {
-		p.tag, p.text, p.todo = attention(), strings.Join(said, " "), strings.Join(todo, " ")
+		p.tag, p.text, p.todo = attention(), strings.Join(said, " "), inSentences(todo)
 	}
 	if n := uint64(len(l.Over)); n > 0 { // of itself nothing that needs anybody at night
 		p.text += " " + plural(n, "budget of patients is", "budgets of patients are") + " used up (Live)."
 	}
 	return p
+}
+
+// inSentences begins all but the first with a capital: that follows a colon.
+func inSentences(list []string) string {
+	out := slices.Clone(list)
+	for i := 1; i < len(out); i++ {
+		out[i] = sentenceCase(out[i])
+	}
+	return strings.Join(out, " ")
 }
 
 // limitState is one line about limits.
@@ -73,17 +82,30 @@ func (s *Site) overTable(h Health) table {
 		Head: []cell{text("Who"), text("Role"), text("Patients"), text("Budget"), text("What happens")},
 	}
 	for _, o := range h.Limits.Over[:min(len(h.Limits.Over), overShown)] {
-		window, kind, what := "an hour", "", "Care goes on, slowed. Exports and other searches are refused."
+		window, kind := "an hour", ""
 		if o.Shift {
 			window = "a shift"
 		}
 		if o.Listed {
-			kind, what = " in lists", "Care goes on, slowed. Exports and searches are refused."
+			kind = " in lists"
 		}
 		t.Rows = append(t.Rows, []cell{
 			text(cmp.Or(o.Name, o.Sub)), text(list(o.Roles, "not known")), text(formatCount(uint64(o.Patients)) + " patients in " + window + kind), //nolint:gosec // a count
-			number(formatCount(uint64(o.Of))), text(what), //nolint:gosec // a budget
+			number(formatCount(uint64(o.Of))), text(beyond(h, o)), //nolint:gosec // a budget
 		})
 	}
 	return t
+}
+
+// beyond says what comes of being over a budget.
+func beyond(h Health, o OverBudget) string {
+	switch {
+	case len(h.Limits.Lifted) > 0:
+		return "Nothing: limits are lifted."
+	case o.Machine:
+		return "All that this machine client asks is refused."
+	case o.Listed:
+		return "Care goes on, slowed. Exports and searches are refused."
+	}
+	return "Care goes on, slowed. Exports and other searches are refused."
 }

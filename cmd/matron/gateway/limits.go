@@ -145,7 +145,7 @@ func (g *Gateway) limitHealth(h *dashboards.Health) {
 	}
 	for _, o := range g.limiter.Overs() {
 		h.Limits.Over = append(h.Limits.Over, dashboards.OverBudget{
-			Name: o.Subject.Name, Sub: o.Subject.Sub, Roles: o.Subject.Roles, Listed: o.Listed, Shift: o.Window == "shift", Patients: o.Patients, Of: o.Of,
+			Name: o.Subject.Name, Sub: o.Subject.Sub, Roles: o.Subject.Roles, Machine: o.Subject.Machine, Listed: o.Listed, Shift: o.Window == "shift", Patients: o.Patients, Of: o.Of,
 		})
 	}
 	h.Limits.Expiring, h.Limits.Uncounted = g.expiring(), g.limiter.Uncounted()
