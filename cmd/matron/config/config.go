@@ -230,6 +230,9 @@ type Policy struct {
 	// "matron policy promote" and two people alone: a change of dir, or of what it
 	// holds, takes no effect by itself. See docs/policy.md. Default off.
 	Promotion string `yaml:"promotion"`
+	// Bundle is a server that offers signed bundles in OPA's format. Where promotion
+	// is required they are candidates, otherwise they come in force. Default: none.
+	Bundle PolicyBundle `yaml:"bundle"`
 	// Candidate is the folder of a bundle that is tried on what is decided, from the
 	// record and without any effect. Default: none.
 	Candidate string `yaml:"candidate"`
@@ -255,6 +258,24 @@ type Sensitivity struct {
 
 // Configured reports whether there is any source.
 func (s Sensitivity) Configured() bool { return s.Patients != "" || s.Staff != "" }
+
+// PolicyBundle is a server of rules and the key that signs them.
+type PolicyBundle struct {
+	// URL is that of the bundle (tar.gz). https, unless on this machine.
+	URL string `yaml:"url"`
+	// KeyFile holds the public key in PEM form, or several while they are exchanged:
+	// one of them must have signed. It is read again for each bundle. Required with url.
+	KeyFile string `yaml:"key_file"`
+	// Algorithm of the signature: RS256, PS256, ES256, or those with 384 and 512.
+	// Default RS256.
+	Algorithm string `yaml:"algorithm"`
+	// Scope is what the signature must say that it is for. Default: nothing.
+	Scope string `yaml:"scope"`
+	// CAFile holds the root of the server's certificate. Default: the system's roots.
+	CAFile string `yaml:"ca_file"`
+	// Poll is how often the server is asked for a newer one. Default 1m.
+	Poll time.Duration `yaml:"poll"`
+}
 
 // Rate is a token bucket.
 type Rate struct {

@@ -66,7 +66,7 @@ func Defaults() Config {
 				RoleID: "selected_roleid", Assurance: "authentication_assurance_level",
 			},
 		},
-		Policy: Policy{Promotion: PromotionOff, Timeout: 250 * time.Millisecond},
+		Policy: Policy{Promotion: PromotionOff, Bundle: PolicyBundle{Algorithm: "RS256", Poll: time.Minute}, Timeout: 250 * time.Millisecond},
 		Care:   Care{Silence: 30 * time.Minute, WardComponent: 1},
 		Limits: Limits{
 			Interactive: Rate{PerSecond: 20, Burst: 120},
@@ -174,7 +174,7 @@ func (s *Syslog) complete() {
 func (c *Config) paths() []*string {
 	paths := []*string{
 		&c.DataDir, &c.TLS.CertificateFile, &c.TLS.KeyFile, &c.TLS.ACME.CAFile, &c.TLS.ACME.EABKeyFile,
-		&c.SignIn.ClientSecretFile, &c.SignIn.CAFile, &c.Policy.Dir, &c.Policy.Candidate, &c.ClickHouse.Library,
+		&c.SignIn.ClientSecretFile, &c.SignIn.CAFile, &c.Policy.Dir, &c.Policy.Candidate, &c.Policy.Bundle.KeyFile, &c.Policy.Bundle.CAFile, &c.ClickHouse.Library,
 		&c.ClickHouse.PasswordFile, &c.ClickHouse.CAFile, &c.Sensitivity.Patients, &c.Sensitivity.Staff,
 		&c.Detection.Staff, &c.Detection.Rota,
 		&c.Detection.Patients, &c.Detection.Care, &c.Detection.Devices,

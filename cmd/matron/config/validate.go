@@ -112,6 +112,23 @@ func (s SignIn) validate(ps *problems) {
 func (p Policy) validate(ps *problems) {
 	ps.positive("policy.timeout", p.Timeout)
 	ps.oneOf("policy.promotion", p.Promotion, PromotionOff, PromotionRequired)
+	b := p.Bundle
+	ps.positive("policy.bundle.poll", b.Poll)
+	ps.oneOf("policy.bundle.algorithm", b.Algorithm, "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
+	if b.URL == "" {
+		if b.KeyFile != "" || b.CAFile != "" || b.Scope != "" {
+			ps.add("policy.bundle.url", "is missing: give the address of the bundle, for example https://rules.example.org/bundle.tar.gz")
+		}
+		return
+	}
+	ps.address("policy.bundle.url", b.URL, "https", "http")
+	if u, err := url.Parse(b.URL); err == nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
+		ps.add("policy.bundle.url", "must be https, since it is not on this machine")
+	}
+	ps.required("policy.bundle.key_file", b.KeyFile)
+	if p.Dir != "" && p.Promotion == PromotionOff {
+		ps.add("policy.dir", "has no meaning beside policy.bundle, unless policy.promotion is required: remove one of them")
+	}
 }
 
 func (c Config) validateApplications(ps *problems) {

@@ -65,6 +65,12 @@ func Check(ctx context.Context, c config.Config) error {
 	errs = append(errs, err)
 	_, err = IncidentRules(c)
 	errs = append(errs, err)
+	if c.Policy.Bundle.URL != "" {
+		_, err = signing(c.Policy.Bundle)
+		errs = append(errs, err)
+		_, err = openFetcher(c)
+		errs = append(errs, err)
+	}
 	_, err = rego.New(ctx, rego.Config{Dir: c.Policy.Dir, Timeout: c.Policy.Timeout})
 	errs = append(errs, err)
 	_, err = readSecret(c.SignIn.ClientSecretFile)

@@ -79,7 +79,8 @@ type Gateway struct {
 	office    *backOffice
 	syslog    *syslogExport
 	policy    *rego.Engine
-	protected *protected             // nil where no source is configured
+	protected *protected // nil where no source is configured
+	fetched   fetched
 	promotion *promotion.Desk        // nil where promotion is not demanded
 	rulesNote atomic.Pointer[string] // what pages say of rules that are not in force; never nil
 	shadow    *shadow
@@ -132,6 +133,7 @@ func New(ctx context.Context, o Options) (_ *Gateway, err error) {
 	g.watch()
 	g.watchMachine()
 	g.watchModes()
+	g.watchFetched()
 	g.watchCare()
 	g.watchLimits()
 	return g, nil

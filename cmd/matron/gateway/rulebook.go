@@ -111,6 +111,9 @@ func (g *Gateway) rulesNotes() []string {
 	if note := *g.rulesNote.Load(); note != "" {
 		lines = append(lines, note)
 	}
+	if wrong := g.fetched.wrong.Load(); wrong != nil {
+		lines = append(lines, *wrong)
+	}
 	if g.promotion != nil && g.promotion.Wrong() != "" {
 		lines = append(lines, "The rules that were promoted last are not in force, those before stay: see the log.")
 	}

@@ -58,6 +58,10 @@ func RulesInForce(c config.Config) (string, error) {
 
 // openPolicy loads the rules that decide from the first request on.
 func (g *Gateway) openPolicy(ctx context.Context) error {
+	var err error
+	if g.fetched.from, err = openFetcher(g.cfg); err != nil {
+		return fmt.Errorf("load policy: %w", err)
+	}
 	dir, err := g.startingRules(ctx)
 	if err != nil {
 		return fmt.Errorf("load policy: %w", err)
@@ -73,7 +77,9 @@ func (g *Gateway) openPolicy(ctx context.Context) error {
 		g.compareRules(ctx)
 		return nil
 	}
-	g.keepRules(ctx)
+	if g.fetched.from == nil {
+		g.keepRules(ctx)
+	}
 	return nil
 }
 
@@ -84,7 +90,10 @@ func (g *Gateway) deskConfig() promotion.DeskConfig {
 // startingRules is the folder of the rules that were in force when the gateway
 // stopped or, where promotion is not demanded, of those configured.
 func (g *Gateway) startingRules(ctx context.Context) (string, error) {
-	if g.cfg.Policy.Promotion != config.PromotionRequired {
+	switch required := g.cfg.Policy.Promotion == config.PromotionRequired; {
+	case !required && g.fetched.from != nil:
+		return g.startFetched(ctx)
+	case !required:
 		return g.cfg.Policy.Dir, nil
 	}
 	l, err := promotion.Adopt(ctx, g.deskConfig(), g.cfg.Policy.Dir)
@@ -114,6 +123,9 @@ func (g *Gateway) keepRules(ctx context.Context) {
 func (g *Gateway) reloadRules(ctx context.Context) error {
 	if g.promotion != nil {
 		g.compareRules(ctx)
+		return nil
+	}
+	if g.fetched.from != nil { // the server says when there are others
 		return nil
 	}
 	if err := g.policy.Reload(ctx); err != nil {

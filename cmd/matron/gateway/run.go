@@ -45,6 +45,7 @@ func (g *Gateway) Run(ctx context.Context, reload <-chan os.Signal) (err error) 
 	back.Go(func() error { return g.incident.Run(behind) })
 	back.Go(func() error { return g.reportDaily(behind) })
 	back.Go(func() error { return g.shadow.run(behind) })
+	back.Go(func() error { return g.pollRules(behind) })
 	if g.promotion != nil {
 		back.Go(func() error { return g.promotion.Run(behind) })
 	}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/matron-epr/matron/audit"
@@ -14,15 +15,23 @@ import (
 // so never on the way of a request, and counts what the candidate would change. It
 // decides nothing (GW-11).
 type shadow struct {
-	rules     *rego.Engine // nil without a candidate
+	candidate atomic.Pointer[candidate] // nil without one; replaced by try
+	timeout   time.Duration
 	decisions func(ctx context.Context, q audit.Query, visit func(*audit.Record) error) error
 	wards     replay.Wards
 	site      string
 	metrics   *metrics
 	log       *slog.Logger
 	now       func() time.Time
-	asked     time.Time // decisions before have been asked about
+	of        *candidate // whom asked is about
+	asked     time.Time  // decisions before have been asked about
 	known     map[string]bool
+}
+
+// candidate is what is asked about decisions since a time.
+type candidate struct {
+	rules *rego.Engine
+	since time.Time
 }
 
 const (
@@ -38,27 +47,31 @@ const (
 // what is in force does not depend on it.
 func (g *Gateway) openShadow(ctx context.Context) error {
 	g.shadow = &shadow{
-		decisions: index{g.office}.Decisions, wards: wardsOf(g.detection.context.Staff), site: g.cfg.Site, metrics: g.metrics, log: g.log, now: g.now,
-		asked: g.now(), known: map[string]bool{},
+		decisions: index{g.office}.Decisions, wards: wardsOf(g.detection.context.Staff), site: g.cfg.Site, timeout: g.cfg.Policy.Timeout, metrics: g.metrics, log: g.log, now: g.now,
+		known: map[string]bool{},
 	}
 	if g.cfg.Policy.Candidate == "" {
 		return nil
 	}
-	rules, err := rego.New(ctx, rego.Config{Dir: g.cfg.Policy.Candidate, Timeout: g.cfg.Policy.Timeout, Now: g.now})
-	if err != nil {
+	if err := g.shadow.try(ctx, g.cfg.Policy.Candidate); err != nil {
 		g.log.LogAttrs(ctx, slog.LevelError, "the candidate policy is not tried", slog.String("error", err.Error()))
-		return nil
 	}
-	g.shadow.rules = rules
-	g.log.LogAttrs(ctx, slog.LevelInfo, "the candidate policy is tried on what is decided from now on", slog.String("candidate", rules.Revision()))
+	return nil
+}
+
+// try makes the rules in dir the candidate from now on.
+func (s *shadow) try(ctx context.Context, dir string) error {
+	rules, err := rego.New(ctx, rego.Config{Dir: dir, Timeout: s.timeout, Now: s.now})
+	if err != nil {
+		return err
+	}
+	s.candidate.Store(&candidate{rules, s.now()})
+	s.log.LogAttrs(ctx, slog.LevelInfo, "the candidate policy is tried on what is decided from now on", slog.String("candidate", rules.Revision()))
 	return nil
 }
 
 // run asks the candidate each minute until ctx ends.
 func (s *shadow) run(ctx context.Context) error {
-	if s.rules == nil {
-		return nil
-	}
 	tick := time.NewTicker(shadowEvery)
 	defer tick.Stop()
 	for {
@@ -76,12 +89,19 @@ func (s *shadow) run(ctx context.Context) error {
 // ask asks about what was decided since it last did. After an error the same time is
 // asked about again, so that nothing is left out.
 func (s *shadow) ask(ctx context.Context) error {
+	c := s.candidate.Load()
+	if c == nil {
+		return nil
+	}
+	if c != s.of { // it is asked about what comes after it
+		s.of, s.asked = c, c.since
+	}
 	to := s.now().Add(-shadowAfter)
 	if !s.asked.Before(to) {
 		return nil
 	}
 	q := audit.Query{Site: s.site, From: s.asked, To: to}
-	r, err := replay.Run(ctx, func(ctx context.Context, visit func(*audit.Record) error) error { return s.decisions(ctx, q, visit) }, s.rules, s.wards)
+	r, err := replay.Run(ctx, func(ctx context.Context, visit func(*audit.Record) error) error { return s.decisions(ctx, q, visit) }, c.rules, s.wards)
 	if err != nil {
 		return err
 	}

@@ -40,8 +40,8 @@ func TestShadowAsksAboutEachDecisionOnce(t *testing.T) {
 	var away error
 	now := start
 	s := &shadow{
-		rules: rules, wards: wardsOf(nil), site: "RBA", metrics: newMetrics(), log: slog.New(slog.NewTextHandler(&log, nil)),
-		now: func() time.Time { return now }, asked: start, known: map[string]bool{},
+		wards: wardsOf(nil), site: "RBA", metrics: newMetrics(), log: slog.New(slog.NewTextHandler(&log, nil)),
+		now: func() time.Time { return now }, known: map[string]bool{},
 		decisions: func(_ context.Context, q audit.Query, visit func(*audit.Record) error) error {
 			for at := start; at.Before(q.To); at = at.Add(time.Second) { // one decision a second
 				if at.Before(q.From) {
@@ -58,6 +58,7 @@ func TestShadowAsksAboutEachDecisionOnce(t *testing.T) {
 			return away
 		},
 	}
+	s.candidate.Store(&candidate{rules, start})
 	for _, step := range []struct {
 		after time.Duration
 		err   error
