@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/cmd/matron/demo/hospital"
 	"github.com/matron-epr/matron/hazardlog"
+	"github.com/matron-epr/matron/hazardlog/store/pgtest"
 )
 
 // smallLog is an exported log of one hazard that may be approved once it is
@@ -99,6 +101,53 @@ func TestHazardLogBesideARunningGateway(t *testing.T) {
 	s.stop()
 	checkHazardRecords(t, s.records())
 	alterHazards(t, s)
+}
+
+// TestEverythingRelationalOnPostgreSQL signs somebody in, changes the hazard log
+// and starts again with PostgreSQL in the place of SQLite; no file of SQLite
+// is made.
+func TestEverythingRelationalOnPostgreSQL(t *testing.T) {
+	t.Parallel()
+	server, err := pgtest.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	dsn, err := server.Create(t.Context(), "matron")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSite(t, fmt.Sprintf("- {name: fhir, prefix: /fhir, upstream: %q, map: fhir-r4}\n", serve(t, http.NotFoundHandler())))
+	s.write("db.url", dsn+"\n")
+	s.edit("applications:", "database: {url_file: db.url}\napplications:")
+	if err := os.Remove(filepath.Join(s.dir, "data/matron.db")); err != nil { // of SQLite, as newSite began
+		t.Fatal(err)
+	}
+	s.run("init", "-c", s.config)
+	s.start()
+	doctor := s.as("doctor")
+	if status, body := s.send(doctor, http.MethodGet, "/.matron/", "", nil); status != http.StatusOK {
+		t.Errorf("home: %d %s", status, body)
+	}
+	s.run("hazard", "status", "GW-01", "Transferred", "--why", "tried", "-c", s.config)
+	if status, body := s.send(s.as(hospital.SafetyOfficer), http.MethodGet, "/.matron/hazards/GW-01", "", nil); status != http.StatusOK || !strings.Contains(string(body), "Transferred") {
+		t.Errorf("hazard page: %d", status)
+	}
+	s.eventually("every change is recorded", func() error {
+		if out := s.run("hazard", "verify", "-c", s.config); !strings.Contains(out, "; 0 wait") {
+			return errors.New(out)
+		}
+		return nil
+	})
+	s.stop()
+	if _, err := os.Stat(filepath.Join(s.dir, "data/matron.db")); err == nil {
+		t.Error("a database of SQLite was made")
+	}
+	s.start()
+	if status, _ := s.send(doctor, http.MethodGet, "/.matron/", "", nil); status != http.StatusOK {
+		t.Errorf("the session did not live through a restart: %d", status)
+	}
+	s.stop()
 }
 
 // checkHazardRecords holds what the journal says of the log, and what it does not.

@@ -3,24 +3,19 @@ package store_test
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"os/user"
 	"path/filepath"
-	"strconv"
 	"sync"
-	"syscall"
+	"sync/atomic"
 	"testing"
-	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
 	_ "modernc.org/sqlite"
 
 	"github.com/matron-epr/matron/hazardlog/store"
+	"github.com/matron-epr/matron/hazardlog/store/pgtest"
 )
 
 // databases are what the store must work on, each the same way.
@@ -56,20 +51,15 @@ func newSQLite(t *testing.T) place {
 
 func newPostgres(t *testing.T) place {
 	t.Helper()
-	dir, err := cluster()
+	startOnce.Do(func() { server, startErr = pgtest.Start(context.Background()) })
+	if startErr != nil {
+		t.Fatal(startErr)
+	}
+	dsn, err := server.Create(t.Context(), fmt.Sprintf("test%d", databaseN.Add(1)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	admin, err := open(context.Background(), "pgx", "host="+dir+" user=postgres dbname=postgres")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = admin.Close() }()
-	name := fmt.Sprintf("test%d", databaseNumber())
-	if _, err := admin.ExecContext(t.Context(), "CREATE DATABASE "+name); err != nil {
-		t.Fatal(err)
-	}
-	return migrated(t, "pgx", "host="+dir+" user=postgres dbname="+name, database.DialectPostgres)
+	return migrated(t, "pgx", dsn, database.DialectPostgres)
 }
 
 func migrated(t *testing.T, driver, dsn string, dialect database.Dialect) place {
@@ -93,99 +83,21 @@ func migrated(t *testing.T, driver, dsn string, dialect database.Dialect) place 
 	return place{db, driver + " " + dsn}
 }
 
-// The cluster of this test run: one server, a database per test.
+// The server of this test run: a database per test.
 var (
-	startOnce      sync.Once
-	clusterDir     string
-	clusterErr     error
-	stopCluster    = func() {}
-	databaseNumber = sync.OnceValue(func() func() int {
-		var mu sync.Mutex
-		n := 0
-		return func() int { mu.Lock(); defer mu.Unlock(); n++; return n }
-	})()
+	startOnce sync.Once
+	server    *pgtest.Server
+	startErr  error
+	databaseN atomic.Int32
 )
-
-// cluster starts PostgreSQL, on a socket in a folder of its own.
-func cluster() (string, error) {
-	startOnce.Do(func() { clusterDir, clusterErr = startCluster() })
-	return clusterDir, clusterErr
-}
-
-func startCluster() (string, error) {
-	bin, err := postgresBin()
-	if err != nil {
-		return "", err
-	}
-	dir, err := os.MkdirTemp("", "hazardlog-pg")
-	if err != nil {
-		return "", err
-	}
-	as, err := unprivileged(dir)
-	if err != nil {
-		return "", err
-	}
-	run := func(name string, args ...string) *exec.Cmd {
-		cmd := exec.CommandContext(context.Background(), filepath.Join(bin, name), args...)
-		cmd.Dir, cmd.SysProcAttr = dir, as
-		return cmd
-	}
-	data := filepath.Join(dir, "data")
-	if out, err := run("initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("initdb: %w: %s", err, out)
-	}
-	server := run("postgres", "-D", data, "-k", dir, "-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=200")
-	if err := server.Start(); err != nil {
-		return "", err
-	}
-	stopCluster = func() {
-		_ = server.Process.Signal(syscall.SIGINT) // fast shutdown
-		_ = server.Wait()
-		_ = os.RemoveAll(dir)
-	}
-	for range 600 {
-		db, err := open(context.Background(), "pgx", "host="+dir+" user=postgres dbname=postgres")
-		if err == nil {
-			return dir, db.Close()
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	return "", errors.New("PostgreSQL does not answer")
-}
-
-func postgresBin() (string, error) {
-	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
-	if err != nil || len(found) == 0 {
-		return "", errors.New("PostgreSQL is not installed: run make test-deps")
-	}
-	return filepath.Dir(found[len(found)-1]), nil
-}
-
-// unprivileged gives dir to an account that PostgreSQL runs as: it refuses root.
-func unprivileged(dir string) (*syscall.SysProcAttr, error) {
-	if os.Getuid() != 0 {
-		return nil, nil
-	}
-	u, err := user.Lookup("postgres")
-	if err != nil {
-		return nil, err
-	}
-	uid, err := strconv.Atoi(u.Uid)
-	if err != nil {
-		return nil, err
-	}
-	gid, err := strconv.Atoi(u.Gid)
-	if err != nil {
-		return nil, err
-	}
-	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}, os.Chown(dir, uid, gid)
-}
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == childArg {
 		os.Exit(child(context.Background(), os.Args[2:]))
 	}
 	code := m.Run()
-	stopCluster()
+	if server != nil {
+		_ = server.Close()
+	}
 	os.Exit(code)
 }

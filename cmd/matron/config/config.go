@@ -47,6 +47,7 @@ type Config struct {
 	Bypass       Bypass        `yaml:"bypass"`
 	BreakGlass   BreakGlass    `yaml:"break_glass"`
 	HazardLog    HazardLog     `yaml:"hazard_log"`
+	Database     Database      `yaml:"database"`
 	Export       Export        `yaml:"export"`
 	Branding     Branding      `yaml:"branding"`
 	Log          Log           `yaml:"log"`
@@ -544,6 +545,15 @@ type Bypass struct {
 	People []Approver `yaml:"people"`
 	// Longest is how long one bypass may last, at most 24h. Default 4h.
 	Longest time.Duration `yaml:"longest"`
+}
+
+// Database says where sessions, grants of emergency access, alerts and hazard logs
+// are kept. Default: SQLite in the data folder, for one gateway.
+type Database struct {
+	// URLFile holds the address of a PostgreSQL database for several gateways, one
+	// line: postgres://matron:password@db.example.org/matron?sslmode=verify-full.
+	// The database must be there; its owner makes the tables at the first start.
+	URLFile string `yaml:"url_file"`
 }
 
 // HazardLog says who may assess risks and approve versions of the clinical hazard

@@ -174,7 +174,7 @@ func (s *Syslog) complete() {
 func (c *Config) paths() []*string {
 	paths := []*string{
 		&c.DataDir, &c.TLS.CertificateFile, &c.TLS.KeyFile, &c.TLS.ACME.CAFile, &c.TLS.ACME.EABKeyFile,
-		&c.SignIn.ClientSecretFile, &c.SignIn.CAFile, &c.Policy.Dir, &c.Policy.Candidate, &c.Policy.Bundle.KeyFile, &c.Policy.Bundle.CAFile, &c.ClickHouse.Library,
+		&c.SignIn.ClientSecretFile, &c.Database.URLFile, &c.SignIn.CAFile, &c.Policy.Dir, &c.Policy.Candidate, &c.Policy.Bundle.KeyFile, &c.Policy.Bundle.CAFile, &c.ClickHouse.Library,
 		&c.ClickHouse.PasswordFile, &c.ClickHouse.CAFile, &c.Sensitivity.Patients, &c.Sensitivity.Staff,
 		&c.Detection.Staff, &c.Detection.Rota,
 		&c.Detection.Patients, &c.Detection.Care, &c.Detection.Devices,

@@ -14,7 +14,7 @@ func JournalDir(c config.Config) string { return paths{c.DataDir}.journal() }
 
 // Alerts lists the newest alerts, for a command beside the gateway.
 func Alerts(ctx context.Context, c config.Config, limit int) ([]detect.Alert, error) {
-	db, err := openDatabase(ctx, paths{c.DataDir}.database(), false)
+	db, err := openDatabase(ctx, c, false)
 	if err != nil {
 		return nil, err
 	}
@@ -24,7 +24,7 @@ func Alerts(ctx context.Context, c config.Config, limit int) ([]detect.Alert, er
 
 // CountAlerts counts every alert there is.
 func CountAlerts(ctx context.Context, c config.Config) (int, error) {
-	db, err := openDatabase(ctx, paths{c.DataDir}.database(), false)
+	db, err := openDatabase(ctx, c, false)
 	if err != nil {
 		return 0, err
 	}

@@ -144,15 +144,14 @@ func journalConfig(c config.Config) journal.Config {
 }
 
 func (g *Gateway) openStores(ctx context.Context) error {
-	p := paths{g.cfg.DataDir}
 	if !Initialised(g.cfg) {
 		return fmt.Errorf("%s: %w", g.cfg.DataDir, ErrNotInitialised)
 	}
 	var err error
-	if g.db, err = openDatabase(ctx, p.database(), false); err != nil {
+	if g.db, err = openDatabase(ctx, g.cfg, false); err != nil {
 		return err
 	}
-	if err := migrate(ctx, g.db); err != nil {
+	if err := migrate(ctx, g.cfg, g.db); err != nil {
 		return err
 	}
 	if g.hazards, err = openHazardLog(ctx, g.db); err != nil {

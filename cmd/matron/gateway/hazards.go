@@ -53,11 +53,11 @@ func OpenHazards(ctx context.Context, c config.Config) (*store.Store, func() err
 	if !Initialised(c) {
 		return nil, nil, fmt.Errorf("%s: %w", c.DataDir, ErrNotInitialised)
 	}
-	db, err := openDatabase(ctx, paths{c.DataDir}.database(), false)
+	db, err := openDatabase(ctx, c, false)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := migrate(ctx, db); err != nil {
+	if err := migrate(ctx, c, db); err != nil {
 		return nil, nil, errors.Join(err, db.Close())
 	}
 	s, err := openHazardLog(ctx, db)

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	_ "github.com/jackc/pgx/v5/stdlib" // the relational store of several gateways
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
 	"golang.org/x/mod/sumdb/note"
@@ -87,11 +88,11 @@ func Init(ctx context.Context, c config.Config) error {
 	if err := initWitness(c, time.Now()); err != nil {
 		return err
 	}
-	db, err := openDatabase(ctx, p.database(), true)
+	db, err := openDatabase(ctx, c, true)
 	if err != nil {
 		return err
 	}
-	if err = migrate(ctx, db); err == nil {
+	if err = migrate(ctx, c, db); err == nil {
 		_, err = openHazardLog(ctx, db)
 	}
 	return errors.Join(err, db.Close())
@@ -182,9 +183,30 @@ func readPrivate(path string) ([]byte, error) {
 	return os.ReadFile(path) //nolint:gosec // below the data folder, or named by the operator
 }
 
-// openDatabase opens the relational store. Pragmas stand in the DSN, so that
-// every connection gets them.
-func openDatabase(ctx context.Context, path string, create bool) (*sql.DB, error) {
+// openDatabase opens the relational store: SQLite in the data folder, or the
+// PostgreSQL that c names.
+func openDatabase(ctx context.Context, c config.Config, create bool) (*sql.DB, error) {
+	if c.Database.URLFile == "" {
+		return openSQLite(ctx, paths{c.DataDir}.database(), create)
+	}
+	url, err := readSecret(c.Database.URLFile)
+	if err != nil {
+		return nil, fmt.Errorf("read address of the database: %w", err)
+	}
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		return nil, fmt.Errorf("the address in %s cannot be read", c.Database.URLFile) // err may quote the password
+	}
+	db.SetMaxOpenConns(16)
+	if err := db.PingContext(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("the database that %s names does not answer: %w", c.Database.URLFile, err), db.Close())
+	}
+	return db, nil
+}
+
+// openSQLite opens a file. Pragmas stand in the DSN, so that every connection gets
+// them.
+func openSQLite(ctx context.Context, path string, create bool) (*sql.DB, error) {
 	mode := "rw"
 	if create {
 		mode = "rwc"
@@ -209,9 +231,13 @@ func openDatabase(ctx context.Context, path string, create bool) (*sql.DB, error
 
 // migrate brings every part's tables up to date, each part with a history of
 // its own.
-func migrate(ctx context.Context, db *sql.DB) error {
+func migrate(ctx context.Context, c config.Config, db *sql.DB) error {
+	dialect := database.DialectSQLite3
+	if c.Database.URLFile != "" {
+		dialect = database.DialectPostgres
+	}
 	for part, files := range map[string]fs.FS{"signin": signin.Migrations(), "cases": cases.Migrations(), "breakglass": breakglass.Migrations(), "hazardlog": store.Migrations()} {
-		history, err := database.NewStore(database.DialectSQLite3, part+"_migrations")
+		history, err := database.NewStore(dialect, part+"_migrations")
 		if err != nil {
 			return fmt.Errorf("migrate %s: %w", part, err)
 		}

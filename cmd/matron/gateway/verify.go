@@ -84,7 +84,7 @@ func CheckpointSigner(c config.Config) (note.Signer, error) {
 // CaseRecords are the numbers of the records of c's gateway that an alert rests on,
 // and the other gateways whose records it rests on as well.
 func CaseRecords(ctx context.Context, c config.Config, id string) (seqs []uint64, others []string, err error) {
-	db, err := openDatabase(ctx, paths{c.DataDir}.database(), false)
+	db, err := openDatabase(ctx, c, false)
 	if err != nil {
 		return nil, nil, err
 	}
