@@ -104,6 +104,8 @@ type Health struct {
 	Witness   Copy // signed checkpoints held by others
 	LogServer Copy // records sent on to a log server
 	Care      Care // who cares for whom
+	Notices   Copy // messages about emergency access
+	Probe     Probe
 	// ClockAt is when the clock of this machine last stepped, zero if it has not
 	// since the start, and ClockBy by how much.
 	ClockAt time.Time
@@ -167,6 +169,16 @@ type Disk struct {
 	Since time.Time // when Level was reached
 }
 
+// Probe is what the gateway's trial of emergency access found. The zero Probe is not
+// set up.
+type Probe struct {
+	Set    bool
+	State  State
+	At     time.Time // of the last trial
+	Failed uint64    // trials in a row that failed
+	Step   string    // in which the last one failed
+}
+
 // Copy is something that follows the record elsewhere. The zero Copy is not set
 // up.
 type Copy struct {
@@ -202,6 +214,11 @@ type Config struct {
 	Accesses AccessReader
 	Alerts   AlertReader
 	Hazards  HazardReader
+	// Emergencies are the emergency accesses to look at; nil shows no pages of them.
+	Emergencies EmergencyReader
+	// EmergencyUntil says until when somebody has emergency access, once for each; it
+	// answers from memory. nil means that nobody has.
+	EmergencyUntil func(policy.Subject) []time.Time
 	// Explain says in sentences what could explain that a person viewed a
 	// patient's record at a time, none for "not yet explained". It answers from
 	// memory; nil means that nothing is compared.

@@ -44,7 +44,7 @@ func (s *Site) health(r *http.Request) (answer, error) {
 	h := s.cfg.Health(r.Context())
 	parts := []report{
 		s.recordPart(h), s.modesPart(h), s.limitsPart(h), s.diskPart(h), s.indexPart(h), copyPart("Witness", "checkpoints", h.Witness),
-		copyPart("Log server", "records", h.LogServer), s.carePart(h), s.clockPart(h), s.detectionPart(h), s.configurationPart(h),
+		copyPart("Log server", "records", h.LogServer), s.carePart(h), s.probePart(h), noticesPart(h), s.clockPart(h), s.detectionPart(h), s.configurationPart(h),
 	}
 	page := healthPage{
 		chrome: s.chrome(r, "Health"), State: overall(parts), Clock: s.formatClock(s.cfg.Now()),
@@ -193,6 +193,30 @@ func copyPart(name, what string, c Copy) report {
 	}
 	return p
 }
+
+// probePart says whether emergency access works: it is tried every few minutes.
+func (s *Site) probePart(h Health) report {
+	p := report{name: "Emergency access"}
+	switch {
+	case !h.Probe.Set:
+		p.tag, p.text = notSetUp(), "It is not tried by the gateway itself."
+	case h.Probe.State == StateOK:
+		p.tag, p.text = working(), "It was tried at "+s.formatClock(h.Probe.At)+" and worked."
+	case h.Probe.State == StateFailed:
+		p.tag = attention()
+		if h.Probe.Failed > 1 {
+			p.tag = down()
+		}
+		p.text = "It was tried at " + s.formatClock(h.Probe.At) + " and did not work (" + h.Probe.Step + "). Staff may be refused with no way on."
+		p.todo = "tell staff the downtime procedure now, and look at the log of the gateway."
+	default:
+		p.tag, p.text = unknown(), "It has not been tried since the gateway started."
+	}
+	return p
+}
+
+// noticesPart says whether messages about emergency access go out.
+func noticesPart(h Health) report { return copyPart("Messages", "messages", h.Notices) }
 
 // clockStepped reports whether the clock has stepped of late. A time in the
 // future is one as well: the clock was put back since.

@@ -18,7 +18,7 @@ import (
 func TestTemplatesFitTheirPages(t *testing.T) {
 	views := map[string]any{
 		"home": homePage{}, "lookup": lookupPage{}, "reason": reasonPage{}, "patient": patientPage{}, "staff": staffPage{},
-		"alerts": alertsPage{}, "live": livePage{}, "health": healthPage{}, "modes": modesPage{}, "hazards": hazardsPage{}, "hazard": hazardPage{}, "decision": decisionPage{}, "rules": rulesPage{}, "problem": problemPage{},
+		"alerts": alertsPage{}, "emergencies": emergenciesPage{}, "emergency": emergencyPage{}, "live": livePage{}, "health": healthPage{}, "modes": modesPage{}, "hazards": hazardsPage{}, "hazard": hazardPage{}, "decision": decisionPage{}, "rules": rulesPage{}, "problem": problemPage{},
 	}
 	parsed, err := parseTemplates()
 	if err != nil {

@@ -51,7 +51,7 @@ func (s *Site) chrome(r *http.Request, title string) chrome {
 		User:         subject.Name,
 		Role:         list(subject.Roles, ""),
 		Nav:          s.nav(r),
-		Banners:      s.banners(health),
+		Banners:      append(s.banners(health), s.openEmergencies(subject)...),
 		Freshness:    s.freshness(health),
 		Recorded:     s.permits(r.Context(), policy.Audit, policy.Read),
 		Made:         s.formatTime(s.cfg.Now()),
@@ -70,6 +70,7 @@ func (s *Site) nav(r *http.Request) []navItem {
 	}{
 		{navItem{Text: "Home", Href: Base}, policy.Home},
 		{navItem{Text: "Alerts", Href: Base + "alerts"}, policy.Audit},
+		{navItem{Text: "Emergencies", Href: Base + "emergencies"}, policy.Audit},
 		{navItem{Text: "Look up", Href: Base + "lookup"}, policy.Audit},
 		{navItem{Text: "Live", Href: Base + "live"}, policy.Live},
 		{navItem{Text: "Health", Href: Base + "health"}, policy.Live},
@@ -79,7 +80,7 @@ func (s *Site) nav(r *http.Request) []navItem {
 	}
 	var items []navItem
 	for _, entry := range all {
-		if !s.permits(r.Context(), entry.area, policy.Read) {
+		if !s.permits(r.Context(), entry.area, policy.Read) || entry.item.Text == "Emergencies" && s.cfg.Emergencies == nil {
 			continue
 		}
 		item := entry.item

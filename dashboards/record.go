@@ -20,6 +20,7 @@ type sight struct {
 	note    string     // in the viewer's own words
 	reveal  bool       // identifiers in full
 	subject string     // record that was opened, as source/seq
+	extra   []string   // what else the record says, as name=value
 }
 
 // record makes a look-up durable before anything of it is read or shown. On
@@ -87,5 +88,5 @@ func (v sight) detail() []string {
 	if v.reveal {
 		add("revealed", "identifiers")
 	}
-	return out
+	return append(out, v.extra...)
 }

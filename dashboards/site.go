@@ -47,6 +47,9 @@ func Routes() []Route {
 		{ID: "staff", Method: http.MethodGet, Path: Base + "staff/{id}", Area: policy.Audit, Action: policy.Read},
 		{ID: "decision", Method: http.MethodGet, Path: Base + "decisions/{id}", Area: policy.Audit, Action: policy.Read},
 		{ID: "alerts", Method: http.MethodGet, Path: Base + "alerts", Area: policy.Audit, Action: policy.Read},
+		{ID: "emergencies", Method: http.MethodGet, Path: Base + "emergencies", Area: policy.Audit, Action: policy.Read},
+		{ID: "emergency", Method: http.MethodGet, Path: Base + "emergencies/{id}", Area: policy.Audit, Action: policy.Read},
+		{ID: "emergency-judge", Method: http.MethodPost, Path: Base + "emergencies/{id}", Area: policy.Audit, Action: policy.Update},
 		{ID: "live", Method: http.MethodGet, Path: Base + "live", Area: policy.Live, Action: policy.Read},
 		{ID: "live-now", Method: http.MethodGet, Path: Base + "live/now", Area: policy.Live, Action: policy.Read, KeepAlive: true},
 		{ID: "health", Method: http.MethodGet, Path: Base + "health", Area: policy.Live, Action: policy.Read, Vital: true},
@@ -129,6 +132,7 @@ func (s *Site) routes() http.Handler {
 		"hazards": s.hazards, "hazard": s.hazard, "decision": s.decision,
 		"rules": s.rules, "rules-propose": s.rulesStep(Propose), "rules-withdraw": s.rulesStep(Withdraw),
 		"rules-approve": s.rulesStep(Approve), "rules-roll-back": s.rulesStep(RollBack), "rules-mark": s.rulesStep(Mark),
+		"emergencies": s.emergencies, "emergency": s.emergency, "emergency-judge": s.judge,
 	}
 	mux := http.NewServeMux()
 	for _, route := range Routes() {

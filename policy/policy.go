@@ -70,6 +70,10 @@ type Subject struct {
 	Machine      bool      // an API client acting for itself, not a person
 }
 
+// ProbeIssuer is the issuer of the gateway's own probe of emergency access. No sign-in
+// service can have it: it is no address.
+const ProbeIssuer = "urn:matron:probe"
+
 // Known reports whether the subject names somebody.
 func (s Subject) Known() bool { return s.Sub != "" && s.Issuer != "" }
 

@@ -90,6 +90,10 @@ type Config struct {
 	// SignInWorks reports whether the sign-in service answers. Where it does not,
 	// nobody is asked to sign in again, and the record says so. nil means that it does.
 	SignInWorks func(context.Context) bool
+	// Officer is where notices to whoever looks at it go; "" sends none.
+	Officer string
+	// Address is where notices to a person go, "" for nowhere; nil means nowhere.
+	Address func(policy.Subject) string
 	// Changed is told when a grant has ended, so that what is open under it is looked
 	// at again; nil tells nobody.
 	Changed func()
@@ -134,6 +138,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.SignInWorks == nil {
 		c.SignInWorks = func(context.Context) bool { return true }
+	}
+	if c.Address == nil {
+		c.Address = func(policy.Subject) string { return "" }
 	}
 	if c.Changed == nil {
 		c.Changed = func() {}

@@ -43,6 +43,11 @@ type Grant struct {
 	Until   time.Time
 	Ended   time.Time // zero while it is in force
 	Cause   Cause
+	// Explained is when care was found to explain it, zero for not, and Evidence by what.
+	Explained time.Time
+	Evidence  string
+	Verdict   Verdict   // "" for none yet
+	Judged    time.Time // when the last word was said, zero for not
 	Facts
 }
 
@@ -57,9 +62,15 @@ type Facts struct {
 	Refused []string // codes of the reasons of the refusal
 	Reason  string   // code
 	Note    string   // what the person wrote
-	Again   string   // whether signing in again was part of it: "", "done", "unavailable"
+	Again   string   // whether signing in again was part of it: "" no, AgainDone or AgainUnavailable
 	Receipt string   // where the record of its beginning stands
 }
+
+// Whether signing in again was part of it.
+const (
+	AgainDone        = "done"
+	AgainUnavailable = "unavailable" // the sign-in service did not answer
+)
 
 // inForce reports whether g lets its person in at a time.
 func (g Grant) inForce(now time.Time) bool { return g.Ended.IsZero() && now.Before(g.Until) }
@@ -138,6 +149,9 @@ func (s *Service) open(r *http.Request, o offer, who policy.Subject, f Facts, pu
 	s.grants[accountOf(who)] = append(s.grants[accountOf(who)], g)
 	s.mu.Unlock()
 	s.owe(r.Context(), func(ctx context.Context) error { return s.insert(ctx, g) })
+	if g.Kind == policy.BreakGlass && g.Issuer != policy.ProbeIssuer {
+		s.announce(r.Context(), g, s.cfg.Address(who))
+	}
 	return g, nil
 }
 
@@ -338,6 +352,9 @@ func (s *Service) settle(ctx context.Context) error {
 
 const grantColumns = `id, kind, offer, issuer, sub, session, site, app, patient, nhs_number, purpose, began, until, ended, cause, facts`
 
+// reviewColumns are those that are filled in afterwards.
+const reviewColumns = `, explained, evidence, verdict, judged`
+
 func (s *Service) insert(ctx context.Context, g Grant) error {
 	facts, err := json.Marshal(g.Facts)
 	if err != nil {
@@ -404,7 +421,7 @@ func (s *Service) load(ctx context.Context) error {
 
 // query reads grants; where is the rest of the statement.
 func (s *Service) query(ctx context.Context, where string, args ...any) (_ []Grant, err error) {
-	rows, err := s.cfg.DB.QueryContext(ctx, `SELECT `+grantColumns+` FROM breakglass_grant `+where, args...) //nolint:gosec // where is text of this package
+	rows, err := s.cfg.DB.QueryContext(ctx, `SELECT `+grantColumns+reviewColumns+` FROM breakglass_grant `+where, args...) //nolint:gosec // where is text of this package
 	if err != nil {
 		return nil, fmt.Errorf("read grants: %w", err)
 	}
@@ -412,16 +429,16 @@ func (s *Service) query(ctx context.Context, where string, args ...any) (_ []Gra
 	var found []Grant
 	for rows.Next() {
 		var g Grant
-		var began, until, ended int64
+		var began, until, ended, explained, judged int64
 		var facts string
 		if err := rows.Scan(&g.ID, &g.Kind, &g.Offer, &g.Issuer, &g.Sub, &g.Session, &g.Site, &g.App, &g.Patient.ID, &g.Patient.NHSNumber,
-			&g.Purpose, &began, &until, &ended, &g.Cause, &facts); err != nil {
+			&g.Purpose, &began, &until, &ended, &g.Cause, &facts, &explained, &g.Evidence, &g.Verdict, &judged); err != nil {
 			return nil, fmt.Errorf("read grants: %w", err)
 		}
 		if err := json.Unmarshal([]byte(facts), &g.Facts); err != nil {
 			return nil, fmt.Errorf("read grants: %w", err)
 		}
-		g.Began, g.Until, g.Ended = at(began), at(until), at(ended)
+		g.Began, g.Until, g.Ended, g.Explained, g.Judged = at(began), at(until), at(ended), at(explained), at(judged)
 		found = append(found, g)
 	}
 	return found, rows.Err()
@@ -468,5 +485,9 @@ func (s *Service) turnOnce(ctx context.Context) {
 	}
 	if _, err := s.cfg.DB.ExecContext(ctx, `DELETE FROM breakglass_offer WHERE made < $1`, now.Add(-2*offerLasts).UnixMicro()); err != nil {
 		s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "old offers of emergency access not cleared", slog.Any("error", err))
+	}
+	if _, err := s.cfg.DB.ExecContext(ctx, `DELETE FROM breakglass_grant WHERE issuer = $1 AND ended > 0 AND began < $2`,
+		policy.ProbeIssuer, now.Add(-longestLasts).UnixMicro()); err != nil {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "old trials of emergency access not cleared", slog.Any("error", err))
 	}
 }

@@ -270,13 +270,13 @@ func (s *Service) acceptOffer(w http.ResponseWriter, r *http.Request, who policy
 	}
 	facts := Facts{Reason: reason.Code, Note: f.note}
 	if o.fresh {
-		facts.Again = "done"
+		facts.Again = AgainDone
 		if !s.fresh(who) {
 			if s.cfg.SignInWorks(r.Context()) {
 				s.show(w, r, http.StatusForbidden, "offer", s.offerPage(r.Context(), o, who, f, nil))
 				return
 			}
-			facts.Again = "unavailable"
+			facts.Again = AgainUnavailable
 		}
 	}
 	first, err := s.take(r.Context(), o)
@@ -386,12 +386,16 @@ func (s *Service) listedGrant(g Grant, now time.Time) listedGrant {
 	return l
 }
 
-func (s *Service) reasonWords(g Grant) string {
-	i := slices.IndexFunc(s.cfg.Reasons, func(r Reason) bool { return r.Code == g.Reason })
-	words := g.Reason
-	if i >= 0 {
-		words = s.cfg.Reasons[i].Text
+// ReasonText is a reason as staff read it, or its code where it is no longer one.
+func (s *Service) ReasonText(code string) string {
+	if i := slices.IndexFunc(s.cfg.Reasons, func(r Reason) bool { return r.Code == code }); i >= 0 {
+		return s.cfg.Reasons[i].Text
 	}
+	return code
+}
+
+func (s *Service) reasonWords(g Grant) string {
+	words := s.ReasonText(g.Reason)
 	if g.Note != "" {
 		words += ": " + g.Note
 	}

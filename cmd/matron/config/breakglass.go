@@ -2,6 +2,8 @@ package config
 
 import (
 	"fmt"
+	"net"
+	"net/mail"
 	"time"
 )
 
@@ -15,6 +17,11 @@ func (b BreakGlass) validate(ps *problems) {
 		ps.add("break_glass.lasts", "must be above 0 and at most %s", longestBreakGlass)
 	}
 	ps.required("break_glass.reviewer", b.Reviewer)
+	ps.within("break_glass.review_days", b.ReviewDays, 1, 30)
+	if b.Probe.Path != "" {
+		ps.matches("break_glass.probe.path", b.Probe.Path, `^/[^/\\?#\s][^?#\s]*$`, "a path, for example /fhir/Patient/9990000018")
+	}
+	ps.positive("break_glass.probe.every", b.Probe.Every)
 	validateReasons(ps, "break_glass.reasons", b.Reasons, `^[a-z][a-z0-9-]{0,31}$`, "a short lower-case word, for example emergency")
 	validateReasons(ps, "break_glass.purposes", b.Purposes, codeOfPurpose, "a code of HL7 v3 PurposeOfUse, for example TREAT")
 	for i, p := range b.Purposes {
@@ -41,5 +48,25 @@ func validateReasons(ps *problems, at string, list []BreakGlassReason, pattern, 
 		ps.matches(fmt.Sprintf("%s[%d].code", at, i), r.Code, pattern, example)
 		ps.unique(fmt.Sprintf("%s[%d].code", at, i), r.Code, i, codes)
 		ps.required(fmt.Sprintf("%s[%d].text", at, i), r.Text)
+	}
+}
+
+func (n Notices) validate(ps *problems) {
+	if n.Server == "" {
+		if n != (Notices{}) {
+			ps.add("notices.server", "is missing: the other settings of notices need it")
+		}
+		return
+	}
+	if _, _, err := net.SplitHostPort(n.Server); err != nil {
+		ps.add("notices.server", "%q is not host:port: write for example smtp.example.org:465", n.Server)
+	}
+	for name, address := range map[string]string{"from": n.From, "officer": n.Officer} {
+		if a, err := mail.ParseAddress(address); err != nil || a.Name != "" {
+			ps.add("notices."+name, "%q is not an address: write for example privacy@example.org", address)
+		}
+	}
+	if (n.User == "") != (n.PasswordFile == "") {
+		ps.add("notices", "user and password_file belong together: give both or neither")
 	}
 }

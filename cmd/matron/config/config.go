@@ -48,6 +48,7 @@ type Config struct {
 	BreakGlass   BreakGlass    `yaml:"break_glass"`
 	HazardLog    HazardLog     `yaml:"hazard_log"`
 	Database     Database      `yaml:"database"`
+	Notices      Notices       `yaml:"notices"`
 	Export       Export        `yaml:"export"`
 	Branding     Branding      `yaml:"branding"`
 	Log          Log           `yaml:"log"`
@@ -597,6 +598,42 @@ type BreakGlass struct {
 	// Reviewer is who looks at it afterwards, in the words of the page. Default "the
 	// privacy officer".
 	Reviewer string `yaml:"reviewer"`
+	// ReviewDays is within how many working days (Monday to Friday) it is to be looked
+	// at. Default 5.
+	ReviewDays int             `yaml:"review_days"`
+	Probe      BreakGlassProbe `yaml:"probe"`
+}
+
+// BreakGlassProbe tries emergency access again and again, so that it is known to work.
+type BreakGlassProbe struct {
+	// Path is where an application shows the details of a made-up patient, for example
+	// /fhir/Patient/9990000018. Nobody must be cared for under that number. Default:
+	// none, it is not tried.
+	Path string `yaml:"path"`
+	// Every is how often it is tried. Default 5m.
+	Every time.Duration `yaml:"every"`
+}
+
+// Notices are messages about emergency access, by SMTP over TLS. They hold a reference
+// and nothing about a patient. There is no way to send in clear.
+type Notices struct {
+	// Server is host:port, for example smtp.example.org:465. Default: none, no
+	// messages are sent.
+	Server string `yaml:"server"`
+	// STARTTLS begins in clear and demands TLS before anything is said, as on port
+	// 587. Default: TLS from the first byte, as on port 465.
+	STARTTLS bool `yaml:"starttls"`
+	// CAFile holds the root of its certificate. Default: the system's roots.
+	CAFile string `yaml:"ca_file"`
+	// User and PasswordFile are the account there. Default: none.
+	User         string `yaml:"user"`
+	PasswordFile string `yaml:"password_file"`
+	// From is the sender's address. Required with server.
+	From string `yaml:"from"`
+	// Officer is the address of whoever looks at emergency accesses. Required with
+	// server. The person who broke the glass is written to where the sign-in service
+	// gives their address (claim email).
+	Officer string `yaml:"officer"`
 }
 
 // BreakGlassReason is one reason that people choose from.

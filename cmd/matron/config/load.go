@@ -91,7 +91,7 @@ func Defaults() Config {
 		Peers:      Peers{MaxBytes: 4 << 30},
 		Retention:  Retention{KeepYears: 8},
 		Bypass:     Bypass{Longest: 4 * time.Hour},
-		BreakGlass: BreakGlass{Lasts: time.Hour, SignInAgain: []string{"staff", "vip"}, Reviewer: "the privacy officer"},
+		BreakGlass: BreakGlass{Lasts: time.Hour, SignInAgain: []string{"staff", "vip"}, Reviewer: "the privacy officer", ReviewDays: 5, Probe: BreakGlassProbe{Every: 5 * time.Minute}},
 	}
 }
 
@@ -180,7 +180,7 @@ func (c *Config) paths() []*string {
 		&c.Detection.Patients, &c.Detection.Care, &c.Detection.Devices,
 		&c.Care.CertificateFile, &c.Care.KeyFile, &c.Care.CAFile, &c.Care.Staff, &c.Care.Rota, &c.Care.Devices,
 		&c.Export.Syslog.CAFile, &c.Export.Syslog.CertificateFile, &c.Export.Syslog.KeyFile,
-		&c.Witness.PolicyFile,
+		&c.Witness.PolicyFile, &c.Notices.CAFile, &c.Notices.PasswordFile,
 		&c.Journal.Archive, &c.Journal.Second.Dir, &c.Journal.Second.Peer.CertificateFile, &c.Journal.Second.Peer.KeyFile,
 		&c.Journal.Second.Peer.CAFile, &c.Peers.CertificateFile, &c.Peers.KeyFile, &c.Peers.CAFile,
 	}

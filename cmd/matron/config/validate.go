@@ -74,6 +74,7 @@ func (c Config) Validate() []Problem {
 	c.Bypass.validate(&ps)
 	c.HazardLog.validate(&ps)
 	c.BreakGlass.validate(&ps)
+	c.Notices.validate(&ps)
 	return ps
 }
 

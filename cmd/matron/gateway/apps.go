@@ -75,6 +75,8 @@ func Check(ctx context.Context, c config.Config) error {
 	errs = append(errs, err)
 	_, err = readSecret(c.SignIn.ClientSecretFile)
 	errs = append(errs, err)
+	_, err = newMailer(c, time.UTC)
+	errs = append(errs, err)
 	_, err = transportFor(c.SignIn.CAFile)
 	errs = append(errs, err)
 	_, err = openWitnesses(c.Witness, time.Now)

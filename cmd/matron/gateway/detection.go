@@ -36,6 +36,7 @@ type detection struct {
 	now      func() time.Time
 	location *time.Location
 	context  feeds.Context
+	wards    map[string]string // where each person works first of all
 	hash     feeds.Hasher
 	explains *detect.Explainer
 	names    *names
@@ -55,6 +56,7 @@ func newDetection(c config.Config, o *backOffice, s *cases.Store, raised prometh
 	if d.context, err = d.read(key); err != nil {
 		return nil, err
 	}
+	d.wards = firstWards(d.context.Staff)
 	d.explains = detect.NewExplainer(detect.Config{Location: location}, d.context)
 	d.names = newNames(index{o})
 	return d, nil
@@ -137,4 +139,15 @@ func (d *detection) explain(person, patient string, at time.Time) []string {
 // hospitalNumber finds a patient of the patient list by NHS number.
 func (d *detection) hospitalNumber(nhsNumber string) string {
 	return d.hash.Find(d.context.Patients, nhsNumber)
+}
+
+// firstWards are where people work first of all.
+func firstWards(staff []feeds.Staff) map[string]string {
+	wards := map[string]string{}
+	for _, s := range staff {
+		if len(s.Wards) > 0 && wards[s.Person] == "" {
+			wards[s.Person] = s.Wards[0]
+		}
+	}
+	return wards
 }

@@ -14,13 +14,21 @@ import (
 func (g *Gateway) openEmergency(ctx context.Context) error {
 	b := g.cfg.BreakGlass
 	var err error
+	if g.mailer, err = newMailer(g.cfg, g.detection.location); err != nil {
+		return err
+	}
+	address := g.signin.Email
+	if g.mailer == nil {
+		address = nil
+	}
 	g.emergency, err = breakglass.New(ctx, breakglass.Config{
-		DB: g.db, Log: g.journal, Logger: g.log, Now: g.now, Identifier: g.signin, SignInPath: signInPath,
+		DB: g.db, Log: g.journal, Logger: g.log, Now: g.now, Identifier: identities{g.signin}, SignInPath: signInPath,
 		Lasts: b.Lasts, Reasons: reasonsOf(b.Reasons), Purposes: reasonsOf(b.Purposes), Reviewer: b.Reviewer,
 		Fresh:       func(r proxy.Refused) bool { return provedAnew(b.SignInAgain, r) },
 		SignInWorks: g.signin.Answers,
 		Changed:     func() { g.proxy.Review() },
-		Home:        g.cfg.Home, Location: g.detection.location,
+		Officer:     g.cfg.Notices.Officer, Address: address,
+		Home: g.cfg.Home, Location: g.detection.location,
 		Service: g.cfg.Branding.ServiceName, Organisation: g.cfg.Branding.Organisation,
 	})
 	return err

@@ -87,6 +87,8 @@ type Gateway struct {
 	signin    *signin.Service
 	voucher   *signin.Voucher
 	emergency *breakglass.Service
+	mailer    *mailer // nil where no mail server is configured
+	probe     *probe  // nil where none is configured
 	certs     *tlscert.Manager
 	pages     *dashboards.Site
 	own       http.Handler // pages, and the record in the form of FHIR
@@ -134,6 +136,8 @@ func New(ctx context.Context, o Options) (_ *Gateway, err error) {
 	g.watchMachine()
 	g.watchModes()
 	g.watchFetched()
+	g.probe = g.newProbe()
+	g.watchEmergency()
 	g.watchCare()
 	g.watchLimits()
 	return g, nil
@@ -250,6 +254,7 @@ func (g *Gateway) openPages(context.Context) error {
 		Branding: dashboards.Branding{Organisation: g.cfg.Branding.Organisation, Service: g.cfg.Branding.ServiceName},
 		Accesses: index{g.office}, Alerts: alertReader{g.detection.store, g.detection.names}, Hazards: hazardReader{g.hazards},
 		Decisions: &decisions{cfg: g.cfg, index: index{g.office}, now: g.policy}, Rules: g.ruleBook(),
+		Emergencies: emergencyReader{g}, EmergencyUntil: g.emergency.Open,
 		Explain: g.detection.explain, HospitalNumber: g.detection.hospitalNumber,
 		Health: g.health, Record: g.record, May: g.may, Now: g.now, Logger: g.log,
 	})
@@ -296,7 +301,7 @@ func (g *Gateway) openProxy(context.Context) error {
 	}
 	public, publicPaths := g.publicRoutes()
 	g.proxy, err = proxy.New(proxy.Config{
-		Apps: apps, Identifier: g.signin, Decider: g.policy, Sensitivity: g.sensitivity, Limiter: g.limiter, Admit: g.admit, Log: g.journal, Logger: g.log, Now: g.now,
+		Apps: apps, Identifier: identities{g.signin}, Decider: g.policy, Sensitivity: g.sensitivity, Limiter: g.limiter, Admit: g.admit, Log: g.journal, Logger: g.log, Now: g.now,
 		Voucher: g.voucher, TrustedProxies: trusted, MaxHeader: g.cfg.Listen.MaxHeaderBytes, SignInPath: signInPath,
 		Public: public, PublicPaths: publicPaths, Spool: held, Observe: g.metrics.observe,
 		Home: g.cfg.Home, Service: g.cfg.Branding.ServiceName, Organisation: g.cfg.Branding.Organisation,

@@ -150,6 +150,7 @@ func (g *Gateway) health(context.Context) dashboards.Health {
 		h.Index = dashboards.StateOK
 	}
 	h.ReloadAt, h.ReloadBad = g.reloads.last()
+	h.Probe, h.Notices = g.probe.health(), g.mailer.health()
 	h.ProtectionUnknown = !g.protected.known()
 	h.Rules = g.rulesNotes()
 	g.machineHealth(&h)
