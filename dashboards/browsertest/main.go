@@ -75,10 +75,11 @@ func states() map[string]state {
 		return state{subject: fake.Subject(), cfg: dashboards.Config{
 			Site: fake.Site, Branding: dashboards.Branding{Organisation: "Example Hospital"},
 			Key: []byte("0123456789abcdef0123456789abcdef"), Accesses: reader, Alerts: reader, Hazards: fake.Hazards{Log: fake.HazardLog()},
-			Health:    func(context.Context) dashboards.Health { return fake.Healthy() },
-			Record:    new(fake.Journal).Record,
-			May:       func(policy.Subject, policy.Area, policy.Action) bool { return true },
-			Decisions: fake.Decisions{Why: fake.Refusal()}, Rules: &fake.RuleBook{State: fake.Promoting()},
+			Emergencies: fake.NewEmergencies(),
+			Health:      func(context.Context) dashboards.Health { return fake.Healthy() },
+			Record:      new(fake.Journal).Record,
+			May:         func(policy.Subject, policy.Area, policy.Action) bool { return true },
+			Decisions:   fake.Decisions{Why: fake.Refusal()}, Rules: &fake.RuleBook{State: fake.Promoting()},
 			Now: fake.Now, Logger: slog.New(slog.DiscardHandler),
 		}}
 	}
@@ -149,7 +150,8 @@ func (st state) handler() (http.Handler, error) {
 func pages(h http.Handler) map[string]string {
 	return map[string]string{
 		"home": "/.matron/", "lookup": "/.matron/lookup", "alerts": "/.matron/alerts", "live": "/.matron/live", "health": "/.matron/health",
-		"modes":   "/.matron/modes",
+		"modes":       "/.matron/modes",
+		"emergencies": "/.matron/emergencies", "emergency": "/.matron/emergencies/BG-NEW2", "emergency-own": "/.matron/emergencies/BG-MINE",
 		"hazards": "/.matron/hazards", "hazards-initial": "/.matron/hazards?rating=initial",
 		"hazards-cell": "/.matron/hazards?severity=Major&likelihood=Low", "hazard": "/.matron/hazards/GW-01",
 		"not-found": "/.matron/patients/none", "rules": "/.matron/rules", "decision": decision(h),

@@ -120,6 +120,7 @@ type ward struct {
 	works   atomic.Bool // the sign-in service
 	changed atomic.Int64
 	logged  *buffer
+	officer string
 	*breakglass.Service
 }
 
@@ -199,6 +200,13 @@ func (w *ward) gateway(db *sql.DB) *breakglass.Service {
 		SignInWorks: func(context.Context) bool { return w.works.Load() },
 		Changed:     func() { w.changed.Add(1) },
 		Home:        "/ui/",
+		Officer:     w.officer,
+		Address: func(s policy.Subject) string {
+			if w.officer == "" {
+				return ""
+			}
+			return s.Sub + "@example.org"
+		},
 	})
 	if err != nil {
 		w.t.Fatal(err)
