@@ -133,8 +133,8 @@ func TestHealthPageNamesWhatDoesNotWork(t *testing.T) {
 		if state != tt.state || !strings.Contains(rows[tt.part], tt.says) {
 			t.Errorf("%s: %q, %s is %q; want %q and %q", tt.name, state, tt.part, rows[tt.part], tt.state, tt.says)
 		}
-		if len(rows) != 11 {
-			t.Errorf("%s: %d parts, want 11", tt.name, len(rows))
+		if len(rows) != 13 {
+			t.Errorf("%s: %d parts, want 13", tt.name, len(rows))
 		}
 	}
 }

@@ -128,8 +128,8 @@ func TestCareExplainsOnceItIsKnown(t *testing.T) {
 	// Care that begins more than a day later explains nothing, nor does care where it
 	// was something else that was missing.
 	for name, change := range map[string]func(w *ward){
-		"a day later": func(w *ward) { since = began.Add(25 * time.Hour) },
-		"too weak a sign-in": func(w *ward) {
+		"a day later": func(*ward) { since = began.Add(25 * time.Hour) },
+		"too weak a sign-in": func(*ward) {
 			since = began.Add(-time.Hour)
 		},
 	} {

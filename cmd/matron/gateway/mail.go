@@ -37,6 +37,7 @@ type mailer struct {
 	pages    string // address of the gateway
 	service  string
 	where    *time.Location
+	within   time.Duration // bounds one message
 	state    atomic.Pointer[dashboards.Copy]
 }
 
@@ -46,7 +47,7 @@ func newMailer(c config.Config, where *time.Location) (*mailer, error) {
 	if n.Server == "" {
 		return nil, nil //nolint:nilnil // no mail is configured
 	}
-	m := &mailer{cfg: n, pages: c.ExternalURL, service: c.Branding.ServiceName, where: where}
+	m := &mailer{cfg: n, pages: c.ExternalURL, service: c.Branding.ServiceName, where: where, within: deliverWithin}
 	if n.PasswordFile != "" {
 		var err error
 		if m.password, err = readSecret(n.PasswordFile); err != nil {
@@ -75,7 +76,7 @@ func (m *mailer) send(ctx context.Context, n breakglass.Notice) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, deliverWithin)
+	ctx, cancel := context.WithTimeout(ctx, m.within)
 	defer cancel()
 	if err := client.DialAndSendWithContext(ctx, msg); err != nil {
 		return mailError(err)
@@ -90,7 +91,7 @@ func (m *mailer) client() (*mail.Client, error) {
 	}
 	conf := m.tls.Clone()
 	conf.ServerName = host
-	options := []mail.Option{mail.WithPort(port), mail.WithTLSConfig(conf), mail.WithTimeout(deliverWithin), mail.WithHELO(m.host())}
+	options := []mail.Option{mail.WithPort(port), mail.WithTLSConfig(conf), mail.WithTimeout(m.within), mail.WithHELO(m.host())}
 	if m.cfg.STARTTLS {
 		options = append(options, mail.WithTLSPolicy(mail.TLSMandatory))
 	} else {
