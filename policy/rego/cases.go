@@ -101,7 +101,8 @@ type Expect struct {
 	Because []string `yaml:"because"`
 	// Says are words that the texts shown to staff hold.
 	Says []string `yaml:"says"`
-	// Obligations are all that comes with a permission, in any order.
+	// Obligations are all that comes with a permission, in any order; [] is nothing.
+	// Default: whatever does.
 	Obligations []string `yaml:"obligations"`
 }
 
@@ -244,7 +245,11 @@ func (c *Case) Check(d policy.Decision) string {
 	for _, r := range d.Reasons {
 		codes, shown = append(codes, r.Code), append(shown, r.Text, r.Remedy)
 	}
-	got := spell(d.Effect.String(), string(d.Offer), codes, d.Obligations)
+	obligations := d.Obligations
+	if x.Obligations == nil {
+		obligations = nil
+	}
+	got := spell(d.Effect.String(), string(d.Offer), codes, obligations)
 	if want := spell(x.Decision, x.Offer, x.Because, x.Obligations); got != want {
 		return fmt.Sprintf("expected %s, the rules answer %s (%s)", want, got, strings.Join(d.Rules, ", "))
 	}

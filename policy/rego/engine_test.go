@@ -278,6 +278,10 @@ func TestBadBundleKeepsTheOld(t *testing.T) {
 			map[string]string{"a.rego": rules, "x_cases.yaml": "cases:\n- case: all is well\n  asks: {area: notes}\n  expect: {decision: allow}\n- case: no route\n  asks: {area: notes}\n  expect: {decision: deny, because: [unmapped]}\n"},
 			[]string{"x_cases.yaml:5:3: case \"no route\": expected deny because of unmapped, the rules answer allow"},
 		},
+		"a case wants nothing besides": {
+			map[string]string{"a.rego": rules + "obligations contains \"notify\" if input.area == \"notes\"\n", "x_cases.yaml": "cases:\n- case: whatever\n  asks: {area: notes}\n  expect: {decision: allow}\n- case: plain\n  asks: {area: notes}\n  expect: {decision: allow, obligations: []}\n"},
+			[]string{"x_cases.yaml:5:3: case \"plain\": expected allow, the rules answer allow with the obligation notify"},
+		},
 		"a case says something else": {
 			map[string]string{"a.rego": rules, "x_cases.yaml": "cases:\n- case: no route\n  asks: {area: notes, mapped: false}\n  expect: {decision: deny, because: [no], says: [Please]}\n"},
 			[]string{"x_cases.yaml:2:3: case \"no route\": \"Please\" is not said; the rules say: No. Ask."},

@@ -3,7 +3,6 @@ package rego
 import (
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"reflect"
 	"slices"
 	"strconv"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/open-policy-agent/opa/v1/ast"
-	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"github.com/matron-epr/matron/policy"
 )
@@ -59,81 +57,6 @@ func compileRules(tb testing.TB, rules string) *compiled {
 	c, err := compile(tb.Context(), src)
 	if err != nil {
 		tb.Fatal(err)
-	}
-	return c
-}
-
-// Over a random corpus, the hot query and the full decision say the same, and
-// there is a reason exactly when there is no permission.
-func TestAllowEqualsFullDecision(t *testing.T) {
-	c := loadDefault(t)
-	random := rand.New(rand.NewPCG(4857, 773456))
-	allowed := 0
-	for range 800 {
-		q := randomQuestion(random)
-		d, err := c.decide(t.Context(), &q, time.Minute)
-		if err != nil {
-			t.Fatal(err)
-		}
-		answer, err := c.ask(t.Context(), c.decision, question(c.words, c.all, &q), topdown.NewCancel(), nil)
-		if err != nil || answer == nil {
-			t.Fatal(err)
-		}
-		var full struct {
-			Allow   bool  `json:"allow"`
-			Reasons []any `json:"reasons"`
-		}
-		if err := decode(answer["decision"], &full); err != nil {
-			t.Fatal(err)
-		}
-		if d.Allowed() != full.Allow || full.Allow != (len(full.Reasons) == 0) {
-			t.Fatalf("hot %v, full %+v for %+v", d, full, q)
-		}
-		if d.Allowed() {
-			allowed++
-		}
-	}
-	if allowed < 80 || allowed > 720 {
-		t.Errorf("%d of 800 allowed: the corpus says little", allowed)
-	}
-}
-
-func randomQuestion(r *rand.Rand) policy.Request {
-	pick := func(usual string, others ...string) string {
-		if r.IntN(8) > 0 {
-			return usual
-		}
-		return others[r.IntN(len(others))]
-	}
-	q := asked()
-	q.Subject.Issuer = pick("https://id.example", "", "https://id.example")
-	q.Subject.Sub = pick("u-1", "", "u-2")
-	q.Subject.Roles = [][]string{
-		{pick("nurse", "doctor", "receptionist", "ward-clerk", "privacy-officer")},
-		{pick("R8001", "R8000", "R9999", "")},
-		{"doctor", "receptionist"},
-		{"api-client"},
-		nil,
-	}[r.IntN(5)]
-	q.Subject.Machine = r.IntN(6) == 0
-	q.Rule = pick("fhir-read", "", "fhir-read", "x")
-	q.Action = policy.Action(pick("read", "search", "create", "update", "delete", "", "fly"))
-	q.Area = policy.Area(pick("demographics", "notes", "results", "prescribing", "audit", "home", "", "kitchen"))
-	q.Resource = pick("Condition", "MedicationAdministration", "")
-	q.Patients = [][]string{{"1001"}, {"1001"}, {"1001", "1002"}, nil, {""}}[r.IntN(5)]
-	q.Certainty = pick("authoritative", "learned", "several", "none", "unknown", "")
-	q.Held = r.IntN(2) == 0
-	q.Care = randomCare(r)
-	return q
-}
-
-func randomCare(r *rand.Rand) policy.Care {
-	some := func() []string {
-		return [][]string{{"ward-stay"}, {"clinic-list", "referral"}, {"device-in-ward"}, {"friend"}, nil}[r.IntN(5)]
-	}
-	c := policy.Care{Feed: []policy.Feed{policy.CurrentFeed, policy.NoFeed, policy.SilentFeed, policy.LoadingFeed, "?"}[r.IntN(5)], Kinds: some()}
-	for range r.IntN(3) {
-		c.Each = append(c.Each, some())
 	}
 	return c
 }

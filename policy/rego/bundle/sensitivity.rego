@@ -37,15 +37,16 @@ counting contains class if {
 	some class in data.sensitivity.areas[input.area].nature[entry]
 }
 
-# ... and that nobody knows, of the patients or of what a class asks for.
-counting contains "unknown" if {
-	input.sensitivity.known == false
-	counts(data.sensitivity.classes.unknown)
-}
-
-counting contains "unknown" if {
+# ... one that the table does not know, which is as closed as can be ...
+counting contains "unlisted" if {
 	some class in input.sensitivity.classes
 	object.get(data.sensitivity.classes, class, "nothing") == "nothing"
+	counts(data.sensitivity.classes.unlisted)
+}
+
+# ... and that nobody knows which there are.
+counting contains "unknown" if {
+	input.sensitivity.known == false
 	counts(data.sensitivity.classes.unknown)
 }
 

@@ -47,13 +47,13 @@ test_emergency_access_is_offered_where_it_opens if {
 	}
 }
 
-test_class_that_nobody_knows_counts_as_unknown if {
+test_class_that_no_table_knows_is_closed if {
 	every class in ["royal", ""] {
-		refused([class], {}) == {"sensitivity-unknown"}
-		refused([class, "staff"], {}) == {"sensitive-record"}
-		matron.allow with input as protected([class], {"care": {"kinds": ["ward-stay"]}})
+		refused([class], {"care": {"kinds": ["named-clinician"]}}) == {"sensitive-record"}
+		refused([class], {"area": "demographics"}) == {"sensitive-record"}
+		refused([class, "staff"], {"care": {"kinds": ["ward-stay"]}}) == {"sensitive-record"}
 		matron.allow with input as protected([class], {"grant": "g-1"})
-		matron.allow with input as protected([class], {"area": "demographics"})
+		matron.allow with input as protected([class], {"action": "update"})
 	}
 }
 
