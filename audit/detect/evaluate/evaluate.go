@@ -26,6 +26,7 @@ type Case struct {
 	ID       string   `json:"case"`
 	Kind     string   `json:"kind"`
 	Rank     int      `json:"rank"`
+	Score    float64  `json:"score"`
 	Lane     string   `json:"lane"`
 	Person   string   `json:"person"`
 	People   []string `json:"people"`

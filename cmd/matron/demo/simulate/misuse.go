@@ -154,10 +154,10 @@ func (w *world) remote(p int, from, until int64) desk {
 
 // personal is curiosity about oneself, the family, an ex-partner and neighbours.
 func (w *world) personal() {
-	w.oneOffs(28, func(p *person, _ *shift) bool { return p.own >= 0 }, func(p *person, s *shift) {
+	w.oneOffs(40, func(p *person, _ *shift) bool { return p.own >= 0 }, func(p *person, s *shift) {
 		w.pry("own-record", s, int32(p.own), true)
 	})
-	w.oneOffs(40, func(p *person, _ *shift) bool { return len(p.kin) > 0 }, func(p *person, s *shift) {
+	w.oneOffs(56, func(p *person, _ *shift) bool { return len(p.kin) > 0 }, func(p *person, s *shift) {
 		w.pry("household", s, int32(one(w, p.kin)), true)
 	})
 	near := map[string][]int32{}
@@ -165,7 +165,7 @@ func (w *world) personal() {
 		code := w.patients[i].home.Postcode
 		near[code] = append(near[code], int32(i))
 	}
-	w.oneOffs(16, func(p *person, _ *shift) bool { return len(near[p.home.Postcode]) > 2 }, func(p *person, s *shift) {
+	w.oneOffs(22, func(p *person, _ *shift) bool { return len(near[p.home.Postcode]) > 2 }, func(p *person, s *shift) {
 		w.pry("acquaintance", s, one(w, near[p.home.Postcode]), true)
 	})
 	for range w.count(2) {
@@ -194,7 +194,7 @@ func (w *world) colleagues() {
 	if len(records) < 2 {
 		return
 	}
-	w.oneOffs(30, anyone, func(_ *person, s *shift) { w.pry("co-worker", s, mate(s), true) })
+	w.oneOffs(42, anyone, func(_ *person, s *shift) { w.pry("co-worker", s, mate(s), true) })
 	for range w.count(2) {
 		w.serial(14, anyone, func(_ *person, s *shift) {
 			for range 1 + w.few(.8) {
@@ -222,10 +222,16 @@ func (w *world) crowd() {
 	if w.chance(.34) {
 		w.patients[patient].flags = append(slices.Clone(w.patients[patient].flags), "vip")
 	}
+	caring := map[int32]bool{} // wards where the patient is: who works there has a reason
+	for i := range w.facts {
+		if w.facts[i].patient == patient {
+			caring[w.facts[i].ward] = true
+		}
+	}
 	seen := map[int]bool{}
 	for range min(10+w.rng.IntN(16), w.cfg.Staff/20) {
 		on := min(day+int(w.rng.ExpFloat64()*1.5), w.cfg.Days-1)
-		s := w.onDuty(on, func(_ *person, s *shift) bool { return !seen[s.person] })
+		s := w.onDuty(on, func(_ *person, s *shift) bool { return !seen[s.person] && !caring[int32(s.ward)] })
 		if s == nil {
 			continue
 		}
@@ -237,7 +243,7 @@ func (w *world) crowd() {
 // browsing is reading about people whom one has no part in, or no longer.
 func (w *world) browsing() {
 	clinical := func(p *person, _ *shift) bool { return p.post.place == "inpatient" }
-	w.oneOffs(20, clinical, func(_ *person, s *shift) {
+	w.oneOffs(28, clinical, func(_ *person, s *shift) {
 		wards := w.placeOf("inpatient")
 		at := one(w, wards)
 		for len(wards) > 3 && (at == s.ward || slices.Contains(w.wards[s.ward].partners, at)) {
@@ -253,7 +259,7 @@ func (w *world) browsing() {
 		}
 	})
 	w.oneOffs(8, clinical, func(_ *person, s *shift) {
-		for _, p := range some(w, w.patientsOf(s.ward, s), 1) {
+		for _, p := range some(w, w.patientsOf(one(w, w.placeOf("inpatient")), s), 1) {
 			from := len(w.buffer)
 			w.pry("sensitive", s, p, true)
 			for i := range w.buffer[from:] {
@@ -347,7 +353,7 @@ func (w *world) accounts() {
 			}
 		}
 	}
-	w.oneOffs(8, anyone, func(_ *person, s *shift) {
+	w.oneOffs(11, anyone, func(_ *person, s *shift) {
 		from := w.at(s.day, 22.5)
 		if s.end > from-7200 {
 			from = s.end + 3*3600
@@ -415,7 +421,7 @@ func (w *world) borrowed() {
 
 // glass is the way through in an emergency, taken without one.
 func (w *world) glass() {
-	w.oneOffs(12, func(p *person, _ *shift) bool { return p.post.place == "inpatient" }, func(_ *person, s *shift) {
+	w.oneOffs(16, func(p *person, _ *shift) bool { return p.post.place == "inpatient" }, func(_ *person, s *shift) {
 		f := &w.facts[w.rng.IntN(len(w.facts))]
 		d, t := w.sit(s, s.ward), w.when(s)
 		w.caught("break-glass", true, func() { w.emergency(look{d, f.patient, 2 + w.few(1), 0, misuse}, t, "clinical need") })

@@ -9,7 +9,7 @@
 // Where figures come from: 20 to 60 opens a person and working day, as Mackenzie
 // Health and Helse Sør-Øst report; about a hundredth of the accesses without any
 // recorded reason, as the systems in production in Ontario leave; misuse on about
-// one person-day in a hundred and fifty. The kinds of misuse are the known cases
+// one person-day in a hundred. The kinds of misuse are the known cases
 // (see misuse.go).
 package simulate
 

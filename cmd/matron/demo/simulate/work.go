@@ -121,7 +121,11 @@ func (w *world) visit(l look, t int64) int64 {
 		a.screen = "summary"
 		if i > 0 {
 			a.screen = one(w, screens())
-			if w.chance(.004) {
+			often := .0001
+			if w.people[l.person].post.role == "doctor" {
+				often = .01
+			}
+			if w.chance(often) {
 				a.screen = one(w, sensitive())
 			}
 		}
