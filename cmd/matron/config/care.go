@@ -2,7 +2,9 @@ package config
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -41,6 +43,30 @@ type Care struct {
 	// NHSAuthorities are the assigning authorities and types that mark NHS numbers,
 	// besides NHS and NH.
 	NHSAuthorities []string `yaml:"nhs_authorities"`
+	FHIR           CareFHIR `yaml:"fhir"`
+}
+
+// CareFHIR is a FHIR R4 server that is asked for Encounter, Appointment and CareTeam
+// besides. Default: none.
+type CareFHIR struct {
+	// Base is its address, for example https://fhir.example.org/r4. https, unless on
+	// this machine.
+	Base string `yaml:"base"`
+	// CAFile holds the root of its certificate. Default: the system's roots.
+	CAFile string `yaml:"ca_file"`
+	// TokenFile holds the bearer token that is shown to it, mode 0600. Default: none.
+	TokenFile string `yaml:"token_file"`
+	// Patients is the authority of the ids of its Patient resources, as
+	// patient_authority of an application. Required with base.
+	Patients string `yaml:"patients"`
+	// Practitioners is the authority of the ids of its Practitioner resources. Default:
+	// none, they are those of the staff list.
+	Practitioners string `yaml:"practitioners"`
+	// Systems are authorities by identifier system, for example
+	// {https://rba.example.org/mrn: RBA}. That of NHS numbers is known.
+	Systems map[string]string `yaml:"systems"`
+	// Every is how often it is asked what has changed. Default 1m.
+	Every time.Duration `yaml:"every"`
 }
 
 // CareSender is one system that sends messages.
@@ -67,7 +93,7 @@ func (c Care) On() bool { return c.Listen != "" }
 
 func (c Care) validate(ps *problems) {
 	if !c.On() {
-		if c.Staff != "" || len(c.Senders) > 0 || c.CertificateFile != "" || c.KeyFile != "" || c.CAFile != "" {
+		if c.Staff != "" || c.FHIR.Base != "" || len(c.Senders) > 0 || c.CertificateFile != "" || c.KeyFile != "" || c.CAFile != "" {
 			ps.add("care.listen", "is missing: give host:port for HL7 messages, for example \":2575\"")
 		}
 		return
@@ -98,11 +124,28 @@ func (c Care) validate(ps *problems) {
 			source.validate(ps, fmt.Sprintf("%s.sources[%d]", at, j), sources)
 		}
 	}
+	c.FHIR.validate(ps)
 	for i, ward := range c.Wards {
 		if ward == "" || slices.Index(c.Wards, ward) != i {
 			ps.add(fmt.Sprintf("care.wards[%d]", i), "%q is empty or there twice", ward)
 		}
 	}
+}
+
+func (f CareFHIR) validate(ps *problems) {
+	if f.Base == "" {
+		return
+	}
+	const at = "care.fhir"
+	ps.address(at+".base", f.Base, "https", "http")
+	if u, err := url.Parse(f.Base); err == nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
+		ps.add(at+".base", "must be https, since it is not on this machine")
+	}
+	if strings.HasSuffix(f.Base, "/") {
+		ps.add(at+".base", "must not end in a slash")
+	}
+	ps.required(at+".patients", f.Patients)
+	ps.positive(at+".every", f.Every)
 }
 
 func (s CareSource) validate(ps *problems, at string, seen map[string]string) {

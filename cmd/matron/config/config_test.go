@@ -66,6 +66,7 @@ func TestEveryMistakeHasAPlaceAndARemedy(t *testing.T) {
 		{"nobody may send", "source: gw1", "source: gw1\ncare: {listen: \":2575\"}", `care.senders: is missing: name the systems that may send`},
 		{"unknown sender", "source: gw1", "source: gw1\ncare: {listen: \":2575\", senders: [{sources: [{facility: X}]}]}", `care.senders[0].sources[0].application: is missing`},
 		{"a source twice", "source: gw1", "source: gw1\ncare: {listen: \":2575\", senders: [{certificate: a, sources: [{application: X}]}, {certificate: b, sources: [{application: X}]}]}", `care.senders[1].sources[0]: X/ is that of care.senders[0].sources[0]`},
+		{"FHIR in clear", "source: gw1", "source: gw1\ncare: {listen: \":2575\", fhir: {base: \"http://fhir.example.org/r4\"}}", `care.fhir.base: must be https, since it is not on this machine`},
 		{"numbers without a register", "map: fhir-r4", "map: fhir-r4\n  patient_authority: RBA", `applications[0].patient_authority: needs a register of care relationships`},
 		{"admin off loopback", "source: gw1", "source: gw1\nadmin: {address: \"0.0.0.0:9\"}", `must be on loopback`},
 		{"clickhouse in clear", "source: gw1", "source: gw1\nclickhouse: {address: [\"10.0.0.1:9000\"], user: u, password_file: p}", `so that clickhouse.tls must be true`},

@@ -67,7 +67,7 @@ func Defaults() Config {
 			},
 		},
 		Policy: Policy{Promotion: PromotionOff, Bundle: PolicyBundle{Algorithm: "RS256", Poll: time.Minute}, Timeout: 250 * time.Millisecond},
-		Care:   Care{Silence: 30 * time.Minute, WardComponent: 1},
+		Care:   Care{Silence: 30 * time.Minute, WardComponent: 1, FHIR: CareFHIR{Every: time.Minute}},
 		Limits: Limits{
 			Interactive: Rate{PerSecond: 20, Burst: 120},
 			Search:      Rate{PerSecond: 2, Burst: 30},
@@ -178,7 +178,7 @@ func (c *Config) paths() []*string {
 		&c.ClickHouse.PasswordFile, &c.ClickHouse.CAFile, &c.Sensitivity.Patients, &c.Sensitivity.Staff,
 		&c.Detection.Staff, &c.Detection.Rota,
 		&c.Detection.Patients, &c.Detection.Care, &c.Detection.Devices,
-		&c.Care.CertificateFile, &c.Care.KeyFile, &c.Care.CAFile, &c.Care.Staff, &c.Care.Rota, &c.Care.Devices,
+		&c.Care.CertificateFile, &c.Care.KeyFile, &c.Care.CAFile, &c.Care.Staff, &c.Care.Rota, &c.Care.Devices, &c.Care.FHIR.CAFile, &c.Care.FHIR.TokenFile,
 		&c.Export.Syslog.CAFile, &c.Export.Syslog.CertificateFile, &c.Export.Syslog.KeyFile,
 		&c.Witness.PolicyFile, &c.Notices.CAFile, &c.Notices.PasswordFile,
 		&c.Journal.Archive, &c.Journal.Second.Dir, &c.Journal.Second.Peer.CertificateFile, &c.Journal.Second.Peer.KeyFile,

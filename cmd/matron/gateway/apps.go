@@ -79,6 +79,7 @@ func Check(ctx context.Context, c config.Config) error {
 	errs = append(errs, err)
 	_, err = transportFor(c.SignIn.CAFile)
 	errs = append(errs, err)
+	errs = append(errs, checkCare(c.Care))
 	_, err = openWitnesses(c.Witness, time.Now)
 	errs = append(errs, err)
 	_, err = witnessedLogs(c.Witnessing)

@@ -47,6 +47,7 @@ type careService struct {
 	kinds    [sets][]string
 	listener net.Listener // bound at the start; messages wait until the store is open
 	refusals *careRefusals
+	fhir     *fhirFeed // nil where no FHIR server is asked
 	metrics  *metrics
 	log      *slog.Logger
 	now      func() time.Time
@@ -92,6 +93,9 @@ func (g *Gateway) openCare(ctx context.Context) error {
 	}
 	s.refusals = newCareRefusals(g)
 	s.feed = &adt.Feed{Reader: reader, Keeper: s, Register: s.register, Now: g.now}
+	if s.fhir, err = newFHIRFeed(c.FHIR, s); err != nil {
+		return err
+	}
 	s.register.Use(lists)
 	s.state.Store(&careState{feed: policy.LoadingFeed})
 	s.counts.Store(&care.Counts{})
@@ -129,6 +133,8 @@ func (s *careService) run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("receive HL7 messages: %w", err), kept.Close())
 	}
+	var fetching sync.WaitGroup
+	fetching.Go(func() { s.fhir.run(ctx) })
 	tick := time.NewTicker(careLook)
 	defer tick.Stop()
 	for turn := 0; ctx.Err() == nil; turn++ {
@@ -143,6 +149,7 @@ func (s *careService) run(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+	fetching.Wait()
 	err = errors.Join(listener.Close(), kept.Close())
 	s.refusals.tell(context.WithoutCancel(ctx))
 	return err

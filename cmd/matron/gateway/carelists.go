@@ -58,3 +58,14 @@ func placed(path string, problems care.Problems) error {
 	}
 	return errors.Join(errs...)
 }
+
+// checkCare reads everything that the section of care relationships names.
+func checkCare(c config.Care) error {
+	if !c.On() {
+		return nil
+	}
+	_, err := readCareLists(c, time.UTC)
+	_, bad := newRenewable(c.CertificateFile, c.KeyFile, c.CAFile)
+	_, token := newFHIRFeed(c.FHIR, nil)
+	return errors.Join(err, bad, token)
+}
