@@ -80,7 +80,7 @@ func (b *bench) find(t *testing.T, by, number string) string {
 }
 
 func TestEveryPageIsRefusedWithoutPermission(t *testing.T) {
-	paths := []string{"/.matron/", "/.matron/lookup", "/.matron/patients/x", "/.matron/staff/x", "/.matron/alerts", "/.matron/live", "/.matron/live/now", "/.matron/hazards", "/.matron/hazards/GW-01"}
+	paths := []string{"/.matron/", "/.matron/lookup", "/.matron/patients/x", "/.matron/staff/x", "/.matron/alerts", "/.matron/live", "/.matron/live/now", "/.matron/hazards", "/.matron/hazards/GW-01", "/.matron/decisions/x", "/.matron/rules"}
 	for _, path := range paths {
 		t.Run("policy says no "+path, func(t *testing.T) {
 			b := newBench()

@@ -93,6 +93,9 @@ func (e *explaining) questions(c *cobra.Command) ([]policy.Request, error) {
 		if e.area == "" {
 			return nil, failure{exitUsage, errors.New("say what to explain: a RECORD, or --role, --action and --area")}
 		}
+		if e.dir == gateway.BuiltIn {
+			e.dir = ""
+		}
 		return []policy.Request{e.made()}, nil
 	}
 	for _, name := range []string{"role", "action", "area", "kind", "patient", "care", "protected", "purpose", "assurance", "signed-in", "machine"} {
