@@ -30,12 +30,7 @@ func newHazardExport() *cobra.Command {
 				}
 				return err
 			}
-			f, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator names it
-			if err != nil {
-				return err
-			}
-			_, err = f.Write(text)
-			return errors.Join(err, f.Close())
+			return writeNew(out, text)
 		})
 	}
 	return c

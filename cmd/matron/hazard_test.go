@@ -103,6 +103,74 @@ func TestHazardLogBesideARunningGateway(t *testing.T) {
 	alterHazards(t, s)
 }
 
+// TestTransferPacks hands versions of a log from its maker to a trust by command:
+// the trust takes the first one over, answers what was transferred, and learns from
+// the next which of what it accepted has changed.
+func TestTransferPacks(t *testing.T) {
+	t.Parallel()
+	application := "- {name: fhir, prefix: /fhir, upstream: 'http://localhost:1', map: fhir-r4}\n"
+	maker, trust := newSite(t, application), newSite(t, application)
+	key := filepath.Join(maker.dir, "ann.key")
+	maker.run("hazard", "key", "--name", "ann", "--out", key)
+	for _, s := range []*site{maker, trust} {
+		s.edit("applications:", fmt.Sprintf("hazard_log: {officers: [{name: Dr Ann Example, body: GMC, number: '0000001', expires: 2099-03-31, key_file: %q}]}\napplications:", key+".pub"))
+	}
+	signed := func(s *site, args ...string) string {
+		return s.run(append(append([]string{"hazard"}, args...), "--officer", "Dr Ann Example", "--key", key, "-c", s.config)...)
+	}
+	packed := func(version string) string {
+		t.Helper()
+		signed(maker, "approve", version, "--statement", "Fine.", "--reviewed", "--registered")
+		out := filepath.Join(maker.dir, version+".pack")
+		maker.run("hazard", "pack", version, "--out", out, "--key", key, "-c", maker.config)
+		return out
+	}
+	receive := func(pack string, more ...string) (string, int) {
+		args := append([]string{"hazard", "receive", pack, "--from", key + ".pub", "-c", trust.config}, more...)
+		out, err := exec.CommandContext(t.Context(), binary(t), args...).CombinedOutput()
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			return string(out), exit.ExitCode()
+		}
+		return string(out), 0
+	}
+	expect := func(want string, code int, pack string, more ...string) {
+		t.Helper()
+		if out, got := receive(pack, more...); got != code || !strings.Contains(out, want) {
+			t.Errorf("receive %v: code %d, lacks %q: %s", more, got, want, out)
+		}
+	}
+	maker.write("small.json", smallLog(t))
+	maker.run("hazard", "import", filepath.Join(maker.dir, "small.json"), "-c", maker.config)
+	maker.run("hazard", "transfer", "SM-01", "--to", "whoever deploys it", "--condition", "Train staff", "-c", maker.config)
+	signed(maker, "assess", "--all")
+	first := packed("1.0")
+
+	expect("--id and --organisation begin it", exitFailure, first)
+	expect("Log rba: 1 hazards, every rating proposed; 1 transfers wait for an answer", exitOK, first, "--id", "rba", "--organisation", "Example Trust")
+	expect("version 1.0 was taken in before", exitFailure, first)
+	signed(trust, "answer", "T-01")
+	text, err := os.ReadFile(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust.write("altered.pack", strings.Replace(string(text), "Train staff", "Train nobody", 1))
+	expect("altered.pack: transfer pack refused: the signature of ann does not fit", exitIntegrity, filepath.Join(trust.dir, "altered.pack"))
+
+	maker.run("hazard", "transfer", "SM-01", "--to", "whoever deploys it", "--condition", "Drill each quarter", "-c", maker.config)
+	signed(maker, "rate", "SM-01", "--residual", "--severity", "Major", "--likelihood", "Very Low", "--justification", "Drills.")
+	second := packed("1.1")
+	news := "Version 1.1: 1 hazard(s) you accepted have changed, 1 hazard(s) in all; 1 entries are new."
+	expect(news, exitOK, second, "--dry-run")
+	expect(news, exitOK, second)
+	if out := trust.run("hazard", "show", "SM-01", "-c", trust.config); !strings.Contains(out, "Major x Low = 3, proposed") || !strings.Contains(out, "Drill each quarter (offered to Example Trust)") {
+		t.Errorf("the trust's own: %s", out)
+	}
+	if out := trust.run("hazard", "history", "R-01", "-c", trust.config); !strings.Contains(out, "SM-01 residual likelihood: Low → Very Low (risk 3 → 2)") {
+		t.Errorf("no review: %s", out)
+	}
+}
+
 // TestEverythingRelationalOnPostgreSQL signs somebody in, changes the hazard log
 // and starts again with PostgreSQL in the place of SQLite; no file of SQLite
 // is made.

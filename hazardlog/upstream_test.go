@@ -1,0 +1,91 @@
+package hazardlog_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/matron-epr/matron/hazardlog"
+)
+
+// An update says what changed in what was accepted here, and leaves this log's
+// words and ratings to its own people.
+func TestAnUpdateOfTheUpstreamLog(t *testing.T) {
+	maker := sound(t)
+	for _, id := range []string{"GW-02", "GW-03"} {
+		maker.must(engineer(), maker.change(hazardlog.Raise, hazard(id), ""))
+	}
+	transfer := hazardlog.Transfer{ID: "T-01", Hazard: "GW-02", Condition: "Train staff", State: hazardlog.Offered}
+	maker.must(engineer(), maker.change(hazardlog.Raise, transfer, ""))
+	taken := maker.Log
+	changes, err := hazardlog.Derive(taken, "1.0", hazardlog.Head{Title: "Ours", StandardID: "dcb0160-3.2", Organisation: "Trust"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := &book{t: t, Log: hazardlog.Begin("rba")}
+	own.must(engineer(), changes...)
+	own.must(officer(), own.change(hazardlog.Answer, func() hazardlog.Value {
+		x := own.Transfers[0]
+		x.State, x.By = hazardlog.Accepted, ann().String()
+		return x
+	}(), ""))
+
+	if u := own.Upgrade(taken, taken, "1.0"); u.String() != "Nothing that you took has changed in version 1.0." {
+		t.Errorf("%s", u)
+	}
+	transfer.Condition = "Train staff and drill each quarter"
+	h, _ := maker.Find("GW-03")
+	h.Harm = "A patient dies."
+	maker.must(engineer(), maker.change(hazardlog.Edit, transfer, ""), maker.change(hazardlog.Edit, h, ""), maker.change(hazardlog.Raise, hazard("GW-04"), ""))
+	u := own.Upgrade(taken, maker.Log, "1.1")
+	if want := "Version 1.1: 1 hazard(s) you accepted have changed, 2 hazard(s) in all; 1 entries are new."; u.String() != want {
+		t.Errorf("%s", u)
+	}
+	var got []string
+	for _, h := range u.Hazards {
+		for _, d := range h.Changes {
+			got = append(got, d.String())
+		}
+	}
+	want := []string{
+		"T-01 condition: Train staff → “Train staff and drill each quarter”",
+		"GW-03 harm: “A patient is given a drug that they are allergic to.” → A patient dies.",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	before, _ := own.Find("GW-03")
+	if changes, err = own.Changes(u, maker.Log, "2026-11-27"); err != nil {
+		t.Fatal(err)
+	}
+	own.must(engineer(), changes...)
+	if after, _ := own.Find("GW-03"); !hazardlog.Same(before, after) {
+		t.Errorf("this log's words were changed: %+v", after)
+	}
+	if x := own.Transfers[0]; x.State != hazardlog.Offered || x.By != "" || !strings.Contains(x.Condition, "each quarter") {
+		t.Errorf("an accepted transfer whose terms changed: %+v", x)
+	}
+	if _, ok := own.Find("GW-04"); !ok || len(own.Reviews) != 2 || own.Upstream.Version != "1.1" || own.Title != "Ours" {
+		t.Errorf("%+v %+v", own.Reviews, own.Upstream)
+	}
+	if next := own.Upgrade(maker.Log, maker.Log, "1.1"); len(next.Hazards)+len(next.New) != 0 {
+		t.Errorf("%s", next)
+	}
+}
+
+// A snapshot is read back only as it was written.
+func TestReadSnapshot(t *testing.T) {
+	b := sound(t)
+	text := snapshot(t, b.Log)
+	got, err := hazardlog.ReadSnapshot([]byte(text))
+	if err != nil || snapshot(t, got) != text {
+		t.Errorf("%v", err)
+	}
+	for _, change := range [][2]string{{`"risk":2`, `"risk":1`}, {`"log":"test",`, `"log":"test", `}, {`log/2`, `log/3`}, {`"standard_sha256":"4`, `"standard_sha256":"5`}} {
+		bad := strings.Replace(text, change[0], change[1], 1)
+		if _, err := hazardlog.ReadSnapshot([]byte(bad)); bad == text || err == nil {
+			t.Errorf("%q: taken", change[1])
+		}
+	}
+}
