@@ -79,6 +79,8 @@ func TestGrantIsForOnePersonAndOnePatient(t *testing.T) {
 		{"by NHS number elsewhere", "ada", "RBA", "pacs", []proxy.Patient{{ID: "X1", NHSNumber: "9990000018"}}, true},
 		{"another person", "ben", "RBA", "epr", []proxy.Patient{same}, false},
 		{"another patient", "ada", "RBA", "epr", []proxy.Patient{{ID: "4712"}}, false},
+		{"another patient with the number written beside", "ada", "RBA", "epr", []proxy.Patient{{ID: "4712", NHSNumber: "9990000018"}}, false},
+		{"by NHS number here", "ada", "RBA", "epr", []proxy.Patient{{NHSNumber: "9990000018"}}, true},
 		{"another patient besides", "ada", "RBA", "epr", []proxy.Patient{same, {ID: "4712"}}, false},
 		{"the same id elsewhere", "ada", "RBA", "pacs", []proxy.Patient{same}, false},
 		{"another site", "ada", "RXX", "epr", []proxy.Patient{{ID: "4711", NHSNumber: "9990000018"}}, false},

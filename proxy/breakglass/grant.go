@@ -76,15 +76,16 @@ const (
 func (g Grant) inForce(now time.Time) bool { return g.Ended.IsZero() && now.Before(g.Until) }
 
 // covers reports whether g is about a patient of an application. An NHS number is the
-// same patient whatever the application.
+// same patient whatever the application; beside another id of the same application it
+// is not, since whoever sends a request can write it there.
 func (g Grant) covers(site, app string, p proxy.Patient) bool {
-	if g.Site != site {
+	switch {
+	case g.Site != site:
 		return false
+	case g.App == app && p.ID != "" && g.Patient.ID != "":
+		return p.ID == g.Patient.ID
 	}
-	if p.NHSNumber != "" && p.NHSNumber == g.Patient.NHSNumber {
-		return true
-	}
-	return g.App == app && p.ID != "" && p.ID == g.Patient.ID
+	return p.NHSNumber != "" && p.NHSNumber == g.Patient.NHSNumber
 }
 
 // Granted implements proxy.Emergency.
@@ -289,8 +290,10 @@ func (s *Service) finish(ctx context.Context, ended []Grant, cause Cause) {
 	now := s.cfg.Now().UTC()
 	for _, g := range ended {
 		g.Ended, g.Cause = now, cause
+		tried := false
 		s.owe(ctx, func(ctx context.Context) error {
-			first, err := s.close(ctx, g)
+			first, err := s.close(ctx, g, tried)
+			tried = true
 			if err != nil {
 				return err
 			}
@@ -306,8 +309,13 @@ func (s *Service) finish(ctx context.Context, ended []Grant, cause Cause) {
 	s.cfg.Changed()
 }
 
-// writeWithin bounds what one turn of writing may take.
-const writeWithin = 5 * time.Second
+const (
+	// writeWithin bounds what one turn of writing may take.
+	writeWithin = 5 * time.Second
+	// askWithin bounds what somebody waits for the database: one that hangs is as good
+	// as none (GW-10).
+	askWithin = 500 * time.Millisecond
+)
 
 // owe writes to the database now or, while that fails, later, in order. What is owed
 // is lost only if this gateway ends first; the record has it in any case.
@@ -316,7 +324,7 @@ func (s *Service) owe(ctx context.Context, write func(context.Context) error) {
 	waiting := len(s.owed) > 0
 	s.mu.Unlock()
 	if !waiting {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeWithin)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askWithin)
 		defer cancel()
 		err := write(ctx)
 		if err == nil {
@@ -361,7 +369,8 @@ func (s *Service) insert(ctx context.Context, g Grant) error {
 		return fmt.Errorf("encode grant: %w", err)
 	}
 	_, err = s.cfg.DB.ExecContext(ctx,
-		`INSERT INTO breakglass_grant (`+grantColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, '', $14)`,
+		`INSERT INTO breakglass_grant (`+grantColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, '', $14)
+ON CONFLICT DO NOTHING`, // a write that was reported as failed may have been one
 		g.ID, string(g.Kind), g.Offer, g.Issuer, g.Sub, g.Session, g.Site, g.App, g.Patient.ID, g.Patient.NHSNumber, g.Purpose,
 		g.Began.UnixMicro(), g.Until.UnixMicro(), string(facts))
 	if err != nil {
@@ -370,10 +379,15 @@ func (s *Service) insert(ctx context.Context, g Grant) error {
 	return nil
 }
 
-// close notes the end of a grant. first is true for one gateway alone.
-func (s *Service) close(ctx context.Context, g Grant) (first bool, err error) {
-	done, err := s.cfg.DB.ExecContext(ctx, `UPDATE breakglass_grant SET ended = $1, cause = $2 WHERE id = $3 AND ended = 0`,
-		g.Ended.UnixMicro(), string(g.Cause), g.ID)
+// close notes the end of a grant. first is true for one gateway alone; where it is
+// tried once more, also when the try before was reported as failed and was not.
+func (s *Service) close(ctx context.Context, g Grant, again bool) (first bool, err error) {
+	or := int64(0)
+	if again {
+		or = g.Ended.UnixMicro()
+	}
+	done, err := s.cfg.DB.ExecContext(ctx, `UPDATE breakglass_grant SET ended = $1, cause = $2 WHERE id = $3 AND ended IN (0, $4)`,
+		g.Ended.UnixMicro(), string(g.Cause), g.ID, or)
 	if err != nil {
 		return false, fmt.Errorf("end grant: %w", err)
 	}
@@ -386,6 +400,8 @@ func (s *Service) Renew(ctx context.Context, who policy.Subject) bool {
 	s.mu.RLock()
 	before := len(s.grants[accountOf(who)])
 	s.mu.RUnlock()
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
 	if err := s.load(ctx); err != nil {
 		s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "emergency access not read", slog.Any("error", err))
 		return false

@@ -259,8 +259,10 @@ func (w *ward) breaks(name, patient string) {
 
 // in reports whether a gateway lets ada into the record of patient 4711.
 func (w *ward) in(s *breakglass.Service) bool {
-	return s.Granted(w.people.set("ada", func(*policy.Subject) {}), "RBA", "epr", []proxy.Patient{{ID: "4711"}}).ID != ""
+	return s.Granted(w.people.set("ada", func(*policy.Subject) {}), "RBA", "epr", onePatient()).ID != ""
 }
+
+func onePatient() []proxy.Patient { return []proxy.Patient{{ID: "4711"}} }
 
 // turn has Run of a gateway do its last turn.
 func turn(t *testing.T, s *breakglass.Service) {

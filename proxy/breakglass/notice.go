@@ -50,7 +50,8 @@ func (s *Service) announce(ctx context.Context, g Grant, accessor string) {
 		n := Notice{ID: rand.Text(), Grant: g.ID, Reader: reader, Address: address, Began: g.Began}
 		s.owe(ctx, func(ctx context.Context) error {
 			_, err := s.cfg.DB.ExecContext(ctx,
-				`INSERT INTO breakglass_notice (id, grant_id, reader, address, made, tries, due, sent) VALUES ($1, $2, $3, $4, $5, 0, $6, 0)`,
+				`INSERT INTO breakglass_notice (id, grant_id, reader, address, made, tries, due, sent) VALUES ($1, $2, $3, $4, $5, 0, $6, 0)
+ON CONFLICT DO NOTHING`,
 				n.ID, n.Grant, string(n.Reader), n.Address, n.Began.UnixMicro(), n.Began.UnixMicro())
 			if err != nil {
 				return fmt.Errorf("store notice: %w", err)

@@ -99,6 +99,8 @@ type stored struct {
 }
 
 func (s *Service) store(ctx context.Context, o *offer) error {
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
 	text, err := json.Marshal(stored{o.refused, o.fresh})
 	if err != nil {
 		return fmt.Errorf("encode offer: %w", err)
@@ -133,6 +135,8 @@ func (s *Service) offerOf(ctx context.Context, id string, who policy.Subject) (o
 }
 
 func (s *Service) readOffer(ctx context.Context, id string) (offer, error) {
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
 	o := offer{id: id}
 	var text string
 	var made, taken int64
@@ -164,6 +168,8 @@ func (s *Service) take(ctx context.Context, o offer) (bool, error) {
 	if used {
 		return false, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
 	done, err := s.cfg.DB.ExecContext(ctx, `UPDATE breakglass_offer SET taken = $1 WHERE id = $2 AND taken = 0`, now.UnixMicro(), o.id)
 	if err != nil && known == nil {
 		return false, fmt.Errorf("take offer: %w", err) // it may have been used at the gateway that made it
@@ -200,6 +206,8 @@ func (s *Service) giveBack(ctx context.Context, o offer) {
 		known.taken = time.Time{}
 	}
 	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
 	if _, err := s.cfg.DB.ExecContext(ctx, `UPDATE breakglass_offer SET taken = 0 WHERE id = $1`, o.id); err != nil {
 		s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "offer of emergency access not given back", slog.Any("error", err))
 	}

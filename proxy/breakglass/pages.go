@@ -327,13 +327,14 @@ func judge(choices []Reason, f filled) (Reason, []fault) {
 	return r, nil
 }
 
-// oneLine takes line ends and other control characters out of what somebody wrote.
+// oneLine takes line ends and other control characters out of what somebody wrote, and
+// those that turn the direction of writing: reviewers read it as it was meant.
 func oneLine(text string) string {
 	if !utf8.ValidString(text) {
 		text = strings.ToValidUTF8(text, "")
 	}
 	return strings.TrimSpace(strings.Map(func(c rune) rune {
-		if unicode.IsControl(c) {
+		if unicode.IsControl(c) || unicode.Is(unicode.Bidi_Control, c) || unicode.Is(unicode.Zl, c) || unicode.Is(unicode.Zp, c) {
 			return ' '
 		}
 		return c
@@ -342,7 +343,9 @@ func oneLine(text string) string {
 
 func (s *Service) showList(w http.ResponseWriter, r *http.Request, who policy.Subject) {
 	p := listPage{furniture: s.furniture("Your emergency accesses"), End: endPath}
-	found, err := s.Of(r.Context(), who, listed)
+	ctx, cancel := context.WithTimeout(r.Context(), askWithin)
+	defer cancel()
+	found, err := s.Of(ctx, who, listed)
 	if err != nil {
 		s.cfg.Logger.LogAttrs(r.Context(), slog.LevelError, "emergency access not read", slog.Any("error", err))
 		p.Unread, found = true, s.held(who)
