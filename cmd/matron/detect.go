@@ -125,11 +125,21 @@ func printFeeds(c *cobra.Command, context feeds.Context, asJSON bool) error {
 
 // folderFeeds names the feeds of a folder that "simulate hospital" has filled, or
 // somebody in the same manner: each as NAME.ndjson or NAME.ndjson.zst.
-func folderFeeds(dir string) config.Detection {
-	return config.Detection{
+func folderFeeds(dir string, without []string) (config.Detection, error) {
+	d := config.Detection{
 		Staff: inFolder(dir, feeds.StaffFeed), Rota: inFolder(dir, feeds.RotaFeed), Patients: inFolder(dir, feeds.PatientsFeed),
 		Care: inFolder(dir, feeds.CareFeed), Devices: inFolder(dir, feeds.DevicesFeed),
 	}
+	for _, name := range without {
+		file, ok := map[feeds.Kind]*string{
+			feeds.StaffFeed: &d.Staff, feeds.RotaFeed: &d.Rota, feeds.PatientsFeed: &d.Patients, feeds.CareFeed: &d.Care, feeds.DevicesFeed: &d.Devices,
+		}[feeds.Kind(name)]
+		if !ok {
+			return d, fmt.Errorf("--without %q is no feed: the feeds are staff, rota, patients, care, devices", name)
+		}
+		*file = ""
+	}
+	return d, nil
 }
 
 // inFolder is the file of a feed, "" when there is none.

@@ -17,7 +17,7 @@ import (
 )
 
 func newDetectBaseline() *cobra.Command {
-	var runs []string
+	var runs, without []string
 	var zone string
 	c := &cobra.Command{
 		Use: "baseline --run DIR", Short: "Make the lists of cases that are usual elsewhere, to compare with", Args: cobra.NoArgs,
@@ -31,6 +31,7 @@ of a budget of 20 a day for 1,000 staff.`,
 	}
 	c.Flags().StringArrayVar(&runs, "run", nil, "folder of a made-up hospital; may be given several times")
 	c.Flags().StringVar(&zone, "zone", "Europe/London", "time zone of the hospital")
+	c.Flags().StringArrayVar(&without, "without", nil, "as if a feed were missing; may be given several times")
 	_ = c.MarkFlagRequired("run")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		location, err := time.LoadLocation(zone)
@@ -38,7 +39,7 @@ of a budget of 20 a day for 1,000 staff.`,
 			return fmt.Errorf("--zone %q is not known: write for example Europe/London", zone)
 		}
 		for _, dir := range runs {
-			if err := baselines(c, dir, location); err != nil {
+			if err := baselines(c, dir, location, without); err != nil {
 				return failure{exitFailure, err}
 			}
 		}
@@ -47,10 +48,14 @@ of a budget of 20 a day for 1,000 staff.`,
 	return c
 }
 
-func baselines(c *cobra.Command, dir string, location *time.Location) error {
-	f, err := openFolder(c, dir, location)
+func baselines(c *cobra.Command, dir string, location *time.Location, without []string) error {
+	f, err := openFolder(c, dir, location, without)
 	if err != nil {
 		return err
+	}
+	staff := f.context.People()
+	if staff == 0 {
+		staff = f.accesses.People.Len() - 1 // nobody has said who works here: everybody who was seen
 	}
 	explainer := detect.NewExplainer(detect.Config{Location: location}, f.context)
 	budgets := evaluate.Budgets()
@@ -59,7 +64,7 @@ func baselines(c *cobra.Command, dir string, location *time.Location) error {
 		Explain: func(person, patient string, at time.Time) bool {
 			return len(explainer.Explain(person, patient, at)) > 0
 		},
-		Limit: budgets[len(budgets)-1] * f.days() * f.context.People() / 1000,
+		Limit: budgets[len(budgets)-1] * f.days() * staff / 1000,
 	})
 	for _, l := range lists {
 		path := filepath.Join(dir, "baseline-"+l.Name+".ndjson")

@@ -24,6 +24,7 @@ type evaluating struct {
 	staff   int
 	days    int
 	zone    string
+	without []string
 	explain bool
 	asJSON  bool
 
@@ -46,6 +47,7 @@ With --run, labels, staff and days are taken from a folder of "matron simulate h
 runs, with other seeds, are shown with their spread; several --cases side by side.`,
 		Example: "  matron detect evaluate --labels labels.ndjson --cases cases.ndjson --staff 1200 --days 60\n" +
 			"  matron detect evaluate --run sim1 --run sim2 --run sim3 --cases cases.ndjson\n" +
+			"  matron detect evaluate --run sim1 --without staff --staff 1200\n" +
 			"  matron detect evaluate --run sim1 --cases matron=cases.ndjson --cases volume=volume.ndjson --json",
 	}
 	f := c.Flags()
@@ -55,6 +57,7 @@ runs, with other seeds, are shown with their spread; several --cases side by sid
 	f.IntVar(&e.staff, "staff", 0, "people who could be reviewed (with --run: from the staff file)")
 	f.IntVar(&e.days, "days", 0, "days that the accesses span (with --run: from the accesses)")
 	f.StringVar(&e.zone, "zone", "Europe/London", "time zone of the hospital")
+	f.StringArrayVar(&e.without, "without", nil, "with --run: as if a feed were missing; may be given several times")
 	f.BoolVar(&e.explain, "explain", true, "with --run: count how many accesses are explained")
 	f.BoolVar(&e.asJSON, "json", false, "print everything as one JSON object")
 	c.MarkFlagsOneRequired("labels", "run")
@@ -154,7 +157,7 @@ func readCases(path string) ([]evaluate.Case, error) {
 // folder evaluates one run.
 func (e *evaluating) folder(c *cobra.Command, dir string) (evaluated, error) {
 	one := evaluated{Run: dir}
-	f, err := openFolder(c, dir, e.location)
+	f, err := openFolder(c, dir, e.location, e.without)
 	if err != nil {
 		return one, err
 	}

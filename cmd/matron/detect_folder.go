@@ -31,8 +31,9 @@ type folder struct {
 // accessesFeed is the file of accesses beside the feeds.
 const accessesFeed feeds.Kind = "accesses"
 
-// openFolder reads a folder and puts its accesses into order.
-func openFolder(c *cobra.Command, dir string, location *time.Location) (*folder, error) {
+// openFolder reads a folder and puts its accesses into order. The feeds that are
+// named in without are taken for missing.
+func openFolder(c *cobra.Command, dir string, location *time.Location, without []string) (*folder, error) {
 	path := inFolder(dir, accessesFeed)
 	if path == "" {
 		return nil, fmt.Errorf("%s holds no accesses.ndjson or accesses.ndjson.zst: make it with \"matron simulate hospital --out %s\"", dir, dir)
@@ -44,7 +45,11 @@ func openFolder(c *cobra.Command, dir string, location *time.Location) (*folder,
 		return nil, err
 	}
 	f := &folder{dir: dir, accesses: table.New(), machines: map[uint32]bool{}, location: location}
-	if f.context, err = readFeeds(c, feeds.Hasher{Hasher: hash}, folderFeeds(dir)); err != nil {
+	files, err := folderFeeds(dir, without)
+	if err != nil {
+		return nil, err
+	}
+	if f.context, err = readFeeds(c, feeds.Hasher{Hasher: hash}, files); err != nil {
 		return nil, err
 	}
 	if err := f.read(c, path, hash); err != nil {
