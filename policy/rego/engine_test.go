@@ -38,17 +38,27 @@ func nurseReads() policy.Request {
 	}
 }
 
+// newEngine makes an engine. That of the default bundle is one for all tests, since
+// it runs the tests of the bundle.
 func newEngine(tb testing.TB, cfg rego.Config) *rego.Engine {
 	tb.Helper()
 	if cfg.Timeout == 0 {
 		cfg.Timeout = time.Minute // no answer here depends on how busy the machine is
 	}
-	e, err := rego.New(tb.Context(), cfg)
+	made := defaultEngine
+	if cfg.Dir != "" || cfg.Now != nil || cfg.Log != nil || cfg.Timeout != time.Minute {
+		made = func() (*rego.Engine, error) { return rego.New(tb.Context(), cfg) }
+	}
+	e, err := made()
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return e
 }
+
+var defaultEngine = sync.OnceValues(func() (*rego.Engine, error) {
+	return rego.New(context.Background(), rego.Config{Timeout: time.Minute})
+})
 
 // bundle writes a folder with a test that holds, and the given files.
 func bundle(tb testing.TB, files map[string]string) string {
@@ -306,6 +316,7 @@ func TestBadBundleKeepsTheOld(t *testing.T) {
 		"the old language":             {map[string]string{"a.rego": "package matron\n\nallow { input.rule }\n"}, []string{"a.rego:3:1: rego_parse_error"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			dir := bundle(t, map[string]string{"a.rego": rules})
 			e := newEngine(t, rego.Config{Dir: dir})
 			before, want := e.Revision(), e.Decide(t.Context(), nurseReads())

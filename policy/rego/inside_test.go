@@ -1,12 +1,14 @@
 package rego
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,20 +33,24 @@ func asked() policy.Request {
 	}
 }
 
-// loadDefault compiles the default bundle; TestDefaultBundlePassesItsTests runs its
-// tests, once for all.
+// loadDefault returns the default bundle, compiled once for all tests;
+// TestDefaultBundlePassesItsTests runs its own.
 func loadDefault(tb testing.TB) *compiled {
 	tb.Helper()
-	src, err := readBundle("")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	c, err := compile(tb.Context(), src)
+	c, err := defaultOnce()
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return c
 }
+
+var defaultOnce = sync.OnceValues(func() (*compiled, error) {
+	src, err := readBundle("")
+	if err != nil {
+		return nil, err
+	}
+	return compile(context.Background(), src)
+})
 
 // compileRules compiles rules that hold for nothing but their test.
 func compileRules(tb testing.TB, rules string) *compiled {
@@ -137,6 +143,7 @@ func TestKeyKeepsFieldsApart(t *testing.T) {
 // Whatever way a rule looks at a fact, an answer is never remembered for a
 // question that differs in it.
 func TestNothingARuleReadsIsLeftOutOfTheKey(t *testing.T) {
+	t.Parallel()
 	for _, f := range facts() {
 		path := "input." + f.path()
 		whole := `"ELSE"`

@@ -22,6 +22,7 @@ const corpusSize = 2000 - racing*50
 // Over a random corpus, the hot query and the full decision say the same, and
 // there is a reason exactly when there is no permission.
 func TestAllowEqualsFullDecision(t *testing.T) {
+	t.Parallel()
 	c := loadDefault(t)
 	random := rand.New(rand.NewPCG(4857, 773456))
 	effects := map[policy.Effect]int{}
@@ -127,6 +128,7 @@ func randomCare(r *rand.Rand) policy.Care {
 // of the rules and back, of what is known of patients and of relationships, grants
 // that begin and end, people who lose a role, and rules that look at the clock.
 func TestRememberedAnswersAreThoseOfTheRules(t *testing.T) {
+	t.Parallel()
 	const byTheClock = "allow if {\n\tinput.time < \"2026-11-22T03:00:40Z\"\n\tinput.grant != \"\"\n}\n\nallow if input.subject.signed_in_within == 60\n"
 	changed := changedRoles(t)
 	bundles := []*compiled{loadDefault(t), changed, compileRules(t, byTheClock)}
@@ -232,6 +234,7 @@ func required() map[string]string {
 // rules do not read changes nothing, what they require refuses, and nothing turns a
 // refusal into a permission but a fact that is a statement.
 func TestCasesWithFactsMissingAndGarbled(t *testing.T) {
+	t.Parallel()
 	src, err := readBundle("")
 	if err != nil {
 		t.Fatal(err)
