@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -14,7 +16,8 @@ import (
 // closed for good, and what was known stays known.
 func TestProtectedRecords(t *testing.T) {
 	s := newRecordSite(t)
-	s.edit("applications:", "sensitivity: {patients: patients.ndjson, staff: staff.ndjson}\napplications:")
+	s.edit("applications:", "sensitivity: {patients: patients.ndjson, staff: staff.ndjson}\npolicy: {dir: rules}\napplications:")
+	s.copyRules()
 	plain, vip, colleague := s.hospital.Patients[0], s.hospital.Patients[1], s.hospital.Patients[2]
 	good := fmt.Sprintf("{\"patient\":%q,\"nhs_number\":%q}\n{\"patient\":%q,\"flags\":[\"vip\"],\"name\":{\"family\":\"Example\"}}\n{\"patient\":%q,\"nhs_number\":%q}\n",
 		plain.ID, plain.NHSNumber, vip.ID, colleague.ID, colleague.NHSNumber)
@@ -77,6 +80,7 @@ func TestProtectedRecords(t *testing.T) {
 		s.write("patients.ndjson", good)
 	}
 
+	s.closesTheRecord(func() { stays("rules that deny everybody") })
 	s.stop()
 	var number uint64
 	for _, r := range s.records() {
@@ -87,5 +91,35 @@ func TestProtectedRecords(t *testing.T) {
 	explained := s.run("policy", "explain", fmt.Sprint("gw1/", number), "-c", s.config)
 	if !strings.Contains(explained, "sensitivity.classes") || !strings.Contains(explained, `["vip"]`) || !strings.Contains(explained, "sensitive-record") {
 		t.Errorf("explained without what was known then:\n%s", explained)
+	}
+}
+
+// closesTheRecord puts rules in place whose own tests hold and by which nobody may do
+// anything: they are refused, with their place, on the page and in the metric, and the
+// ones before stay.
+func (s *site) closesTheRecord(stays func()) {
+	s.t.Helper()
+	for _, pattern := range []string{"*_test.rego", "*_cases.yaml"} {
+		files, err := filepath.Glob(filepath.Join(s.dir, "rules", pattern))
+		if err != nil || len(files) == 0 {
+			s.t.Fatalf("%s: %v", pattern, err)
+		}
+		for _, file := range files {
+			s.remove(filepath.Join("rules", filepath.Base(file)))
+		}
+	}
+	s.write("rules/some_test.rego", "package some_test\n\ntest_nothing if 1 == 1\n")
+	s.write("rules/access.rego", strings.Replace(s.read("rules/access.rego"), "input.subject.known == true", "input.subject.known == \"never\"", 1))
+	line := s.reload()
+	if !strings.Contains(line, "reload refused") || !regexp.MustCompile(`rules/access\.rego:\d+:\d+: nobody in any role may do anything`).MatchString(line) {
+		s.t.Error(line)
+	}
+	if got := s.metric("matron_config_last_reload_successful"); got != "0" {
+		s.t.Errorf("matron_config_last_reload_successful %s", got)
+	}
+	stays()
+	_, page := s.send(s.as("privacy-officer"), http.MethodGet, "/.matron/", "", nil)
+	if !strings.Contains(string(page), "The last change of configuration or policy was refused") {
+		s.t.Error("no banner says that the rules were refused")
 	}
 }
