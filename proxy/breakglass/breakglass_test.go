@@ -118,7 +118,7 @@ func TestNoRecordNoGrant(t *testing.T) {
 // records nothing.
 func TestOfferIsUsedOnce(t *testing.T) {
 	w := newWard(t)
-	other := w.gateway(openDB(t, w.file))
+	other := w.gateway(w.openDB())
 	path := w.Offer(t.Context(), w.refused("ada", "4711"))
 	var clicks sync.WaitGroup
 	for _, s := range []*breakglass.Service{w.Service, other, w.Service, other} {
@@ -141,12 +141,12 @@ func TestOfferIsUsedOnce(t *testing.T) {
 // What one gateway grants and ends counts on the others, and after a restart.
 func TestGatewaysShareGrants(t *testing.T) {
 	w := newWard(t)
-	other := w.gateway(openDB(t, w.file))
+	other := w.gateway(w.openDB())
 	w.breaks("ada", "4711")
 	if w.in(other) || !other.Renew(t.Context(), w.refused("ada", "").Subject) || !w.in(other) {
 		t.Error("the other gateway does not learn of it when it looks")
 	}
-	restarted := w.gateway(openDB(t, w.file))
+	restarted := w.gateway(w.openDB())
 	if !w.in(restarted) {
 		t.Error("a restart forgets it")
 	}
@@ -196,7 +196,7 @@ func TestEveryEndIsRecordedOnce(t *testing.T) {
 		},
 	} {
 		w := newWard(t)
-		other := w.gateway(openDB(t, w.file))
+		other := w.gateway(w.openDB())
 		w.breaks("ada", "4711")
 		turn(t, other)
 		end(w)
@@ -216,7 +216,7 @@ func TestGrantGoesOnInTheNextSession(t *testing.T) {
 	w.breaks("ada", "4711")
 	w.SessionRenewed(t.Context(), "session-of-ada", "the next")
 	w.SessionEnded("session-of-ada")
-	if !w.in(w.Service) || !w.in(w.gateway(openDB(t, w.file))) {
+	if !w.in(w.Service) || !w.in(w.gateway(w.openDB())) {
 		t.Error("it ended")
 	}
 	w.SessionEnded("the next")

@@ -4,11 +4,13 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,6 +22,7 @@ import (
 	_ "modernc.org/sqlite" // the driver that cmd chooses too
 
 	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/hazardlog/store/pgtest"
 	"github.com/matron-epr/matron/policy"
 	"github.com/matron-epr/matron/proxy"
 	"github.com/matron-epr/matron/proxy/breakglass"
@@ -145,14 +148,51 @@ func (w *ward) now() time.Time {
 	return time.Date(2026, 11, 3, 14, 2, 0, 0, time.UTC).Add(time.Duration(w.offset.Load()))
 }
 
-func openDB(t *testing.T, file string) *sql.DB {
-	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+file+"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_txlock=immediate")
+// TestMain runs every test on SQLite and then on PostgreSQL.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	var err error
+	if server, err = pgtest.Start(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Println("and on PostgreSQL:")
+	code = max(code, m.Run())
+	_ = server.Close()
+	os.Exit(code)
+}
+
+var (
+	server    *pgtest.Server // nil on SQLite
+	databases atomic.Int32
+)
+
+// openDB opens the database of the ward once more, as another gateway does.
+func (w *ward) openDB() *sql.DB {
+	w.t.Helper()
+	driver, dsn := "sqlite", "file:"+w.file+"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_txlock=immediate"
+	if server != nil {
+		driver, dsn = "pgx", server.DSN(w.file)
+	}
+	db, err := sql.Open(driver, dsn)
 	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// newDatabase makes the place of a database: a file, or a name on the server.
+func newDatabase(t *testing.T) string {
+	t.Helper()
+	if server == nil {
+		return filepath.Join(t.TempDir(), "matron.db")
+	}
+	name := fmt.Sprintf("ward%d", databases.Add(1))
+	if _, err := server.Create(t.Context(), name); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = db.Close() })
-	return db
+	return name
 }
 
 func migrate(t *testing.T, db *sql.DB) {
@@ -175,7 +215,7 @@ func migrate(t *testing.T, db *sql.DB) {
 
 func newWard(t *testing.T) *ward {
 	t.Helper()
-	w := &ward{t: t, file: filepath.Join(t.TempDir(), "matron.db"), log: &journal{}, logged: &buffer{}, people: &people{known: map[string]policy.Subject{}}}
+	w := &ward{t: t, file: newDatabase(t), log: &journal{}, logged: &buffer{}, people: &people{known: map[string]policy.Subject{}}}
 	w.works.Store(true)
 	for _, name := range []string{"ada", "ben"} {
 		w.people.set(name, func(s *policy.Subject) {
@@ -185,7 +225,7 @@ func newWard(t *testing.T) *ward {
 			}
 		})
 	}
-	w.db = openDB(t, w.file)
+	w.db = w.openDB()
 	migrate(t, w.db)
 	w.Service = w.gateway(w.db)
 	return w

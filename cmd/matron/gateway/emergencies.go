@@ -14,7 +14,7 @@ import (
 
 const (
 	// explainEach is how often it is asked whether care explains an emergency access.
-	explainEach = time.Minute
+	explainEach = 10 * time.Second
 	// everybody is more people than a hospital has.
 	everybody = 100_000
 )
@@ -106,7 +106,7 @@ func workingDays(from time.Time, days int, where *time.Location) time.Time {
 // wardOf is where a person works first of all, as the staff list says; "" unknown.
 func (g *Gateway) wardOf(person string) string { return g.detection.wards[person] }
 
-// explainEmergencies asks each minute whether care explains an emergency access.
+// explainEmergencies asks again and again whether care explains an emergency access.
 func (g *Gateway) explainEmergencies(ctx context.Context) error {
 	if g.care == nil {
 		return nil
