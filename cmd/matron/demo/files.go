@@ -17,7 +17,7 @@ var pagesMap string
 
 // configuration is matron.yaml of the demonstration: what an operator would
 // write, with addresses on this machine.
-func configuration(port int, issuer, epr string) string {
+func configuration(port int, issuer, epr, messages string) string {
 	return fmt.Sprintf(`# Demonstration data only. Written anew at each start.
 site: %s
 source: demo
@@ -53,15 +53,26 @@ machines:
   owner: pathology systems manager
   networks: [127.0.0.0/8, "::1/128"]
   expires: 2099-12-31
+care:
+  listen: %s
+  certificate_file: hl7.pem
+  key_file: hl7.key
+  ca_file: hl7-ca.pem
+  staff: staff.csv
+  senders:
+  - certificate: `+admissionsName+`
+    sources: [{application: `+admissionsApp+`, facility: `+hospital.Site+`}]
 applications:
 - name: fhir
   prefix: /fhir
   upstream: http://%s/fhir
   map: fhir-r4
+  patient_authority: `+hospital.Site+`
 - name: epr
   prefix: /ui
   upstream: http://%s/ui
   map: pages-map.yaml
+  patient_authority: `+hospital.Site+`
 - name: openmaxims
   prefix: /MAXIMS
   upstream: http://%s/MAXIMS
@@ -75,7 +86,7 @@ detection:
   every: 15s
 branding:
   organisation: Demonstration Hospital
-`, hospital.Site, port, port, issuer, epr, epr, epr)
+`, hospital.Site, port, port, issuer, messages, epr, epr, epr)
 }
 
 // Addresses is what somebody who wants to try the demonstration must know.

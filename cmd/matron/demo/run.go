@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -77,6 +78,7 @@ type world struct {
 	password   string // of everybody's account in the openMAXIMS emulator
 	provider   *signin.Provider
 	epr        *fhirepr.EPR
+	admissions *admissions
 	servers    []*served
 	before     tally // what the folder held at the start
 	began      time.Time
@@ -162,9 +164,21 @@ func (w *world) openEPR(l net.Listener) error {
 // configure writes the gateway's configuration as an operator would, reads it
 // back, and makes its data folder.
 func (w *world) configure(ctx context.Context, port int, issuer, epr string) error {
+	messagesPort := 0
+	if w.opts.Port != 0 {
+		messagesPort = port + 2
+	}
+	messagesPort, err := freePort(ctx, messagesPort)
+	if err != nil {
+		return err
+	}
+	messages := fmt.Sprintf("127.0.0.1:%d", messagesPort)
+	if w.admissions, err = newAdmissions(w.hospital, w.opts.Dir, messages, w.opts.Log); err != nil {
+		return fmt.Errorf("admission system: %w", err)
+	}
 	path := filepath.Join(w.opts.Dir, "matron.yaml")
 	files := map[string]string{
-		path: configuration(port, issuer, epr),
+		path: configuration(port, issuer, epr, messages),
 		filepath.Join(w.opts.Dir, "client.secret"):  w.provider.ClientSecret() + "\n",
 		filepath.Join(w.opts.Dir, "pages-map.yaml"): pagesMap,
 	}
@@ -173,7 +187,6 @@ func (w *world) configure(ctx context.Context, port int, issuer, epr string) err
 			return err
 		}
 	}
-	var err error
 	if w.config, w.hash, err = config.Load(path); err != nil {
 		return fmt.Errorf("configuration of the demonstration: %w", err)
 	}
@@ -228,12 +241,18 @@ func (w *world) work(ctx, serving context.Context, a gateway.Addresses) (staff.C
 	if err != nil {
 		return staff.Counts{}, err
 	}
+	if err := w.admissions.history(serving); err != nil {
+		return staff.Counts{}, err
+	}
 	if w.opts.Ready != nil {
 		w.opts.Ready(w.addresses(a))
 	}
 	working, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(serving, cancel)()
+	var telling sync.WaitGroup
+	telling.Go(func() { w.admissions.run(working) })
+	defer telling.Wait()
 	return staff.Run(working, staff.Config{
 		Gateway: w.gatewayURL, CA: roots, Hospital: w.hospital, Rate: w.opts.Rate, Seed: uint64(time.Now().UnixNano()),
 		FHIR: "/fhir", UI: "/ui", SignOut: "/.matron/sign-out",

@@ -144,18 +144,3 @@ func (g *Gateway) PatientFlags(app string, p proxy.Patient) (care.Flags, bool) {
 	}
 	return g.care.register.Flags(id)
 }
-
-// SamePatient reports whether two names are of one patient of an application, as far
-// as merges of numbers tell.
-func (g *Gateway) SamePatient(app string, p, q proxy.Patient) bool {
-	if p.Same(q) {
-		return true
-	}
-	authority := g.patientAuthority(app)
-	if authority == "" {
-		return false
-	}
-	a, known := g.care.identify(authority, p)
-	b, also := g.care.identify(authority, q)
-	return known && also && a == b
-}

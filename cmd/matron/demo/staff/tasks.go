@@ -35,9 +35,10 @@ func (w *worker) task(ctx context.Context) {
 	}
 }
 
-// patient picks whom to see: nearly always somebody on the person's own ward.
+// patient picks whom to see: nearly always somebody on the person's own ward. Anybody
+// else's record is refused to most, for want of a care relationship.
 func (w *worker) patient() hospital.Patient {
-	if len(w.person.Wards) > 0 && w.rng.IntN(25) != 0 {
+	if len(w.person.Wards) > 0 && w.rng.IntN(100) != 0 {
 		if on := w.cfg.Hospital.OnWard(w.person.Wards[0], w.cfg.Now()); len(on) > 0 {
 			if p, ok := w.cfg.Hospital.Patient(on[w.rng.IntN(len(on))]); ok {
 				return p
