@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"io"
 	"maps"
@@ -161,5 +162,14 @@ func extractAll(t *testing.T, dir string, text []byte) {
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// Tests that did not run have not passed: who gives up does not get the rules.
+func TestABundleWhoseTestsAreCutShortIsRefused(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := rego.Load(ctx, ""); !errors.Is(err, context.Canceled) {
+		t.Errorf("cut short: %v", err)
 	}
 }

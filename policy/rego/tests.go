@@ -171,6 +171,9 @@ func (s *source) testResults(ctx context.Context, covered *cover.Cover, only str
 	for result := range ch {
 		results = append(results, result)
 	}
+	if err := ctx.Err(); err != nil { // the tests that did not run have not passed
+		return nil, fmt.Errorf("run the tests of the bundle: %w", err)
+	}
 	slices.SortFunc(results, func(a, b *tester.Result) int { return a.Location.Compare(b.Location) })
 	return results, nil
 }
