@@ -120,7 +120,7 @@ func load(ctx context.Context, dir string) (*compiled, error) {
 	if err != nil {
 		return nil, err
 	}
-	failed, err := src.failing(ctx, c)
+	_, failed, err := src.failing(ctx, c, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -242,6 +242,9 @@ func TestCasesWithFactsMissingAndGarbled(t *testing.T) {
 	c := loadDefault(t)
 	turned := map[string]bool{}
 	for i := range src.cases {
+		if racing > 0 && i%4 > 0 {
+			continue // the race detector makes each of them ten times as long
+		}
 		one := &src.cases[i]
 		q := one.Question()
 		asked, err := c.decide(t.Context(), &q, time.Minute)
@@ -267,7 +270,7 @@ func TestCasesWithFactsMissingAndGarbled(t *testing.T) {
 		}
 	}
 	for name, why := range statements() {
-		if !turned[name] {
+		if !turned[name] && racing == 0 {
 			t.Errorf("%s is said to be a statement (%s), and changes no refusal", name, why)
 		}
 	}

@@ -57,11 +57,7 @@ func Test(ctx context.Context, dir string) (Trial, error) {
 	}
 	t := Trial{Revision: src.revision}
 	covered := cover.New()
-	results, err := src.testResults(ctx, covered, "")
-	if err != nil {
-		return Trial{}, inFolder(dir, err)
-	}
-	failed, err := src.failing(ctx, c)
+	results, failed, err := src.failing(ctx, c, covered)
 	if err != nil {
 		return Trial{}, inFolder(dir, err)
 	}
@@ -105,12 +101,13 @@ func (t trouble) err() error {
 }
 
 // failing runs the bundle's tests, in a compiler of their own, and its cases. A bundle
-// without tests has failed: nobody could tell what it was meant to do (GW-11).
-func (s *source) failing(ctx context.Context, c *compiled) (trouble, error) {
+// without tests has failed: nobody could tell what it was meant to do (GW-11). covered
+// notes which rules the tests had hold; nil for nobody.
+func (s *source) failing(ctx context.Context, c *compiled, covered *cover.Cover) ([]*tester.Result, trouble, error) {
 	failed := trouble{}
-	results, err := s.testResults(ctx, nil, "")
+	results, err := s.testResults(ctx, covered, "")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(results) == 0 {
 		failed[""] = Problem{File: ".", Text: "no tests: expected at least one rule test_… in a file …_test.rego"}
@@ -122,7 +119,7 @@ func (s *source) failing(ctx context.Context, c *compiled) (trouble, error) {
 		again := []*tester.Result{result}
 		if result.Error == nil && !result.Skip { // once more, to see where
 			if again, err = s.testResults(ctx, nil, regexp.QuoteMeta(result.Package+"."+result.Name)+"$"); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 		for _, r := range again {
@@ -134,7 +131,7 @@ func (s *source) failing(ctx context.Context, c *compiled) (trouble, error) {
 			failed[s.cases[i].Name] = *p
 		}
 	}
-	return failed, nil
+	return results, failed, nil
 }
 
 // testResults runs the tests whose name matches only, all of them where it is "". With
