@@ -38,7 +38,6 @@ type book struct {
 	asJSON      bool
 
 	cfg     config.Config
-	hash    string // of the configuration
 	store   *store.Store
 	current hazardlog.Log
 	close   func() error
@@ -55,7 +54,7 @@ func (b *book) jsonFlag(c *cobra.Command) {
 
 // with opens the log, does something with it and closes it.
 func (b *book) with(c *cobra.Command, do func() error) (err error) {
-	if b.cfg, b.hash, err = load(b.config); err != nil {
+	if b.cfg, _, err = load(b.config); err != nil {
 		return err
 	}
 	if err := b.open(c.Context()); err != nil {

@@ -39,7 +39,10 @@ func newHazardApprove() *cobra.Command {
 			if off.Facts, err = b.facts(c.Context()); err != nil {
 				return err
 			}
-			off.Version, off.Officer, off.Baseline = args[0], o.Officer, *off.Facts.Running
+			off.Version, off.Officer = args[0], o.Officer
+			if off.Facts.Running != nil {
+				off.Baseline = *off.Facts.Running
+			}
 			if err := b.shown(c.OutOrStdout(), off); err != nil {
 				return err
 			}

@@ -4,14 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/matron-epr/matron/cmd/matron/config"
+	"github.com/matron-epr/matron/cmd/matron/gateway"
 	"github.com/matron-epr/matron/hazardlog"
-	"github.com/matron-epr/matron/policy/rego"
 )
 
 func newHazardLint() *cobra.Command {
@@ -67,15 +64,6 @@ func newHazardLint() *cobra.Command {
 
 // facts are what is true now, apart from the log.
 func (b *book) facts(ctx context.Context) (hazardlog.Facts, error) {
-	running, err := baseline(ctx, b.cfg, b.hash)
-	return hazardlog.Facts{Today: today(), Running: &running}, err
-}
-
-// baseline is what runs with this configuration.
-func baseline(ctx context.Context, cfg config.Config, hash string) (hazardlog.Baseline, error) {
-	rules, err := rego.New(ctx, rego.Config{Dir: cfg.Policy.Dir, Timeout: cfg.Policy.Timeout, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		return hazardlog.Baseline{}, fmt.Errorf("load policy: %w", err)
-	}
-	return hazardlog.Baseline{Program: version, Config: hash, Policy: rules.Revision()}, nil
+	running, err := gateway.Running(ctx, b.cfg)
+	return hazardlog.Facts{Today: today(), Running: running}, err
 }

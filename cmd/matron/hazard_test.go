@@ -98,6 +98,17 @@ func TestHazardLogBesideARunningGateway(t *testing.T) {
 		}
 		return nil
 	})
+	lint := func(want bool) {
+		t.Helper()
+		if out := hazard("lint"); strings.Contains(out, "what runs is not what was approved: configuration ") != want {
+			t.Errorf("another configuration: %v, lint: %s", want, out)
+		}
+	}
+	lint(false)
+	s.stop()
+	s.edit("applications:", "# other\napplications:")
+	s.start()
+	lint(true)
 	s.stop()
 	checkHazardRecords(t, s.records())
 	alterHazards(t, s)

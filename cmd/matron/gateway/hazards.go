@@ -184,3 +184,61 @@ func hazardRecord(e store.Entry) *audit.Record {
 	r.Bound()
 	return r
 }
+
+// Running is what the gateway ran last, as the journal says: the program that
+// started, and the configuration and rules in force since. It is nil when none has
+// run yet.
+func Running(ctx context.Context, c config.Config) (running *hazardlog.Baseline, err error) {
+	reader, err := journal.OpenReader(JournalDirs(c)...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, reader.Close()) }()
+	const page = 10_000
+	first, end := reader.First(), reader.Last()
+	var since []audit.Record // that change it, the newest page first
+	for begin := end; running == nil && begin >= first; {
+		end, begin = begin, max(first, begin-min(begin, page)+1)
+		var here []audit.Record
+		err := reader.Walk(begin, int(end-begin+1), func(r *audit.Record, _ []byte) bool { //nolint:gosec // at most a page
+			if r.Kind == audit.KindStart || r.Kind == audit.KindConfigChange || r.Kind == audit.KindPolicyChange {
+				here = append(here, *r)
+			}
+			return true
+		})
+		if err := errors.Join(err, ctx.Err()); err != nil {
+			return nil, err
+		}
+		since = append(here, since...)
+		if running = lastRun(since); begin == first {
+			break
+		}
+		begin--
+	}
+	return running, nil
+}
+
+// lastRun follows the records since the last start.
+func lastRun(records []audit.Record) *hazardlog.Baseline {
+	var b *hazardlog.Baseline
+	for _, r := range records {
+		switch config := detailOf(r, "config_sha256="); {
+		case r.Kind == audit.KindStart:
+			b = &hazardlog.Baseline{Program: detailOf(r, "version="), Config: config, Policy: r.PolicyRev}
+		case b != nil && r.Kind == audit.KindConfigChange:
+			b.Config, b.Policy = config, r.PolicyRev
+		case b != nil && detailOf(r, "policy_before=") != "": // not one that was only proposed
+			b.Policy = r.PolicyRev
+		}
+	}
+	return b
+}
+
+func detailOf(r audit.Record, name string) string {
+	for _, d := range r.Detail {
+		if value, ok := strings.CutPrefix(d, name); ok {
+			return value
+		}
+	}
+	return ""
+}
