@@ -142,6 +142,10 @@ func TestWhatStandsInTheWayOfAnApproval(t *testing.T) {
 	}
 	h.Initial = rating("Major", "Medium")
 	b.must(engineer(), b.change(hazardlog.Rate, h, "somebody proposes"))
+	b.refused(officer(), "cannot be approved while there are errors", b.change(hazardlog.Approve, hazardlog.Approval{
+		Version: "1.1", SHA256: hazardlog.Hash([]byte(snapshot(t, b.Log))), Through: b.Seq(), Officer: ann(), Statement: "Fine.",
+		Confirmations: hazardlog.Confirmations(), At: when(),
+	}, "")) // by whoever goes around Approve
 	if _, _, err := b.Approve(t.Context(), engineer(), signOff("1.1"), present(true), when()); !errors.Is(err, hazardlog.ErrInvalid) || !strings.Contains(err.Error(), "GW-01 initial: error: is proposed") {
 		t.Errorf("approved with a rating that nobody assessed: %v", err)
 	}

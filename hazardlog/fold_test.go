@@ -137,6 +137,7 @@ func TestFoldRefusesWhatWasAltered(t *testing.T) {
 		"a value is other":    func(e []hazardlog.Event) []hazardlog.Event { e[2].Value = e[1].Value; return e },
 		"a subject is other":  func(e []hazardlog.Event) []hazardlog.Event { e[4].Subject.ID = "9.9"; return e },
 		"a revision jumps":    func(e []hazardlog.Event) []hazardlog.Event { e[4].Revision = 2; return e },
+		"a number jumps":      func(e []hazardlog.Event) []hazardlog.Event { e[4].Seq = 9; return e },
 		"it is another log's": func(e []hazardlog.Event) []hazardlog.Event { e[4].Log = "other"; return e },
 		"not JSON":            func(e []hazardlog.Event) []hazardlog.Event { e[4].Value = json.RawMessage(`{`); return e },
 	} {

@@ -185,3 +185,17 @@ func killedAt(t *testing.T, d place, journalDir, point string) {
 }
 
 func heartbeat() *audit.Record { return &audit.Record{Kind: audit.KindHeartbeat, Time: when()} }
+
+// lateTrail gives up its first append, and leaves what it was to write.
+type lateTrail struct {
+	trail
+	waiting []store.Entry
+}
+
+func (l *lateTrail) Append(ctx context.Context, entries []store.Entry) (first, last uint64, err error) {
+	if l.waiting == nil {
+		l.waiting = entries
+		return 0, l.Committed() + uint64(len(entries)), errors.New("too late")
+	}
+	return l.trail.Append(ctx, entries)
+}
