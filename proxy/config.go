@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -137,6 +138,12 @@ type Config struct {
 	// path that ends in a slash stands for everything below it.
 	Public      http.Handler
 	PublicPaths []string
+	// Began is when the session of somebody began, from memory; nil means long ago.
+	Began func(policy.Subject) time.Time
+	// SignInWorks reports whether the sign-in service answers. It is asked before
+	// somebody who could have emergency access instead is sent there for a stronger
+	// sign-in; nil means that it does.
+	SignInWorks func(context.Context) bool
 	// Home is where GET / leads when no application answers there, and what
 	// refusal pages offer as a way on; "" for neither.
 	Home string

@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
+	"path"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +18,7 @@ import (
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/policy"
 	"github.com/matron-epr/matron/proxy"
+	"github.com/matron-epr/matron/proxy/appmap"
 )
 
 // glass is a proxy.Emergency in memory, which notes what it is told.
@@ -164,6 +168,9 @@ func TestRefusalOffersEmergencyAccess(t *testing.T) {
 			if page := strings.HasPrefix(a.body, "the page of "+address); page != row.page {
 				t.Errorf("got %s", a.body)
 			}
+			if p := a.header.Get("Referrer-Policy"); p != "same-origin" {
+				t.Errorf("browsers send the form on the page from the origin null: referrer policy %q", p)
+			}
 			if len(w.glass.offers) != 1 {
 				t.Fatalf("offers %+v", w.glass.offers)
 			}
@@ -234,5 +241,52 @@ func TestUnrecordedRefusalOffersNothing(t *testing.T) {
 	w.log.appendFault = func(int, []*audit.Record) fault { return lost }
 	if a := w.do("GET", "/patient/4711", "", navigate); a.status != 503 || len(w.glass.offers) != 0 {
 		t.Errorf("got %d, %d offers", a.status, len(w.glass.offers))
+	}
+}
+
+// A grant that lets in a patient whom only the answer names stands in the record of
+// that patient, and of no other.
+func TestGrantForWhomTheAnswerNamesIsRecorded(t *testing.T) {
+	for _, row := range []struct {
+		address string
+		want    map[string]string // basis by patient
+	}{
+		{"/fhir/Observation/o-p2", map[string]string{"p2": "allow break-glass:BG-2 BTG"}},
+		{"/fhir/Observation/o-p1", map[string]string{"p1": "allow  "}},
+		{"/fhir/Observation?code=x", map[string]string{"p1": "allow  ", "p2": "allow break-glass:BG-2 BTG", "p3": "challenge  "}},
+	} {
+		w := build(t, func(rw http.ResponseWriter, r *http.Request) {
+			rw.Header().Set("Content-Type", "application/fhir+json")
+			body := searchAnswer([]string{"p1", "p2", "p3"})
+			if id := path.Base(r.URL.Path); r.URL.RawQuery == "" {
+				body = observation(id, strings.TrimPrefix(id, "o-"))
+			}
+			_, _ = io.WriteString(rw, body)
+		}, func(c *proxy.Config) {
+			m, err := appmap.Builtin("fhir-r4")
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Apps[0].Map, c.Apps[0].Prefix, c.Apps[0].StripPrefix = m, "/fhir", true
+			c.Decider = deciderFunc(func(q policy.Request) policy.Decision {
+				if q.Grant == "" && (slices.Contains(q.Patients, "p2") || slices.Contains(q.Patients, "p3")) {
+					return challengeAll(q)
+				}
+				d := allowAll(q)
+				d.Obligations = []string{"filter"}
+				return d
+			})
+		})
+		w.glass.grants["p-ada p2"] = proxy.Grant{ID: "BG-2", Until: time.Date(2026, 11, 22, 4, 0, 0, 0, time.UTC), Purpose: "BTG"}
+		a := w.do("GET", row.address, "")
+		w.log.waitOutcome()
+		got := map[string]string{}
+		for _, r := range w.log.kinds(audit.KindPatient) {
+			got[r.Patient] = r.Effect + " " + r.Basis + " " + r.Purpose
+		}
+		until := a.header.Get("Matron-Break-Glass-Until")
+		if diff := cmp.Diff(row.want, got); diff != "" || a.status != 200 || row.address == "/fhir/Observation/o-p2" && until == "" {
+			t.Errorf("%s: %d, until %q: %s", row.address, a.status, until, diff)
+		}
 	}
 }

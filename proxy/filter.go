@@ -21,19 +21,20 @@ func (x *exchange) filters(s *Settlement) bool {
 // filter decides about each entry of an answer. The usual case is one question: that
 // nothing is left out.
 func (x *exchange) filter(s Settlement) weighed {
-	f := filtering{x: x, s: &s, asked: map[string]policy.Decision{}, told: map[string]bool{}}
+	f := filtering{x: x, s: &s, asked: map[string]verdict{}, told: map[string]bool{}}
 	whole, refused := x.decideAgain(s)
+	grant := x.grant
 	w := weighed{left: make([]bool, len(s.Bundle.Entries))}
-	verdicts := make([]policy.Decision, len(w.left))
+	verdicts := make([]verdict, len(w.left))
 	for i := range s.Bundle.Entries {
 		e := &s.Bundle.Entries[i]
 		switch {
 		case e.Stranger:
-			verdicts[i] = strangers()
+			verdicts[i] = verdict{Decision: strangers()}
 		case refused:
 			verdicts[i] = f.ask(e)
 		default:
-			verdicts[i] = policy.Decision{Effect: policy.Allow, Obligations: whole.Obligations}
+			verdicts[i] = verdict{policy.Decision{Effect: policy.Allow, Obligations: whole.Obligations}, grant}
 		}
 		w.left[i] = !verdicts[i].Allowed()
 	}
@@ -88,11 +89,17 @@ func orphans(entries []Shown, left []bool) {
 	}
 }
 
+// verdict is the decision about an entry and what of emergency access it rests on.
+type verdict struct {
+	policy.Decision
+	grant Grant
+}
+
 // filtering is the questions about the entries of one answer, each asked once.
 type filtering struct {
 	x     *exchange
 	s     *Settlement
-	asked map[string]policy.Decision
+	asked map[string]verdict
 	told  map[string]bool // what is recorded already
 }
 
@@ -110,23 +117,23 @@ func (f *filtering) named(e *Shown) []Patient {
 
 // ask asks about the patients of one entry in the area that it is of. One about
 // nobody is what was asked for already.
-func (f *filtering) ask(e *Shown) policy.Decision {
+func (f *filtering) ask(e *Shown) verdict {
 	if len(e.Patients) == 0 && len(e.Parts) == 0 {
-		return policy.Decision{Effect: policy.Allow}
+		return verdict{Decision: policy.Decision{Effect: policy.Allow}}
 	}
 	q := f.x.question(f.x.g.cfg.Now())
 	f.x.asksAbout(&q, f.named(e), e.Certainty)
 	key := fmt.Sprintf("%q %q %q", q.Patients, q.Certainty, e.Parts)
-	d, ok := f.asked[key]
+	v, ok := f.asked[key]
 	if !ok {
-		d = f.x.askParts(q, e.Parts)
-		f.asked[key] = d
+		v = verdict{f.x.askParts(q, e.Parts), f.x.grant}
+		f.asked[key] = v
 	}
-	return d
+	return v
 }
 
 // records say of each patient of an entry whether they were shown.
-func (f *filtering) records(e *Shown, d policy.Decision) []*audit.Record {
+func (f *filtering) records(e *Shown, d verdict) []*audit.Record {
 	patients := f.named(e)
 	if e.Stranger {
 		patients = append(patients, Patient{})
@@ -142,10 +149,10 @@ func (f *filtering) records(e *Shown, d policy.Decision) []*audit.Record {
 		if p == (Patient{}) {
 			c = audit.Unknown
 		}
-		f.x.duties = d.Obligations
+		f.x.duties, f.x.grant = d.Obligations, d.grant
 		r := f.x.patientRecord(p, audit.SourceResponse, c)
 		if !d.Allowed() {
-			f.x.refuseIn(r, d)
+			f.x.refuseIn(r, d.Decision)
 		}
 		records = append(records, r)
 	}

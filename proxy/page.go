@@ -130,7 +130,7 @@ func (x *exchange) sendBody(status int, contentType string, body []byte) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Vary", "Accept, Sec-Fetch-Mode")
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Referrer-Policy", "same-origin") // without one a form of ours would come from nowhere
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'")
 	x.WriteHeader(status)
 	if x.r.Method != http.MethodHead {
@@ -156,7 +156,7 @@ func (x *exchange) redirects(e explanation) bool {
 	case e.is(ErrNoSession), e.is(ErrSessionExpired):
 		return x.navigates()
 	case e.is(errStepUp):
-		return x.navigates() && x.stepUpMayHelp()
+		return x.navigates() && x.stepUpMayHelp() && !x.emergencyInstead()
 	}
 	return false
 }

@@ -217,6 +217,7 @@ func (x *exchange) patientRecord(p Patient, source audit.PatientSource, c audit.
 	rec.Time = stamp(x.g.cfg.Now())
 	rec.Patient, rec.NHSNumber = p.ID, p.NHSNumber
 	rec.PatientSource, rec.Certainty = source, c
+	rec.Purpose, rec.Basis = x.grant.Purpose, x.grant.basis() // what only the answer shows may rest on something else
 	if len(x.late) > 0 {
 		rec.WouldDeny, rec.Reasons = true, slices.Concat(rec.Reasons, x.late)
 	}

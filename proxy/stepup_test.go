@@ -1,9 +1,11 @@
 package proxy_test
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,7 +16,7 @@ import (
 
 // tooWeak is a world whose rules demand a stronger sign-in. proved is how long ago
 // everybody signed in, 0 for nobody knows.
-func tooWeak(t *testing.T, proved time.Duration, emergency bool) *world {
+func tooWeak(t *testing.T, proved time.Duration, emergency bool, change ...func(*proxy.Config)) *world {
 	t.Helper()
 	w := build(t, say(secret), func(c *proxy.Config) {
 		c.StepUp = proxy.StepUp{ACR: []string{"AAL3_ANY", "AAL3"}, MaxAge: 5 * time.Minute}
@@ -23,6 +25,9 @@ func tooWeak(t *testing.T, proved time.Duration, emergency bool) *world {
 				{Code: "assurance-too-low", Text: "This needs a stronger sign-in.", Remedy: "Use your smartcard."},
 			}}
 		})
+		for _, f := range change {
+			f(c)
+		}
 	})
 	if proved > 0 {
 		w.ids.proved.Store(w.cfg.Now().Add(-proved).UnixMicro())
@@ -53,6 +58,35 @@ func TestNavigationStepsUp(t *testing.T) {
 			if strings.Contains(a.body, `href="/.matron/emergency/4711-of-ada"`) != emergency {
 				t.Errorf("emergency %v: %s", emergency, a.body)
 			}
+		}
+	}
+}
+
+// A provider may answer at once, with neither more nor later proof than before:
+// whoever comes back from it gets a page, and is not sent there again.
+func TestStepUpThatChangedNothingEnds(t *testing.T) {
+	var began atomic.Int64 // ago
+	w := tooWeak(t, time.Hour, true, func(c *proxy.Config) {
+		c.Began = func(policy.Subject) time.Time { return c.Now().Add(-time.Duration(began.Load())) }
+	})
+	began.Store(int64(30 * time.Second))
+	if a := w.do("GET", "/patient/4711", "", navigate); a.status != http.StatusUnauthorized || !strings.Contains(a.body, `href="/.matron/emergency/4711-of-ada"`) {
+		t.Errorf("just now: got %d to %q", a.status, a.header.Get("Location"))
+	}
+	began.Store(int64(2 * time.Minute))
+	if a := w.do("GET", "/patient/4711", "", navigate); a.status != http.StatusSeeOther {
+		t.Errorf("later: got %d", a.status)
+	}
+}
+
+// Nobody who could have emergency access is sent to a sign-in service that does not
+// answer.
+func TestStepUpWithoutProviderLeadsToEmergencyAccess(t *testing.T) {
+	for _, emergency := range []bool{true, false} {
+		w := tooWeak(t, time.Hour, emergency, func(c *proxy.Config) { c.SignInWorks = func(context.Context) bool { return false } })
+		a := w.do("GET", "/patient/4711", "", navigate)
+		if page := a.status == http.StatusUnauthorized && strings.Contains(a.body, `href="/.matron/emergency/4711-of-ada"`); page != emergency {
+			t.Errorf("emergency %v: got %d to %q", emergency, a.status, a.header.Get("Location"))
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/policy"
 	"github.com/matron-epr/matron/proxy/signin"
 )
 
@@ -38,6 +39,13 @@ func TestSigningInAgain(t *testing.T) {
 		}
 		if a := b.get(u.String()); a.body != "Hello p1 at /back" {
 			t.Fatalf("%s: %d %q at %s", row.again, a.status, a.body, a.url)
+		}
+		r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "/", http.NoBody)
+		r.AddCookie(&http.Cookie{Name: "__Host-matron", Value: b.cookie("__Host-matron")})
+		s.start() // as another gateway finds it
+		who, err := s.service.Load().Identify(r)
+		if began := s.service.Load().Began(who); err != nil || began.IsZero() || !s.service.Load().Began(policy.Subject{}).IsZero() {
+			t.Errorf("%s: %v, the session began %s", row.again, err, began)
 		}
 	}
 	if len(renewed) != 3 || renewed[0][0] != old || renewed[1][0] != renewed[0][1] {

@@ -137,6 +137,17 @@ func (s *Service) Email(who policy.Subject) string {
 	return ""
 }
 
+// Began is when somebody's session did, which may be long after they proved who they
+// are; zero for no session.
+func (s *Service) Began(who policy.Subject) time.Time {
+	s.store.mu.RLock()
+	defer s.store.mu.RUnlock()
+	if e := s.store.live[who.Session]; e != nil {
+		return e.created
+	}
+	return time.Time{}
+}
+
 // Run writes down what Touch noticed and clears out what has ended, until ctx
 // is done; then it writes once more and returns nil. Without it sessions still
 // end on time; only their rows stay.
