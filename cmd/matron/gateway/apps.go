@@ -63,6 +63,12 @@ func Check(ctx context.Context, c config.Config) error {
 	}
 	_, err := BypassRules(c)
 	errs = append(errs, err)
+	_, err = Officers(c)
+	errs = append(errs, err)
+	if c.Database.URLFile != "" {
+		_, err = readSecret(c.Database.URLFile)
+		errs = append(errs, err)
+	}
 	_, err = IncidentRules(c)
 	errs = append(errs, err)
 	if c.Policy.Bundle.URL != "" {
