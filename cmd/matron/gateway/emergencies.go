@@ -89,7 +89,7 @@ func (r emergencyReader) page(g breakglass.Grant) dashboards.Emergency {
 	return e
 }
 
-// workingDays is the end of the day that many working days later, Monday to Friday:
+// workingDays is the same time of day that many working days later, Monday to Friday:
 // the gateway knows no bank holidays.
 func workingDays(from time.Time, days int, where *time.Location) time.Time {
 	day := from.In(where)
@@ -99,8 +99,7 @@ func workingDays(from time.Time, days int, where *time.Location) time.Time {
 			n++
 		}
 	}
-	y, m, d := day.Date()
-	return time.Date(y, m, d+1, 0, 0, 0, 0, where)
+	return day
 }
 
 // wardOf is where a person works first of all, as the staff list says; "" unknown.
