@@ -208,6 +208,8 @@ func TestOnlyThoseWhoCareSee(t *testing.T) {
 	s.sees(s.enter(s.nurse("BEECH")), other, true)
 	s.sees(cedar, patient, false)
 	s.stop()
+	s.startsWithoutLists(patient)
+	s.stop()
 	s.edit("silence: 1h", "silence: 1ms")
 	s.start()
 	s.feed("0")
@@ -326,6 +328,24 @@ func (s *careSite) listsAreReread(patient string) {
 	}
 	s.sees(elder, patient, true)
 	s.write("staff.csv", good)
+}
+
+// startsWithoutLists starts with a staff list that cannot be read: the gateway serves,
+// nobody is locked out, and once the list is mended it counts.
+func (s *careSite) startsWithoutLists(patient string) {
+	s.t.Helper()
+	good := s.read("staff.csv")
+	s.write("staff.csv", good+"X1,nurse\n")
+	s.start()
+	cedar := s.enter(s.nurse("CEDAR"))
+	s.feed("0")
+	s.sees(cedar, patient, true)
+	s.write("staff.csv", good)
+	if line := s.reload(); !strings.Contains(line, "msg=reloaded") {
+		s.t.Errorf("a mended list: %s", line)
+	}
+	s.feed("1")
+	s.sees(cedar, patient, false)
 }
 
 // careIsRecorded reads the journal: what the register said of each decision, who was

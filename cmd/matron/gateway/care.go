@@ -53,6 +53,7 @@ type careService struct {
 	now      func() time.Time
 
 	loaded atomic.Bool
+	listed atomic.Bool // the lists could be read
 	state  atomic.Pointer[careState]
 	counts atomic.Pointer[care.Counts] // as of late
 	mu     sync.Mutex
@@ -75,10 +76,6 @@ func (g *Gateway) openCare(ctx context.Context) error {
 	if !c.On() {
 		return nil
 	}
-	lists, err := readCareLists(c, g.detection.location)
-	if err != nil {
-		return err
-	}
 	reader, err := adt.New(adt.Config{Where: g.detection.location, Ward: c.WardComponent, NHS: c.NHSAuthorities})
 	if err != nil {
 		return err
@@ -96,7 +93,7 @@ func (g *Gateway) openCare(ctx context.Context) error {
 	if s.fhir, err = newFHIRFeed(c.FHIR, s); err != nil {
 		return err
 	}
-	s.register.Use(lists)
+	s.useLists(ctx)
 	s.state.Store(&careState{feed: policy.LoadingFeed})
 	s.counts.Store(&care.Counts{})
 	var lc net.ListenConfig
@@ -105,6 +102,19 @@ func (g *Gateway) openCare(ctx context.Context) error {
 	}
 	g.care = s
 	return nil
+}
+
+// useLists reads the lists at the start. On error: the gateway starts all the same,
+// since no list must keep a hospital from its records (GW-02); that nobody is known to
+// work anywhere refuses nobody (GW-01).
+func (s *careService) useLists(ctx context.Context) {
+	lists, err := readCareLists(s.cfg, s.where)
+	if err != nil {
+		s.log.LogAttrs(ctx, slog.LevelError, "nobody knows who works where, and nobody is refused for want of a care relationship: mend the list and reload", slog.String("error", err.Error()))
+		return
+	}
+	s.register.Use(lists)
+	s.listed.Store(true)
 }
 
 // close gives back the port, where run has not begun.
@@ -220,6 +230,9 @@ func (s *careService) look() {
 		return
 	}
 	now, state := s.now(), careState{feed: policy.CurrentFeed}
+	if !s.listed.Load() {
+		state.feed, state.silent = policy.SilentFeed, append(state.silent, "the lists of staff")
+	}
 	for _, f := range s.register.Feeds() {
 		if f.Last.After(state.asOf) {
 			state.asOf = f.Last
@@ -282,6 +295,7 @@ func (s *careService) reread() (use func(), err error) {
 	}
 	return func() {
 		s.register.Use(lists)
+		s.listed.Store(true)
 		s.identity.current.Store(identity)
 	}, nil
 }
