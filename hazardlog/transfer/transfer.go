@@ -8,9 +8,11 @@ package transfer
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,6 +54,15 @@ func Make(l hazardlog.Log, version string, signer note.Signer, now time.Time) ([
 	return signed, nil
 }
 
+// canonical reports whether signatures are written in the one way that they are made:
+// lenient base64 (RFC 4648 section 3.5) ignores the last bits of their last letters.
+func canonical(sigs []note.Signature) bool {
+	return !slices.ContainsFunc(sigs, func(s note.Signature) bool {
+		_, err := base64.StdEncoding.Strict().DecodeString(s.Base64)
+		return err != nil
+	})
+}
+
 // Open checks a pack with the public key of who is said to have made it, and
 // reads it. The error wraps ErrRefused and says what is wrong.
 func Open(pack []byte, key note.Verifier) (Pack, hazardlog.Log, error) {
@@ -64,6 +75,8 @@ func Open(pack []byte, key note.Verifier) (Pack, hazardlog.Log, error) {
 		return Pack{}, hazardlog.Log{}, fmt.Errorf("%w: the signature of %s does not fit, so that something in it was altered: %w", ErrRefused, key.Name(), err)
 	case len(n.UnverifiedSigs) > 0:
 		return Pack{}, hazardlog.Log{}, fmt.Errorf("%w: somebody added a signature that is not %s's", ErrRefused, key.Name())
+	case !canonical(n.Sigs):
+		return Pack{}, hazardlog.Log{}, fmt.Errorf("%w: the signature of %s is not written as it was made, so that a byte of it was altered", ErrRefused, key.Name())
 	}
 	line, ok := strings.CutPrefix(n.Text, format+"\n")
 	if !ok {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 // server offers one bundle over TLS, with an ETag.
 type server struct {
 	*httptest.Server
-	handler http.Handler
+	handler atomic.Pointer[http.HandlerFunc] // an answer that nobody waits for may still be read when it changes
 	text    []byte
 	etag    string
 	served  int // whole bundles
@@ -29,7 +30,7 @@ type server struct {
 func newServer(t *testing.T) *server {
 	t.Helper()
 	s := &server{}
-	s.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.answer(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("ETag", s.etag)
 		if r.Header.Get("If-None-Match") == s.etag {
 			w.WriteHeader(http.StatusNotModified)
@@ -38,10 +39,12 @@ func newServer(t *testing.T) *server {
 		s.served++
 		_, _ = w.Write(s.text)
 	})
-	s.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }))
+	s.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*s.handler.Load())(w, r) }))
 	t.Cleanup(s.Close)
 	return s
 }
+
+func (s *server) answer(h http.HandlerFunc) { s.handler.Store(&h) }
 
 func (s *server) offer(text []byte, etag string) { s.text, s.etag = text, etag }
 
@@ -170,17 +173,17 @@ func TestOnlySignedBundlesCount(t *testing.T) {
 // A server that is slow, sends no end or an error does not hold anything up.
 func TestServersThatFail(t *testing.T) {
 	b := newBench(t)
-	b.server.handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	b.server.answer(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	b.gets("", fetch.ErrUnreachable)
-	b.server.handler = http.NotFoundHandler()
+	b.server.answer(http.NotFound)
 	b.gets("", fetch.ErrUnreachable)
-	b.server.handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { // half of it
+	b.server.answer(func(w http.ResponseWriter, _ *http.Request) { // half of it
 		w.Header().Set("Content-Length", "1000")
 		_, _ = w.Write([]byte("half"))
 	})
 	b.gets("", fetch.ErrUnreachable)
 	b.server.Client().Timeout = time.Minute
-	b.server.handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	b.server.answer(func(w http.ResponseWriter, _ *http.Request) {
 		for chunk := bytes.Repeat([]byte("a"), 1<<20); ; {
 			if _, err := w.Write(chunk); err != nil {
 				return
