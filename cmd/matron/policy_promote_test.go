@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/cmd/matron/gateway"
 	"github.com/matron-epr/matron/policy/rego"
 )
 
@@ -208,6 +209,25 @@ func TestAHarmlessPromotionNeedsNoMark(t *testing.T) {
 		}
 	}
 	s.stop()
+	s.tear(gateway.PromotionsFile(s.settings())) // the power goes while the last entry is written
+	s.start()
+	if status, _ := s.send(s.as("doctor"), http.MethodGet, "/fhir/Patient/"+s.hospital.Patients[0].ID, "", nil); status != http.StatusOK {
+		t.Errorf("after a power cut: %d", status)
+	}
+	s.declines("unreadable entry at the end", "policy", "promote", "-c", s.config, "--list")
+	s.stop()
+}
+
+// tear cuts the last bytes off a file.
+func (s *site) tear(path string) {
+	s.t.Helper()
+	info, err := os.Stat(path)
+	if err == nil {
+		err = os.Truncate(path, info.Size()-3)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // old is a verdict that compares with rules that are not in force any more.

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -96,12 +97,17 @@ func (g *Gateway) startingRules(ctx context.Context) (string, error) {
 	case !required:
 		return g.cfg.Policy.Dir, nil
 	}
-	l, err := promotion.Adopt(ctx, g.deskConfig(), g.cfg.Policy.Dir)
-	if err != nil {
-		return "", err
+	l, torn := promotion.Adopt(ctx, g.deskConfig(), g.cfg.Policy.Dir)
+	if errors.Is(torn, promotion.ErrFile) {
+		var err error
+		if l, err = promotion.ReadEarlier(PromotionsFile(g.cfg)); err != nil {
+			return "", err
+		}
+	} else if torn != nil {
+		return "", torn
 	}
 	dir, fault, err := promotion.Start(ctx, l, Bundles(g.cfg))
-	if fault != nil {
+	if fault = errors.Join(torn, fault); fault != nil {
 		g.metrics.refusedRules.Inc()
 		g.log.LogAttrs(ctx, slog.LevelError, "the rules that were promoted last are not in force, older ones are", slog.String("error", fault.Error()))
 	}

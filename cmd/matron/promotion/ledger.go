@@ -184,6 +184,11 @@ func Read(path string) (*Ledger, error) {
 	return fold(entries, err)
 }
 
+// ReadEarlier is Read for a start after a power cut: a last entry that cannot be read
+// is left out. It never took effect where its write was interrupted; where it was
+// damaged later, older rules are better than none (GW-02).
+func ReadEarlier(path string) (*Ledger, error) { return fold(journal.ReadLedger(path)) }
+
 // Open opens the file at path so that nobody else can change it until Close, and
 // makes it when it is not there.
 func Open(path string) (*Ledger, error) {
