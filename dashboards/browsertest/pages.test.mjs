@@ -143,7 +143,7 @@ for (const [state, names] of Object.entries(STATES)) {
 describe('journeys', () => {
   // press walks with Tab until the wanted element has the focus.
   async function tabTo (page, selector) {
-    for (let i = 0; i < 80; i++) {
+    for (let i = 0; i < 240; i++) {
       await page.keyboard.press('Tab')
       if (await page.evaluate((s) => document.activeElement?.matches(s), selector)) return
     }

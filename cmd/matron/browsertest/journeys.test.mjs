@@ -206,7 +206,7 @@ describe('information governance', () => {
       await check(page, 'who viewed', js)
       await page.getByRole('link', { name: 'Every view' }).click()
       await page.waitForURL('**view=events**')
-      assert.match(await row(page, receptionist).innerText(), /Prescribing: prescriptions\s+Role not permitted\s+Refused/)
+      assert.match(await row(page, receptionist).innerText(), /Prescribing: prescriptions\s+Role not permitted, no relationship\s+Refused/)
       assert.match(await page.locator('main').innerText(), /Added to\s+Notes: notes/)
       await check(page, 'every view', js)
       await page.getByRole('link', { name: nurse }).first().click()
@@ -306,15 +306,15 @@ describe('clinical safety', () => {
 describe('each role', () => {
   for (const [role, menu] of Object.entries({
     nurse: ['Home'],
-    'information governance': ['Home', 'Alerts', 'Look up', 'Live', 'Health', 'Modes'],
-    security: ['Home', 'Live', 'Health', 'Modes'],
-    'clinical safety officer': ['Home', 'Hazards']
+    'information governance': ['Home', 'Alerts', 'Emergencies', 'Look up', 'Live', 'Health', 'Modes', 'Rules'],
+    security: ['Home', 'Live', 'Health', 'Modes', 'Rules'],
+    'clinical safety officer': ['Home', 'Hazards', 'Rules']
   })) {
     person(`${role} is offered what may be opened, and no more`, {}, async (page) => {
       await signIn(hospital, page, '/.matron/', role)
       assert.deepEqual(await page.getByRole('navigation', { name: 'Menu' }).getByRole('link').allInnerTexts(), menu)
       await check(page, `home of ${role}`)
-      for (const [name, path] of Object.entries({ Alerts: 'alerts', 'Look up': 'lookup', Live: 'live', Health: 'health', Modes: 'modes', Hazards: 'hazards' })) {
+      for (const [name, path] of Object.entries({ Alerts: 'alerts', Emergencies: 'emergencies', 'Look up': 'lookup', Live: 'live', Health: 'health', Modes: 'modes', Rules: 'rules', Hazards: 'hazards' })) {
         const answer = await page.goto(`${hospital.gateway}/.matron/${path}`)
         assert.equal(answer.status(), menu.includes(name) ? 200 : 403, `${role}: ${path}`)
       }
