@@ -18,26 +18,8 @@ func ReadSnapshot(content []byte) (Log, error) {
 		return Log{}, fmt.Errorf("%w: format is %q, expected %q", ErrInvalid, s.Format, Format)
 	}
 	l := Begin(s.Log)
-	values := []Value{s.Head}
-	for _, h := range s.Hazards {
-		values = append(values, h)
-	}
-	for _, c := range s.Controls {
-		values = append(values, c)
-	}
-	for _, i := range s.Incidents {
-		values = append(values, i)
-	}
-	for _, d := range s.Decisions {
-		values = append(values, d)
-	}
-	for _, t := range s.Transfers {
-		values = append(values, t)
-	}
-	for _, r := range s.Reviews {
-		values = append(values, r)
-	}
-	for _, v := range values {
+	held := Log{Head: s.Head, Hazards: s.Hazards, Controls: s.Controls, Incidents: s.Incidents, Decisions: s.Decisions, Transfers: s.Transfers, Reviews: s.Reviews}
+	for _, v := range held.values() {
 		if err := l.put(v); err != nil {
 			return Log{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 		}
