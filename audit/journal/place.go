@@ -46,8 +46,7 @@ type File interface {
 	WriteAt(p []byte, off int64) (int, error)
 	// Sync returns when everything written before is on stable storage.
 	Sync() error
-	// Truncate gives back the room behind size; nothing that was written stands
-	// there.
+	// Truncate gives back the room behind size; nothing but zeros stands there.
 	Truncate(size int64) error
 	Close() error
 }

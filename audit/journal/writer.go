@@ -17,8 +17,9 @@ type writer struct {
 	size   int64 // to reserve, then reserved
 	spare  bool  // made of the emergency segment
 
-	f   File  // nil until the segment exists
-	off int64 // where the next group commit begins; all before is synced
+	f     File  // nil until the segment exists
+	off   int64 // where the next group commit begins; all before is synced
+	paved int64 // what lies before has been written to, with zeros at least
 
 	// abandoned is set when another writer has gone on elsewhere. What is in
 	// hand then is not carried on.
@@ -38,6 +39,9 @@ func (w *writer) commit(frames []byte) error {
 	if _, err := w.f.WriteAt(frames, w.off); err != nil {
 		return fmt.Errorf("write %s: %w", w.header.id.name(), err)
 	}
+	if err := w.pave(w.off + int64(len(frames))); err != nil {
+		return fmt.Errorf("write ahead in %s: %w", w.header.id.name(), err)
+	}
 	if err := w.stillOurs(); err != nil {
 		return err
 	}
@@ -46,6 +50,28 @@ func (w *writer) commit(frames []byte) error {
 	}
 	w.off += int64(len(frames))
 	return nil
+}
+
+// stretch is how many bytes are written with zeros at a time.
+const stretch = 256 << 10
+
+// pave writes zeros behind end where only reserved room is left. A sync of what
+// stands in reserved room writes metadata of the file system as well, since that
+// room is marked as never written to; over zeros it writes data alone. Zeros end
+// what is read of a segment, as reserved room does. A peer is sent none.
+func (w *writer) pave(end int64) error {
+	if end <= w.paved {
+		return nil
+	}
+	if _, local := w.f.(file); !local {
+		return nil
+	}
+	w.paved = max(end, min(w.size, (end/stretch+1)*stretch))
+	if end == w.paved {
+		return nil
+	}
+	_, err := w.f.WriteAt(make([]byte, w.paved-end), end)
+	return err
 }
 
 // stillOurs stops a call that came back after the file was abandoned: the
