@@ -49,8 +49,8 @@ func measure(ctx context.Context, o options, p target) (result, error) {
 		return result{}, err
 	}
 	r, err := cost(ctx, client, p, o)
-	if err != nil {
-		return result{}, err
+	if err != nil || o.length == 0 {
+		return r, err
 	}
 	times, err := openLoop(ctx, client, p, o)
 	if err != nil {

@@ -25,6 +25,8 @@ func main() {
 
 type options struct {
 	matron, caddy string
+	beside        []string // other builds of the gateway
+	gateways      bool
 	rounds        int
 	requests      int
 	connections   int
@@ -42,12 +44,17 @@ func run(ctx context.Context, args []string) error {
 	var o options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.StringVar(&o.matron, "matron", "bin/matron", "the gateway's binary")
+	flags.Func("beside", "another build of the gateway, measured by turns with it under its file's name (repeatable)", func(path string) error {
+		o.beside = append(o.beside, path)
+		return nil
+	})
+	flags.BoolVar(&o.gateways, "gateways", false, "measure the gateway's builds and Caddy alone")
 	flags.StringVar(&o.caddy, "caddy", "bin/caddy", "Caddy's binary")
 	flags.IntVar(&o.rounds, "rounds", 5, "rounds; each measures every proxy once, medians are printed")
 	flags.IntVar(&o.requests, "requests", 20000, "requests of a saturated measurement")
 	flags.IntVar(&o.connections, "connections", 32, "connections")
 	flags.IntVar(&o.rate, "rate", 1000, "requests a second of the open-loop measurement")
-	flags.DurationVar(&o.length, "length", 3*time.Second, "length of the open-loop measurement")
+	flags.DurationVar(&o.length, "length", 3*time.Second, "length of the open-loop measurement; 0 leaves it and the parts out")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -58,6 +65,9 @@ func run(ctx context.Context, args []string) error {
 	defer func() { _ = os.RemoveAll(dir) }()
 	if err := compare(ctx, o, dir); err != nil {
 		return err
+	}
+	if o.length == 0 {
+		return nil
 	}
 	return parts(ctx, os.Stdout)
 }
@@ -113,18 +123,38 @@ func report(o options, s *stage, results map[string][]result) {
 		fmt.Printf("%-10s %14.1f %11.0f %9s %9s %11.2f %11.2f\n", p.name, of(p.name, cpu), of(p.name, func(r result) float64 { return r.rate }),
 			time.Duration(of(p.name, p50)).Round(time.Microsecond),
 			time.Duration(of(p.name, func(r result) float64 { return float64(r.p99) })).Round(time.Microsecond),
-			of(p.name, cpu)/of("bare", cpu), of(p.name, cpu)/of("caddy", cpu))
+			ratio(results, p.name, "bare"), ratio(results, p.name, "caddy"))
 	}
 	fmt.Printf("\nMatron ÷ Caddy: %.2f (target 1.0). Matron adds %s to p50 over the bare proxy (target 0.4 ms).\n",
-		of("matron", cpu)/of("caddy", cpu), time.Duration(of("matron", p50)-of("bare", p50)).Round(time.Microsecond))
+		ratio(results, "matron", "caddy"), time.Duration(of("matron", p50)-of("bare", p50)).Round(time.Microsecond))
 	fmt.Printf("Beside it the ClickHouse engine spends %.1f µs CPU on a request's records, in its own process.\n",
 		of("matron", func(r result) float64 { return r.children }))
+}
+
+// ratio is the median of what a request of one proxy costs in terms of another's in
+// the same round: a machine that is busy for a while is so for both. 0 where one of
+// them was not measured.
+func ratio(results map[string][]result, of, by string) float64 {
+	var ratios []float64
+	for round, r := range results[of] {
+		if round < len(results[by]) {
+			ratios = append(ratios, r.cpu/results[by][round].cpu)
+		}
+	}
+	return middle(ratios)
 }
 
 func median(rs []result, of func(result) float64) float64 {
 	values := make([]float64, len(rs))
 	for i, r := range rs {
 		values[i] = of(r)
+	}
+	return middle(values)
+}
+
+func middle(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
 	}
 	slices.Sort(values)
 	return values[len(values)/2]

@@ -32,7 +32,7 @@ type stage struct {
 	dir      string
 	roots    *x509.CertPool
 	commands []*exec.Cmd
-	provider *http.Server
+	services []*http.Server // sign-in, of each gateway
 	proxies  []target
 }
 
@@ -46,43 +46,59 @@ func newStage(ctx context.Context, o options, dir string) (_ *stage, err error) 
 	if err := s.certificate(); err != nil {
 		return nil, err
 	}
-	me, err := self()
-	if err != nil {
-		return nil, err
-	}
 	upstream := freeAddress()
-	if _, err := s.start("upstream", nil, me, "upstream", upstream, ""); err != nil {
+	if err := s.peers(ctx, o, upstream); err != nil {
 		return nil, err
 	}
-	bare := freeAddress()
-	bareAt, err := s.start("bare", nil, me, "bare", bare, upstream, dir)
-	if err != nil {
-		return nil, err
-	}
-	tuned := freeAddress()
-	tunedAt, err := s.start("bare-gogc", []string{"GOGC=400"}, me, "bare", tuned, upstream, dir)
-	if err != nil {
-		return nil, err
-	}
-	caddy := freeAddress()
-	caddyAt, err := s.caddy(o.caddy, caddy, upstream)
-	if err != nil {
-		return nil, err
-	}
-	s.proxies = []target{
-		s.target("bare", bare, bareAt), s.target("bare-gogc", tuned, tunedAt), s.target("caddy", caddy, caddyAt),
-	}
-	for name, address := range map[string]string{"upstream": upstream, "bare": bare, "bare-gogc": tuned, "caddy": caddy} {
-		if err := s.listening(ctx, name, address); err != nil {
+	for i, program := range append([]string{o.matron}, o.beside...) {
+		name := "matron"
+		if i > 0 {
+			name = filepath.Base(program)
+		}
+		matron, err := s.matron(ctx, name, program, upstream)
+		if err != nil {
 			return nil, err
 		}
+		s.proxies = append(s.proxies, matron)
 	}
-	matron, err := s.matron(ctx, o.matron, upstream)
-	if err != nil {
-		return nil, err
-	}
-	s.proxies = append(s.proxies, matron)
 	return s, nil
+}
+
+// peers starts what the gateway is compared with.
+func (s *stage) peers(ctx context.Context, o options, upstream string) error {
+	me, err := self()
+	if err != nil {
+		return err
+	}
+	if _, err := s.start("upstream", nil, me, "upstream", upstream, ""); err != nil {
+		return err
+	}
+	listening := map[string]string{"upstream": upstream}
+	for _, name := range [...]string{"bare", "bare-gogc", "caddy"} {
+		if o.gateways && name != "caddy" {
+			continue
+		}
+		address, env, pid := freeAddress(), []string(nil), 0
+		if name == "bare-gogc" {
+			env = []string{"GOGC=400"}
+		}
+		if name == "caddy" {
+			pid, err = s.caddy(o.caddy, address, upstream)
+		} else {
+			pid, err = s.start(name, env, me, "bare", address, upstream, s.dir)
+		}
+		if err != nil {
+			return err
+		}
+		listening[name] = address
+		s.proxies = append(s.proxies, s.target(name, address, pid))
+	}
+	for name, address := range listening {
+		if err := s.listening(ctx, name, address); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *stage) target(name, address string, pid int) target {
@@ -127,24 +143,28 @@ func (s *stage) caddy(program, address, upstream string) (int, error) {
 }
 
 // matron starts the gateway with a real sign-in service and signs a nurse in.
-func (s *stage) matron(ctx context.Context, program, upstream string) (target, error) {
+func (s *stage) matron(ctx context.Context, name, program, upstream string) (target, error) {
 	address := freeAddress()
-	t := s.target("matron", address, 0)
-	issuer, err := s.signInService(ctx, t.base)
+	t := s.target(name, address, 0)
+	dir := filepath.Join(s.dir, "gateway-"+name)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return t, err
+	}
+	issuer, err := s.signInService(ctx, dir, t.base)
 	if err != nil {
 		return t, err
 	}
-	file := filepath.Join(s.dir, "matron.yaml")
+	file := filepath.Join(dir, "matron.yaml")
 	if err := os.WriteFile(file, []byte(configuration(t.base, address, issuer, upstream)), 0o600); err != nil {
 		return t, err
 	}
 	if out, err := exec.CommandContext(ctx, program, "init", "-c", file).CombinedOutput(); err != nil {
-		return t, fmt.Errorf("matron init: %w\n%s", err, out)
+		return t, fmt.Errorf("%s init: %w\n%s", name, err, out)
 	}
-	if t.pid, err = s.start("matron", nil, program, "serve", "-c", file); err != nil {
+	if t.pid, err = s.start(name, nil, program, "serve", "-c", file); err != nil {
 		return t, err
 	}
-	if err := s.listening(ctx, "matron", address); err != nil {
+	if err := s.listening(ctx, name, address); err != nil {
 		return t, err
 	}
 	cookie, err := s.signIn(ctx, t.base)
@@ -159,7 +179,7 @@ data_dir: data
 external_url: %s
 listen: {address: %q}
 admin: {address: "127.0.0.1:0"}
-tls: {mode: files, certificate_file: cert.pem, key_file: key.pem}
+tls: {mode: files, certificate_file: ../cert.pem, key_file: ../key.pem}
 sign_in: {issuer: %q, client_id: matron, client_secret_file: client.secret, userinfo: true, claims: {person: person, assurance: assurance}}
 limits: {interactive: {per_second: 1000000, burst: 1000000}, patients: {default: {hour: 10000, shift: 10000}}}
 applications:
@@ -168,24 +188,25 @@ log: {level: warn}
 `, base, address, issuer, upstream)
 }
 
-func (s *stage) signInService(ctx context.Context, base string) (issuer string, err error) {
+func (s *stage) signInService(ctx context.Context, dir, base string) (issuer string, err error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
 	issuer = fmt.Sprintf("http://localhost:%d", l.Addr().(*net.TCPAddr).Port)
 	p, err := signin.New(signin.Config{
-		Hospital: hospital.New(999, time.Now()), Dir: s.dir, Issuer: issuer, Redirects: []string{base + "/.matron/callback"},
+		Hospital: hospital.New(999, time.Now()), Dir: dir, Issuer: issuer, Redirects: []string{base + "/.matron/callback"},
 		PostLogout: []string{base + "/.matron/signed-out"}, Now: time.Now, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return "", err
 	}
-	if err := os.WriteFile(filepath.Join(s.dir, "client.secret"), []byte(p.ClientSecret()), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "client.secret"), []byte(p.ClientSecret()), 0o600); err != nil {
 		return "", err
 	}
-	s.provider = &http.Server{Handler: p, ReadHeaderTimeout: 10 * time.Second}
-	go func() { _ = s.provider.Serve(l) }()
+	service := &http.Server{Handler: p, ReadHeaderTimeout: 10 * time.Second}
+	s.services = append(s.services, service)
+	go func() { _ = service.Serve(l) }()
 	return issuer, nil
 }
 
@@ -244,8 +265,8 @@ func (s *stage) close() {
 		_ = c.Wait()
 		done.Stop()
 	}
-	if s.provider != nil {
-		_ = s.provider.Close()
+	for _, service := range s.services {
+		_ = service.Close()
 	}
 }
 
