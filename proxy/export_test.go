@@ -80,3 +80,6 @@ func RefusalTemplate() (any, any, error) {
 
 // YieldsAt lets tests reach yieldsAt.
 func YieldsAt(s policy.Subject, a *Access) Shortage { return yieldsAt(s, a) }
+
+// Kept is how many bytes all exchanges keep in memory together.
+func (g *Gateway) Kept() int64 { return g.kept.Load() }

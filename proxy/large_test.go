@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"math"
 	"net/http"
 	"runtime"
 	"strconv"
@@ -26,11 +27,17 @@ type heap struct {
 	most  atomic.Uint64
 }
 
+// live is the least of a few looks: what others allocate while one of them lasts
+// counts in it, and is gone in the next or waits for whoever looks.
 func live() uint64 {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
+	least := uint64(math.MaxUint64)
+	for range 4 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		least = min(least, m.HeapAlloc)
+	}
+	return least
 }
 
 func newHeap() *heap { return &heap{begin: live()} }
@@ -109,18 +116,19 @@ func TestLargeBodiesStreamInConstantMemory(t *testing.T) {
 	}
 }
 
-// bundle writes a Bundle of so many patients, each with a note of a few KB, and
+// bundle writes a Bundle of so many patients, each with a note of 64 KB, and
 // returns the digest of what was written.
 func bundle(to io.Writer, patients int, app string) []byte {
 	digest := sha256.New()
 	w := io.MultiWriter(to, digest)
 	_, _ = fmt.Fprintf(w, `{"resourceType":"Bundle","type":"searchset","link":[{"relation":"next","url":"%s/fhir/Observation?page=2"}],"entry":[`, app)
-	note := strings.Repeat("a note that nobody reads ", 640)
+	note := []byte(`"},"note":[{"text":"` + strings.Repeat("a note that nobody reads ", 2560) + `"}]}}`) // once: it is no garbage to be measured
 	for i := range patients {
 		if i > 0 {
 			_, _ = io.WriteString(w, ",")
 		}
-		_, _ = fmt.Fprintf(w, `{"resource":{"resourceType":"Observation","id":"o%d","subject":{"reference":"Patient/p%d"},"note":[{"text":%q}]}}`, i, i, note)
+		_, _ = fmt.Fprintf(w, `{"resource":{"resourceType":"Observation","id":"o%d","subject":{"reference":"Patient/p%d`, i, i)
+		_, _ = w.Write(note)
 	}
 	_, _ = io.WriteString(w, `]}`)
 	return digest.Sum(nil)
@@ -173,7 +181,7 @@ func (l *lookingAt) ReadAt(p []byte, off int64) (int, error) {
 // TestALongBundleIsReleasedOnceItsPatientsAreRecorded: 64 MiB of it wait outside of
 // memory, plain or compressed, and nothing comes out while a record is missing.
 func TestALongBundleIsReleasedOnceItsPatientsAreRecorded(t *testing.T) {
-	const most = 16 << 20 // of which the records of so many patients take most
+	const most = 16 << 20 // the records of the patients are a fifth of it
 	m, err := appmap.Builtin("fhir-r4")
 	if err != nil {
 		t.Fatal(err)
@@ -201,7 +209,7 @@ func TestALongBundleIsReleasedOnceItsPatientsAreRecorded(t *testing.T) {
 		patients int
 		h2       bool
 		fault    fault
-	}{{"none", 4000 / slowdown, false, noFault}, {"gzip", 100, true, noFault}, {"none", 100, true, lost}, {"none", 100, false, persistedButReportedFailed}} {
+	}{{"none", 1000 / slowdown, false, noFault}, {"gzip", 30, true, noFault}, {"none", 30, true, lost}, {"none", 30, false, persistedButReportedFailed}} {
 		want := bundle(io.Discard, row.patients, w.url)
 		h = newHeap()
 		w.log.mu.Lock()
