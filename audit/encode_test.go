@@ -54,6 +54,7 @@ func TestFullIsFull(t *testing.T) {
 
 // TestVersion1NeverChanges compares with bytes on hospitals' disks. When it
 // fails, the code is wrong and not the file.
+// hazard:GW-31 control:C-228
 func TestVersion1NeverChanges(t *testing.T) {
 	for name, r := range map[string]Record{"full": full(), "empty": {}} {
 		file := "testdata/record-v1-" + name + ".hex"
@@ -172,6 +173,7 @@ func TestEveryPrefixIsRefusedOrCanonical(t *testing.T) {
 	}
 }
 
+// hazard:GW-14 control:C-59
 func TestTimesAreCutToMicroseconds(t *testing.T) {
 	berlin := time.FixedZone("CEST", 7200)
 	r := Record{Time: time.Date(2026, 3, 29, 3, 30, 0, 123456789, berlin)}

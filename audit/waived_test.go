@@ -10,6 +10,8 @@ import (
 	"github.com/matron-epr/matron/audit"
 )
 
+// hazard:GW-20 control:C-80
+// hazard:GW-20 control:C-81
 func TestWaivedCountsByRouteAndRole(t *testing.T) {
 	day := time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC)
 	tally := audit.NewWaivedTally(audit.WaivedQuery{Site: "RBA", From: day, To: day.AddDate(0, 0, 1)})

@@ -39,6 +39,7 @@ func newEmergencies() (*bench, *fake.Emergencies) {
 	return b, e
 }
 
+// hazard:GW-09 control:C-39
 func TestEmergenciesAreListedOldestFirstWithTheClock(t *testing.T) {
 	b, _ := newEmergencies()
 	w := b.get(t, "/.matron/emergencies")

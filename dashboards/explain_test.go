@@ -12,6 +12,7 @@ import (
 )
 
 // A record is found by either number when the hospital's list knows both.
+// hazard:GW-29 control:C-221
 func TestLookupByNHSNumberFindsViewsByHospitalNumber(t *testing.T) {
 	b := newBench()
 	b.cfg.HospitalNumber = func(number string) string {

@@ -54,6 +54,7 @@ func words(n *html.Node) string {
 	return strings.Join(strings.Fields(b.String()), " ")
 }
 
+// hazard:GW-24 control:C-190
 func TestHealthPageNamesWhatDoesNotWork(t *testing.T) {
 	for _, tt := range []struct {
 		name, state, part, says string

@@ -51,6 +51,7 @@ func TestLiveShowsWhoIsOverABudget(t *testing.T) {
 	}
 }
 
+// hazard:GW-25 control:C-198
 func TestMajorIncidentIsSaidOnEveryPage(t *testing.T) {
 	b := newBench()
 	b.health.Limits = limited()

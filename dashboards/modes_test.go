@@ -31,6 +31,8 @@ func modesPage(t *testing.T, b *bench, query string) string {
 
 // TestGW20ModesPageCountsByRouteAndRole: what would have been refused, what stands
 // against enforcing, who put decisions aside, and no patient and nobody else.
+// hazard:GW-19 control:C-79
+// hazard:GW-20 control:C-81
 func TestGW20ModesPageCountsByRouteAndRole(t *testing.T) {
 	b := newBench()
 	b.health, b.cfg.Accesses = fake.Observed(), fake.Waiving()

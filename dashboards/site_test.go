@@ -79,6 +79,7 @@ func (b *bench) find(t *testing.T, by, number string) string {
 	return w.Header().Get("Location")
 }
 
+// hazard:GW-29 control:C-220
 func TestEveryPageIsRefusedWithoutPermission(t *testing.T) {
 	paths := []string{"/.matron/", "/.matron/lookup", "/.matron/patients/x", "/.matron/staff/x", "/.matron/alerts", "/.matron/live", "/.matron/live/now", "/.matron/hazards", "/.matron/hazards/GW-01", "/.matron/decisions/x", "/.matron/rules"}
 	for _, path := range paths {
@@ -129,6 +130,7 @@ func TestGuardAsksForThePagesOwnArea(t *testing.T) {
 
 // TestNothingIsShownUnlessRecorded covers both ways in which a write fails: the
 // record is lost, and the record is kept but reported as lost.
+// hazard:GW-29 control:C-220
 func TestNothingIsShownUnlessRecorded(t *testing.T) {
 	good := newBench()
 	patient, staff := good.find(t, "nhs", fake.Patient), good.find(t, "staff", fake.Nurse)
@@ -312,6 +314,7 @@ func TestLookupRefusesWhatCannotBeFound(t *testing.T) {
 	}
 }
 
+// hazard:GW-29 control:C-220
 func TestNothingIsShownWithoutAReason(t *testing.T) {
 	b := newBench()
 	for _, page := range []string{b.find(t, "nhs", fake.Patient), b.find(t, "staff", fake.Nurse)} {
@@ -389,6 +392,7 @@ func TestPagingListsEveryViewOnce(t *testing.T) {
 	}
 }
 
+// hazard:GW-29 control:C-221
 func TestCountsAreNeverNoughtWhenTheIndexIsBehind(t *testing.T) {
 	for name, health := range map[string]dashboards.Health{
 		"nothing known": {},

@@ -98,6 +98,7 @@ func TestWhatChangedSinceTheApproval(t *testing.T) {
 
 // A version is approved by a present officer with a registration, over what the
 // log holds at that moment, without errors, once.
+// hazard:GW-32 control:C-235
 func TestWhatStandsInTheWayOfAnApproval(t *testing.T) {
 	b := sound(t)
 	for name, c := range map[string]struct {

@@ -125,6 +125,7 @@ func randomChange(random *rand.Rand, b *book) hazardlog.Change {
 }
 
 // A sequence that somebody altered, cut or mended is refused.
+// hazard:GW-32 control:C-233
 func TestFoldRefusesWhatWasAltered(t *testing.T) {
 	b := sound(t)
 	b.approve("1.0")
@@ -181,6 +182,7 @@ Look at it again, then repeat your change.`
 }
 
 // A change may change what its act is for, and nothing else.
+// hazard:GW-32 control:C-235
 func TestWhatMayBeChanged(t *testing.T) {
 	b := sound(t)
 	h, _ := b.Find("GW-01")

@@ -1,6 +1,7 @@
 package hazardlog
 
 import (
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"fmt"
@@ -47,8 +48,8 @@ type proposalApproval struct {
 
 type proposedHazard struct {
 	Hazard
-	Controls []Control `json:"controls"`
-	Transfer string    `json:"transfer,omitempty"` // what the deploying organisation must do
+	Controls  []Control  `json:"controls"`
+	Transfers []Transfer `json:"transfers"` // what the deploying organisation must do
 }
 
 // Propose reads a proposal strictly, as the changes that begin a manufacturer's
@@ -102,7 +103,6 @@ type proposing struct {
 	standard  *Standard
 	hazards   []Hazard
 	controls  map[string]Control
-	nameless  []Control // controls without an id, in order
 	transfers []Transfer
 }
 
@@ -134,28 +134,42 @@ func (p *proposing) hazard(i int, raw json.RawMessage) mistakes {
 	for _, c := range h.Controls {
 		p.control(&found, h.ID, c)
 	}
-	if h.Transfer != "" {
-		id := fmt.Sprintf("T-%02d", len(p.transfers)+1)
-		p.transfers = append(p.transfers, Transfer{ID: id, Hazard: h.ID, Condition: h.Transfer, State: Offered, To: "the deploying organisation"})
+	for _, t := range h.Transfers {
+		p.transfer(&found, h.ID, t)
 	}
 	return found
+}
+
+// transfer takes in what is asked of the deploying organisation, which has answered
+// nothing yet.
+func (p *proposing) transfer(found *mistakes, hazard string, t Transfer) {
+	if t.State != "" || t.By != "" || t.Reason != "" {
+		found.add(hazard+" "+t.ID, "cannot be answered in a proposal")
+	}
+	if slices.ContainsFunc(p.transfers, func(other Transfer) bool { return other.ID == t.ID }) {
+		found.add(hazard+" "+t.ID, "is taken by another transfer")
+	}
+	p.transfers = append(p.transfers, Transfer{
+		ID: t.ID, Hazard: hazard, Control: t.Control, Condition: t.Condition, State: Offered, To: cmp.Or(t.To, "the deploying organisation"),
+	})
 }
 
 // control takes a control in. One that stands under several hazards with one id
 // is one control.
 func (p *proposing) control(found *mistakes, hazard string, c Control) {
 	c.Hazards = []string{hazard}
-	if c.ID == "" {
-		p.nameless = append(p.nameless, c)
+	known, ok := p.controls[c.ID]
+	if !ok {
+		p.controls[c.ID] = c
 		return
 	}
-	if known, ok := p.controls[c.ID]; ok {
-		c.Hazards = append(slices.Clip(known.Hazards), hazard)
-		if known.Text != c.Text || known.Type != c.Type || known.Timing != c.Timing || known.Status != c.Status {
-			found.add(hazard+" "+c.ID, "is not the same control as under %s", known.Hazards[0])
-		}
+	hazards := append(slices.Clip(known.Hazards), hazard)
+	c.Hazards = known.Hazards
+	if !Same(known, c) {
+		found.add(hazard+" "+c.ID, "is not the same control as under %s", known.Hazards[0])
 	}
-	p.controls[c.ID] = c
+	known.Hazards = hazards
+	p.controls[c.ID] = known
 }
 
 func (p *proposing) changes() []Change {
@@ -164,16 +178,10 @@ func (p *proposing) changes() []Change {
 	for _, h := range p.hazards {
 		raise(h)
 	}
-	highest := 0
 	for _, id := range slices.SortedFunc(maps.Keys(p.controls), byID) {
 		raise(p.controls[id])
-		n, _ := number(id, "C")
-		highest = max(highest, n)
 	}
-	for i, c := range p.nameless {
-		c.ID = fmt.Sprintf("C-%02d", highest+i+1)
-		raise(c)
-	}
+	slices.SortStableFunc(p.transfers, func(a, b Transfer) int { return byID(a.ID, b.ID) })
 	for _, t := range p.transfers {
 		raise(t)
 	}

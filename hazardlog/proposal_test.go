@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,11 +39,8 @@ func TestStarterIsProposedByNobodyInParticular(t *testing.T) {
 				t.Errorf("%s: somebody stands behind %+v", h.ID, r)
 			}
 		}
-		if len(l.TransfersOf(h.ID)) != 1 {
-			t.Errorf("%s: transfers %+v", h.ID, l.TransfersOf(h.ID))
-		}
 		for _, c := range l.ControlsOf(h.ID) {
-			if c.Timing == hazardlog.Additional && c.Status != hazardlog.Proposed {
+			if c.Timing == hazardlog.Additional && c.Status == hazardlog.Verified {
 				t.Errorf("%s claims a control that nobody has verified: %+v", h.ID, c)
 			}
 		}
@@ -51,19 +49,15 @@ func TestStarterIsProposedByNobodyInParticular(t *testing.T) {
 		"GW-01 3 3 Open", "GW-02 4 3 Open", "GW-03 3 2 Open", "GW-04 3 2 Open", "GW-05 3 2 Open", "GW-06 3 3 Open",
 		"GW-07 3 2 Open", "GW-08 3 2 Open", "GW-09 3 2 Open", "GW-10 3 3 Open", "GW-11 3 2 Open", "GW-12 4 2 Open",
 		"GW-13 2 2 Open", "GW-14 3 1 Open", "GW-15 3 2 Open", "GW-16 3 3 Open", "GW-17 3 2 Open", "GW-18 4 3 Open",
-		"GW-19 3 2 Open", "GW-20 3 2 Open",
+		"GW-19 3 2 Open", "GW-20 3 2 Open", "GW-21 3 3 Open", "GW-22 3 2 Open", "GW-23 3 2 Open", "GW-24 3 2 Open",
+		"GW-25 2 2 Open", "GW-26 3 2 Open", "GW-27 3 3 Open", "GW-28 3 2 Open", "GW-29 3 2 Open", "GW-30 3 2 Open",
+		"GW-31 2 2 Open", "GW-32 2 2 Open",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	shared := map[string][]string{}
-	for _, c := range l.Controls {
-		if len(c.Hazards) > 1 {
-			shared[c.ID] = c.Hazards
-		}
-	}
-	if diff := cmp.Diff(map[string][]string{"C-02": {"GW-01", "GW-10"}, "C-53": {"GW-13", "GW-18"}}, shared); diff != "" {
-		t.Error(diff)
+	if c, _ := l.Control("C-02"); !slices.Equal(c.Hazards, []string{"GW-01", "GW-10", "GW-21", "GW-22"}) {
+		t.Errorf("a control that stands under several hazards is one: %v", c.Hazards)
 	}
 }
 
@@ -80,13 +74,14 @@ func TestMatrixCountsEveryHazardOnce(t *testing.T) {
 		}
 	}
 	want := map[string][]string{
-		"Major/Low/3":             {"GW-01", "GW-10", "GW-16"},
+		"Major/Low/3":             {"GW-01", "GW-10", "GW-16", "GW-21", "GW-27"},
 		"Catastrophic/Very Low/3": {"GW-02", "GW-18"},
-		"Considerable/Low/2":      {"GW-04", "GW-07", "GW-09", "GW-11", "GW-12", "GW-20"},
-		"Major/Very Low/2":        {"GW-05", "GW-08", "GW-15"},
+		"Considerable/Low/2":      {"GW-04", "GW-07", "GW-09", "GW-11", "GW-12", "GW-20", "GW-23", "GW-24"},
+		"Major/Very Low/2":        {"GW-05", "GW-08", "GW-15", "GW-22", "GW-26", "GW-29", "GW-30"},
 		"Considerable/Medium/3":   {"GW-06"},
-		"Considerable/Very Low/2": {"GW-13", "GW-17", "GW-19"},
+		"Considerable/Very Low/2": {"GW-13", "GW-17", "GW-19", "GW-25", "GW-31", "GW-32"},
 		"Significant/Very Low/1":  {"GW-14"},
+		"Significant/Medium/2":    {"GW-28"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -97,6 +92,7 @@ func TestMatrixCountsEveryHazardOnce(t *testing.T) {
 }
 
 // Each mistake is refused and named by hazard and field.
+// hazard:GW-32 control:C-234
 func TestProposalsAreReadStrictly(t *testing.T) {
 	text, err := os.ReadFile("starter.json")
 	if err != nil {
@@ -116,6 +112,10 @@ func TestProposalsAreReadStrictly(t *testing.T) {
 		{"control type", `"type": "design"`, `"type":"hope"`, `type: is "hope"`},
 		{"empty cause", `"The process crashes or stalls"`, `"The process crashes or stalls", ""`, `GW-02 causes[1]: is empty`},
 		{"control differs", "hash tree whose signed heads are kept elsewhere", "hash", "GW-18 C-53: is not the same control as under GW-13"},
+		{"control without an id", `"id": "C-01",`, "", ` id: "" is not of the form C-01`},
+		{"transfer of no control", `"control": "C-93"`, `"control": "C-999"`, "T-33 control: there is no control C-999"},
+		{"transfer twice", `"id": "T-33"`, `"id": "T-01"`, "GW-01 T-01: is taken by another transfer"},
+		{"transfer that is answered", `"control": "C-93"`, `"control": "C-93", "state": "accepted"`, "GW-01 T-33: cannot be answered in a proposal"},
 		{"empty owner", `"owner": "clinical safety officer of the manufacturer (not yet appointed)"`, `"owner":""`, "GW-01 owner: is empty"},
 		{"id twice", `"id": "GW-02"`, `"id":"GW-01"`, "GW-01 id: is taken by another hazard"},
 		{"id form", `"id": "GW-02"`, `"id":"2"`, `2 id: "2" is not of the form GW-01`},

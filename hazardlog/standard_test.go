@@ -19,6 +19,7 @@ func standard(t *testing.T, id string) *hazardlog.Standard {
 }
 
 // Every cell of the matrix, written out, in both standards.
+// hazard:GW-32 control:C-234
 func TestMatrixCells(t *testing.T) {
 	for _, id := range hazardlog.StandardIDs() {
 		s := standard(t, id)

@@ -11,6 +11,7 @@ import (
 
 // An update says what changed in what was accepted here, and leaves this log's
 // words and ratings to its own people.
+// hazard:GW-32 control:C-238
 func TestAnUpdateOfTheUpstreamLog(t *testing.T) {
 	maker := sound(t)
 	for _, id := range []string{"GW-02", "GW-03"} {

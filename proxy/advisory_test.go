@@ -47,6 +47,7 @@ func TestNoHeaderOpensADoor(t *testing.T) {
 
 // TestIdentityHeadersAreRefusedOnEveryRoute: routes that need no identity are no way
 // in for headers that say who is asking.
+// hazard:GW-07 control:C-28
 func TestIdentityHeadersAreRefusedOnEveryRoute(t *testing.T) {
 	asked := false
 	w := build(t, nil, func(c *proxy.Config) {

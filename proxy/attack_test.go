@@ -42,6 +42,7 @@ func (w *world) raw(request string) (int, string) {
 
 const signedIn = "Host: epr.test\r\nCookie: __Host-matron=ada\r\n"
 
+// hazard:GW-08 control:C-33
 func TestMalformedRequestIsRefusedRecordedAndNeverForwarded(t *testing.T) {
 	get := func(target string) string { return "GET " + target + " HTTP/1.1\r\n" + signedIn + "\r\n" }
 	with := func(lines string) string { return "GET /patient/1 HTTP/1.1\r\n" + signedIn + lines + "\r\n\r\n" }
@@ -166,6 +167,7 @@ func TestRequestsOneAfterAnotherAreFollowed(t *testing.T) {
 	}
 }
 
+// hazard:GW-07 control:C-28
 func TestIdentityComesFromTheGatewayAlone(t *testing.T) {
 	w := build(t, nil, nil)
 	w.do("GET", "/patient/1", "", header("Cookie", "theme=dark; __Host-matron=ada; __Host-matron-login=x; lang=en"),
@@ -197,6 +199,8 @@ func TestWithoutIdentityTokenNothingIsForwarded(t *testing.T) {
 	}
 }
 
+// hazard:GW-07 control:C-28
+// hazard:GW-08 control:C-32
 func TestApplicationCannotSpeakForTheGateway(t *testing.T) {
 	w := build(t, func(rw http.ResponseWriter, _ *http.Request) {
 		h := rw.Header()

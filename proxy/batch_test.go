@@ -327,6 +327,7 @@ func TestBatchThatCannotBeReadSaysWhy(t *testing.T) {
 	}
 }
 
+// hazard:GW-15 control:C-60
 func TestCapabilityStatementKeepsItsBytes(t *testing.T) {
 	const said = `{ "resourceType":"CapabilityStatement","fhirVersion":"4.0.1", "total":7,"rest":[ ] }`
 	w := fhirWorld(t, proxy.Enforce, func(rw http.ResponseWriter, _ *http.Request) {

@@ -33,6 +33,7 @@ func closedRoute(*http.Request, func() ([]byte, error)) (proxy.Access, error) {
 // TestBypassForwardsAndRecordsOnly: what the rules, the limits and the map do not
 // allow goes on while the bypass lasts, marked in the record with the reason, and
 // is refused again as soon as it has ended (GW-17).
+// hazard:GW-19 control:C-77
 func TestBypassForwardsAndRecordsOnly(t *testing.T) {
 	for _, row := range []struct {
 		name   string
@@ -90,6 +91,7 @@ func TestBypassSlowsNobody(t *testing.T) {
 // TestBypassOpensNothingElse: a bypass waives decisions, not identity, not the
 // record, not what the map closes to everybody and not the pages of the gateway
 // itself (GW-19).
+// hazard:GW-19 control:C-78
 func TestBypassOpensNothingElse(t *testing.T) {
 	var on atomic.Bool
 	on.Store(true)

@@ -12,6 +12,7 @@ import (
 
 // TestRefusalsInJSONAreErrorsThatTheClientsShow: where OpenMRS and openEHR put the
 // message, with the status that says what happened.
+// hazard:GW-30 control:C-225
 func TestRefusalsInJSONAreErrorsThatTheClientsShow(t *testing.T) {
 	type errors struct {
 		Error   json.RawMessage

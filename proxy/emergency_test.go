@@ -143,6 +143,7 @@ func TestGrantOfAnotherGatewayIsLookedForBeforeRefusing(t *testing.T) {
 // A navigation gets the page that offers emergency access in place of the refusal,
 // and everything else an address of it in its own form; a write is never to be
 // come back to.
+// hazard:GW-01 control:C-01
 func TestRefusalOffersEmergencyAccess(t *testing.T) {
 	const address = "/.matron/emergency/4711-of-ada"
 	referer := func(r *http.Request) { r.Header.Set("Referer", "https://"+r.Host+"/list?ward=7") }
@@ -187,6 +188,7 @@ func TestRefusalOffersEmergencyAccess(t *testing.T) {
 	}
 }
 
+// hazard:GW-01 control:C-05
 func TestProgramsAreToldWhatWouldHelp(t *testing.T) {
 	w, _ := challenged(t)
 	a := w.do("GET", "/patient/4711", "")

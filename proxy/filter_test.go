@@ -32,6 +32,7 @@ func shown(patients []string, all []string) string {
 	return body + `}`
 }
 
+// hazard:GW-15 control:C-84
 func TestSearchWithoutPatientIsFilteredEntryByEntry(t *testing.T) {
 	all := []string{"p1", "p2", "p3", "p2"}
 	for _, row := range []struct {
@@ -160,6 +161,7 @@ func TestSearchThatNamesItsPatientKeepsItsTotal(t *testing.T) {
 }
 
 // TestPolicyMayRefuseRatherThanFilter: without the obligation nothing is left out.
+// hazard:GW-15 control:C-84
 func TestPolicyMayRefuseRatherThanFilter(t *testing.T) {
 	w := fhirWorld(t, proxy.Enforce, fhirServer("p1", "p2"))
 	w.cfg.Decider = sealed(denyAll)

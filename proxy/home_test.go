@@ -52,6 +52,7 @@ func TestBrowsersComeBackOverTLS(t *testing.T) {
 	}
 }
 
+// hazard:GW-01 control:C-05
 func TestRefusalPageSaysHowToGoOn(t *testing.T) {
 	w := build(t, nil, func(c *proxy.Config) {
 		c.Home, c.Service, c.Organisation, c.Apps[0].Prefix = "/epr/start", "Gateway", "Example Hospital", "/epr/"

@@ -66,6 +66,7 @@ const (
 // TestEveryoneGetsTheirOwn: many people at once, over HTTP/1.1 and HTTP/2, who read,
 // search, write, go away in the middle and are broken off: each answer holds what
 // its own person asked for, and every record names that person and that patient.
+// hazard:GW-08 control:C-34
 func TestEveryoneGetsTheirOwn(t *testing.T) {
 	w := build(t, ownMarker, func(c *proxy.Config) {
 		c.Apps[0].Map = mixedMap()

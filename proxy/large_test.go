@@ -76,6 +76,7 @@ func (s *stretch) Read(p []byte) (int, error) {
 
 // TestLargeBodiesStreamInConstantMemory, up and down, where nothing in them tells
 // whom they concern.
+// hazard:GW-04 control:C-19
 func TestLargeBodiesStreamInConstantMemory(t *testing.T) {
 	const size, most = 256 << 20 / slowdown, 8 << 20
 	for _, h2 := range []bool{false, true} {

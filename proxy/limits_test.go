@@ -53,6 +53,7 @@ func budgetRecords(w *world) (list []string) {
 
 // TestGW03CareBeyondTheBudgetGoesOn: it is slowed once for each patient, said in the
 // header, in the record of the access and in one of its own.
+// hazard:GW-03 control:C-13
 func TestGW03CareBeyondTheBudgetGoesOn(t *testing.T) {
 	var events []proxy.Event
 	w := build(t, say("ok"), withLimits(budget(), func(c *proxy.Config) { c.Observe = func(e proxy.Event) { events = append(events, e) } }))
@@ -88,6 +89,7 @@ func TestGW03CareBeyondTheBudgetGoesOn(t *testing.T) {
 
 // TestBeyondTheBudgetExportsAndSearchesAreRefused: but not the search that care
 // begins with, nor one for a single patient's entries.
+// hazard:GW-03 control:C-14
 func TestBeyondTheBudgetExportsAndSearchesAreRefused(t *testing.T) {
 	access := map[string]proxy.Access{
 		"/export":  {Action: policy.Export, Area: policy.Administration, Kind: proxy.Bulk, Certainty: audit.None},
@@ -269,6 +271,7 @@ func TestATransactionCostsWhatItsEntriesDo(t *testing.T) {
 // TestMachinesThatAreNotRegisteredAreRefused: with a reason that their owners
 // understand, on record with the name that the token has, floods counted; observed
 // applications only mark them.
+// hazard:GW-24 control:C-189
 func TestMachinesThatAreNotRegisteredAreRefused(t *testing.T) {
 	for _, row := range []struct {
 		err    error
@@ -331,6 +334,7 @@ func (m machineIdentifier) Identify(r *http.Request) (policy.Subject, error) {
 }
 
 // TestMachineBeyondItsBudgetIsRefusedWhateverItDoes, since nobody waits for it.
+// hazard:GW-24 control:C-191
 func TestMachineBeyondItsBudgetIsRefusedWhateverItDoes(t *testing.T) {
 	rules := limit.Rules{Machines: map[string]limit.Machine{"board": {Budget: limit.Budget{Opened: limit.Number{Hour: 2}}}}}
 	w := build(t, nil, withLimits(rules, func(c *proxy.Config) { c.Identifier = machineIdentifier{c.Identifier} }))

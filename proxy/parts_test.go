@@ -60,6 +60,7 @@ func TestEveryPartMustBeAllowed(t *testing.T) {
 	}
 }
 
+// hazard:GW-18 control:C-74
 func TestSecretParametersStayOutOfTheRecord(t *testing.T) {
 	w := build(t, say("ok"), func(c *proxy.Config) {
 		c.Apps[0].Map = testMap{classify: func(r *http.Request, body func() ([]byte, error)) (proxy.Access, error) {
@@ -91,6 +92,7 @@ func TestSecretsOfUnmappedRequestsStayOutOfTheRecord(t *testing.T) {
 
 // TestDataOfNobodyIsNotReleased: a response of which nobody can tell the patient
 // goes on only where decisions are not enforced.
+// hazard:GW-08 control:C-35
 func TestDataOfNobodyIsNotReleased(t *testing.T) {
 	for _, row := range []struct {
 		name      string

@@ -64,6 +64,7 @@ func TestNoRecordNoRelease(t *testing.T) {
 	}
 }
 
+// hazard:GW-07 control:C-31
 func TestDecisionAndOutcomeAreRecordedInFull(t *testing.T) {
 	w := build(t, say("hello"), nil)
 	a := w.do("PUT", "/patient/4711?note=1", "text", header("User-Agent", "test"))
@@ -172,6 +173,7 @@ func TestManyPatientsCostOneSync(t *testing.T) {
 	}
 }
 
+// hazard:GW-15 control:C-61
 func TestHeldResponseThatCannotBeCheckedIsNotReleased(t *testing.T) {
 	gz := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
@@ -259,6 +261,7 @@ func TestDenialThatCannotBeRecordedIsNotGivenAway(t *testing.T) {
 	}
 }
 
+// hazard:GW-20 control:C-80
 func TestObserveNeverDenies(t *testing.T) {
 	for _, row := range []struct {
 		name   string
@@ -390,6 +393,7 @@ func (b *breaker) seen() []string {
 	return append([]string(nil), b.second...)
 }
 
+// hazard:GW-05 control:C-20
 func TestWriteIsNeverRetried(t *testing.T) {
 	for _, row := range []struct {
 		name, method, path, body string
@@ -432,6 +436,7 @@ func TestWriteIsNeverRetried(t *testing.T) {
 	}
 }
 
+// hazard:GW-02 control:C-08
 func TestPanicIsAnsweredAndRecorded(t *testing.T) {
 	w := build(t, nil, func(c *proxy.Config) {
 		c.Decider = deciderFunc(func(policy.Request) policy.Decision { panic("patient 4711") })

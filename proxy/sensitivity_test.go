@@ -119,6 +119,7 @@ func TestProtectionEntryByEntry(t *testing.T) {
 }
 
 // Without a source, that nobody is protected is known.
+// hazard:GW-11 control:C-87
 func TestNoSourceOfProtection(t *testing.T) {
 	w := build(t, say("notes"), func(c *proxy.Config) {
 		c.Decider = deciderFunc(func(q policy.Request) policy.Decision {

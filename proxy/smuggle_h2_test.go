@@ -91,6 +91,7 @@ func (f *frames) end(stream uint32) string {
 // TestSmugglingThroughHTTP2: HTTP/2 says lengths apart from the text, and may hold
 // in a field what would end a line of HTTP/1. Nothing of that reaches the
 // application: the stream ends, or one canonical request arrives.
+// hazard:GW-08 control:C-33
 func TestSmugglingThroughHTTP2(t *testing.T) {
 	const evil = "x\r\n\r\nGET /patient/666 HTTP/1.1\r\nHost: epr.test\r\n\r\n"
 	one := []string{"GET /patient/1 "}

@@ -58,6 +58,7 @@ func (w *world) converse(request string) []int {
 // TestSmuggling: whatever two readers could cut into requests in two ways is
 // refused, recorded and the last thing on its connection; whatever is forwarded
 // arrives as one canonical request for each decision in the record.
+// hazard:GW-08 control:C-33
 func TestSmuggling(t *testing.T) {
 	inner := "GET /patient/666 HTTP/1.1\r\n" + signedIn + "\r\n"
 	post := func(lines, body string) string {

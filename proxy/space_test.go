@@ -91,6 +91,8 @@ func TestWhatIsRefusedAtEachShortage(t *testing.T) {
 }
 
 // The exchanges that the table of the document names, by name.
+// hazard:GW-02 control:C-11
+// hazard:GW-12 control:C-50
 func TestDirectCareIsNeverRefused(t *testing.T) {
 	named := []proxy.Patient{{ID: "1"}}
 	for name, row := range map[string]struct {

@@ -37,6 +37,7 @@ func tooWeak(t *testing.T, proved time.Duration, emergency bool, change ...func(
 
 // A navigation is led to sign in again and back; what signing in again would not help
 // gets a page, so that nobody goes round in circles.
+// hazard:GW-22 control:C-178
 func TestNavigationStepsUp(t *testing.T) {
 	w := tooWeak(t, time.Hour, true)
 	a := w.do("GET", "/patient/4711?tab=2", "", navigate)
@@ -64,6 +65,7 @@ func TestNavigationStepsUp(t *testing.T) {
 
 // A provider may answer at once, with neither more nor later proof than before:
 // whoever comes back from it gets a page, and is not sent there again.
+// hazard:GW-22 control:C-176
 func TestStepUpThatChangedNothingEnds(t *testing.T) {
 	var began atomic.Int64 // ago
 	w := tooWeak(t, time.Hour, true, func(c *proxy.Config) {
@@ -81,6 +83,7 @@ func TestStepUpThatChangedNothingEnds(t *testing.T) {
 
 // Nobody who could have emergency access is sent to a sign-in service that does not
 // answer.
+// hazard:GW-22 control:C-177
 func TestStepUpWithoutProviderLeadsToEmergencyAccess(t *testing.T) {
 	for _, emergency := range []bool{true, false} {
 		w := tooWeak(t, time.Hour, emergency, func(c *proxy.Config) { c.SignInWorks = func(context.Context) bool { return false } })

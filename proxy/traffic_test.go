@@ -89,6 +89,7 @@ func TestHeldExchangeCannotBeUpgraded(t *testing.T) {
 	}
 }
 
+// hazard:GW-04 control:C-19
 func TestServerSentEventsAreNotHeldUp(t *testing.T) {
 	next := make(chan string)
 	w := build(t, func(rw http.ResponseWriter, _ *http.Request) {
@@ -143,6 +144,7 @@ func write(s string) func(net.Conn) {
 	return func(c net.Conn) { _, _ = io.WriteString(c, s) }
 }
 
+// hazard:GW-05 control:C-21
 func TestApplicationThatFailsGetsAClearPageAndAnOutcome(t *testing.T) {
 	for _, row := range []struct {
 		name    string
@@ -196,6 +198,7 @@ func TestApplicationThatFailsGetsAClearPageAndAnOutcome(t *testing.T) {
 	}
 }
 
+// hazard:GW-15 control:C-63
 func TestResponseThatBreaksOffLooksBroken(t *testing.T) {
 	for _, head := range []string{"Content-Length: 100", "Transfer-Encoding: chunked"} {
 		w := build(t, nil, func(c *proxy.Config) {
@@ -216,6 +219,7 @@ func TestResponseThatBreaksOffLooksBroken(t *testing.T) {
 	}
 }
 
+// hazard:GW-15 control:C-63
 func TestResponseThatStallsIsBrokenOff(t *testing.T) {
 	for name, m := range map[string]testMap{"streamed": {}, "held": heldMap()} {
 		t.Run(name, func(t *testing.T) {
@@ -242,6 +246,7 @@ func TestResponseThatStallsIsBrokenOff(t *testing.T) {
 	}
 }
 
+// hazard:GW-15 control:C-63
 func TestAnswerToNobodyIsNeverAnEmptySuccess(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	w := build(t, nil, func(c *proxy.Config) {
@@ -285,6 +290,7 @@ func TestClientThatGoesAwayIsRecorded(t *testing.T) {
 	}
 }
 
+// hazard:GW-06 control:C-23
 func TestNobodyKnownIsSentToSignIn(t *testing.T) {
 	xhr := header("Sec-Fetch-Mode", "cors")
 	for _, row := range []struct {
@@ -403,6 +409,7 @@ func TestFloodOfLimitEventsIsCountedNotWrittenOut(t *testing.T) {
 	}
 }
 
+// hazard:GW-03 control:C-13
 func TestSlowedRequestGoesOn(t *testing.T) {
 	w := build(t, say("hello"), func(c *proxy.Config) {
 		c.Limiter = limiterFunc(func(policy.Subject, proxy.LimitKind) (time.Duration, bool) { return time.Millisecond, true })
@@ -415,6 +422,7 @@ func TestSlowedRequestGoesOn(t *testing.T) {
 	}
 }
 
+// hazard:GW-15 control:C-60
 func TestBodyThatTheMapReadsReachesTheApplicationUnchanged(t *testing.T) {
 	var seen string
 	w := build(t, nil, func(c *proxy.Config) {
@@ -532,6 +540,7 @@ func TestLongestPrefixWinsAndSwapKeepsRequestsInFlight(t *testing.T) {
 	}
 }
 
+// hazard:GW-05 control:C-22
 func TestShutdownFinishesAWriteInFlight(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	w := build(t, func(http.ResponseWriter, *http.Request) {

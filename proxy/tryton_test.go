@@ -37,6 +37,7 @@ const readPatient41 = `{"id":7,"method":"model.gnuhealth.patient.read","params":
 
 // TestTrytonRefusalIsAnErrorThatItsClientsShow: with status 200 and the number of
 // the call, without which they take it for a broken connection.
+// hazard:GW-30 control:C-225
 func TestTrytonRefusalIsAnErrorThatItsClientsShow(t *testing.T) {
 	w := build(t, nil, func(c *proxy.Config) { c.Apps[0].Map, c.Decider = gnuhealth(t), deciderFunc(denyAll) })
 	a := w.do("POST", "/hospital/", readPatient41, header("Content-Type", "application/json"))
@@ -74,6 +75,7 @@ func TestTrytonRefusalIsAnErrorThatItsClientsShow(t *testing.T) {
 }
 
 // TestBodiesInGzipAreReadAndForwardedAsTheyAre, by a map that says so and no other.
+// hazard:GW-15 control:C-60
 func TestBodiesInGzipAreReadAndForwardedAsTheyAre(t *testing.T) {
 	body := inGzip(t, readPatient41)
 	w := build(t, nil, func(c *proxy.Config) { c.Apps[0].Map = gnuhealth(t) })

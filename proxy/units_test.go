@@ -17,6 +17,7 @@ import (
 	"github.com/matron-epr/matron/proxy"
 )
 
+// hazard:GW-30 control:C-224
 func TestEverySentinelIsExplainedOnce(t *testing.T) {
 	codes, err := proxy.Codes()
 	if err != nil {

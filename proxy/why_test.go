@@ -12,6 +12,7 @@ import (
 
 // TestTheRecordSaysWhyNobodyCanTell: unknown patients, unmapped requests and such
 // as cannot be read are recorded with the reason, in short.
+// hazard:GW-08 control:C-35
 func TestTheRecordSaysWhyNobodyCanTell(t *testing.T) {
 	for _, row := range []struct {
 		name   string

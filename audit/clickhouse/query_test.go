@@ -358,6 +358,7 @@ func TestOpenRefusesNonsense(t *testing.T) {
 }
 
 // Neither user may change or delete a row.
+// hazard:GW-18 control:C-73
 func TestGrants(t *testing.T) {
 	got, err := clickhouse.Grants("trust_a")
 	if err != nil {

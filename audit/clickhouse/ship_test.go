@@ -423,6 +423,7 @@ func (f *failing) Append(p []byte) error {
 }
 
 // While ClickHouse is down the status says how far behind it is.
+// hazard:GW-12 control:C-51
 func TestStatusWhileClickHouseIsDown(t *testing.T) {
 	s, err := dial("127.0.0.1:"+strconv.Itoa(1), "http", "matron", "")
 	if err != nil {

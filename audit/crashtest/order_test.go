@@ -16,6 +16,7 @@ const orderCalls = "write,pwrite64,fdatasync,fsync,renameat,renameat2,ftruncate,
 // a name given to one, was not on stable storage. This is the one kind of trial
 // that sees a folder that was not synced: ext4 makes the name durable together
 // with the file, so that no power cut on it can.
+// hazard:GW-04 control:C-17
 func TestNothingIsAcknowledgedBeforeItIsSynced(t *testing.T) {
 	requireStrace(t)
 	for _, c := range []struct{ name, bug, inject, variant string }{

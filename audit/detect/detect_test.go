@@ -116,6 +116,7 @@ func TestWhoIsAskedAbout(t *testing.T) {
 	}
 }
 
+// hazard:GW-28 control:C-215
 func TestAlertSaysWhy(t *testing.T) {
 	got := Run(Config{}, hospital(t), []audit.Record{view(2, "nurse", "kin"), view(1, "nurse", "kin"), view(3, "nurse", "onward")})
 	want := Result{
@@ -271,6 +272,7 @@ func TestSameInputSameAlerts(t *testing.T) {
 	}
 }
 
+// hazard:GW-28 control:C-216
 func TestMissingFeedsAreNamed(t *testing.T) {
 	c := hospital(t)
 	records := []audit.Record{view(1, "nurse", "self")}
@@ -295,6 +297,7 @@ func TestMissingFeedsAreNamed(t *testing.T) {
 }
 
 // TestWordsAreNeutral: software never accuses.
+// hazard:GW-28 control:C-215
 func TestWordsAreNeutral(t *testing.T) {
 	c := hospital(t)
 	records := []audit.Record{view(1, "nurse", "self"), view(2, "nurse", "kin"), view(3, "nurse", "lodger"), view(4, "nurse", "cousin")}

@@ -9,6 +9,7 @@ import (
 	"github.com/matron-epr/matron/audit/feeds"
 )
 
+// hazard:GW-28 control:C-214
 func TestExplainerExplainsSingleAccesses(t *testing.T) {
 	e := NewExplainer(Config{}, hospital(t))
 	stay := []Explanation{{

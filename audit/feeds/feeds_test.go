@@ -277,6 +277,7 @@ func at(s string) time.Time {
 }
 
 // TestMissingAndLateFeedsAreSaid.
+// hazard:GW-28 control:C-216
 func TestMissingAndLateFeedsAreSaid(t *testing.T) {
 	c := feeds.Context{
 		Staff: []feeds.Staff{}, Rota: []feeds.Shift{{Person: "ghost"}}, Care: []feeds.Care{},

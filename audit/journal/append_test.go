@@ -415,6 +415,7 @@ func TestStats(t *testing.T) {
 }
 
 // TestManyRecordsOneSync appends a search of 500 patients.
+// hazard:GW-04 control:C-17
 func TestManyRecordsOneSync(t *testing.T) {
 	cfg := config(t)
 	mustCreate(t, cfg)

@@ -64,6 +64,7 @@ func filled(t *testing.T) Config {
 	return cfg
 }
 
+// hazard:GW-13 control:C-53
 func TestCheckpointCoversEverything(t *testing.T) {
 	cfg := signedConfig(t)
 	mustCreate(t, cfg)

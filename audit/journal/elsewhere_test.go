@@ -53,6 +53,7 @@ func TestMissingSecondPlaceIsNamed(t *testing.T) {
 
 // TestMissingMiddleIsNamed: the primary went on after the second place, whose
 // records are then missed by number.
+// hazard:GW-13 control:C-55
 func TestMissingMiddleIsNamed(t *testing.T) {
 	cfg, first, _ := pair(t)
 	mustCreate(t, cfg)

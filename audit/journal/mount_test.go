@@ -81,6 +81,7 @@ func bulky() *audit.Record { return &audit.Record{Query: strings.Repeat("q", 10_
 // TestFullDiskUsesTheEmergencySegment: no record is refused when the disk is
 // full; Stats says that the reserve is being used up, and it is made anew when
 // there is room.
+// hazard:GW-12 control:C-48
 func TestFullDiskUsesTheEmergencySegment(t *testing.T) {
 	cfg := onSmallDisk(t)
 	mustCreate(t, cfg)
@@ -167,6 +168,7 @@ func TestRestartOnAFullDisk(t *testing.T) {
 
 // TestFullDiskPrefersTheSecondPlace: as long as there is room elsewhere nobody
 // has to be held back.
+// hazard:GW-12 control:C-48
 func TestFullDiskPrefersTheSecondPlace(t *testing.T) {
 	cfg := onSmallDisk(t)
 	cfg.Second = []Place{NewDir(mounted(t))}
@@ -187,6 +189,7 @@ func TestFullDiskPrefersTheSecondPlace(t *testing.T) {
 
 // TestReadOnlyPrimary: the gateway starts in the second place, and refuses to
 // start where there is none.
+// hazard:GW-12 control:C-52
 func TestReadOnlyPrimary(t *testing.T) {
 	cfg := onSmallDisk(t)
 	cfg.ProbeEvery = 0

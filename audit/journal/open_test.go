@@ -117,6 +117,7 @@ func TestConfigIsChecked(t *testing.T) {
 	}
 }
 
+// hazard:GW-18 control:C-73
 func TestFilesAreTheOwnersOnly(t *testing.T) {
 	cfg := small(t)
 	cfg.Dir = filepath.Join(cfg.Dir, "journal")

@@ -217,6 +217,8 @@ func (d *disk) heals() {
 // TestSlowPrimaryIsAbandoned: a sync that hangs costs 250 ms once; the record is
 // durable in the second place with the same bytes, and what the first says in the
 // end counts no more.
+// hazard:GW-12 control:C-48
+// hazard:GW-12 control:C-52
 func TestSlowPrimaryIsAbandoned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg, first, second := pair(t)

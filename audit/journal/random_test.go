@@ -15,6 +15,7 @@ import (
 // TestRandomFaults lets calls on both disks fail at random over several lives:
 // what was acknowledged is there, in its place, in the same boot and after a
 // power cut, and no number is used twice.
+// hazard:GW-12 control:C-52
 func TestRandomFaults(t *testing.T) {
 	for seed := range uint64(60) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

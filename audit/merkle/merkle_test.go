@@ -104,6 +104,7 @@ func checkpoint(t *testing.T, tree *merkle.Tree, s note.Signer) (merkle.Checkpoi
 
 // TestRoot compares roots with an independent implementation, whether the tree
 // grew in one go, was reopened or was cut back.
+// hazard:GW-13 control:C-53
 func TestRoot(t *testing.T) {
 	dir := t.TempDir()
 	tree := open(t, dir)

@@ -280,6 +280,7 @@ func (h *hospital) goesOn(t *testing.T, p Plan) {
 
 // TestHoldsKeep places holds of every sort: exactly what they cover stays, with
 // the rest of its exchanges, and is verified.
+// hazard:GW-31 control:C-229
 func TestHoldsKeep(t *testing.T) {
 	e := enginetest.Start(t, enginetest.Config(t, t.TempDir()))
 	day := func(d int) time.Time { return time.Date(2010, 3, d, 0, 0, 0, 0, time.UTC) }

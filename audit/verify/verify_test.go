@@ -147,6 +147,7 @@ func want(t *testing.T, r verify.Report, findings ...string) {
 	}
 }
 
+// hazard:GW-31 control:C-228
 func TestWhole(t *testing.T) {
 	l := newLog(t, 600)
 	l.sign(t, 100)
@@ -180,6 +181,7 @@ func TestRewritten(t *testing.T) {
 	want(t, l.verify(t, nil), "forked 101-512")
 }
 
+// hazard:GW-14 control:C-57
 func TestReordered(t *testing.T) {
 	l := newLog(t, 600)
 	l.sign(t, 512)
@@ -189,6 +191,7 @@ func TestReordered(t *testing.T) {
 	want(t, l.verify(t, nil), "altered 10-11")
 }
 
+// hazard:GW-13 control:C-55
 func TestMissing(t *testing.T) {
 	l := newLog(t, 600)
 	l.sign(t, 512)

@@ -286,6 +286,7 @@ func TestAHangingWitnessIsGivenUp(t *testing.T) {
 }
 
 // TestSetCountsTheQuorum asks three witnesses, of which one is out of order.
+// hazard:GW-13 control:C-53
 func TestSetCountsTheQuorum(t *testing.T) {
 	a, b := newStand(t), newStand(t)
 	if err := AddLog(b.dir, a.key, true, noon); err != nil { // both follow the log of a

@@ -63,6 +63,9 @@ func (s *site) action(page string) string {
 
 // TestBreakGlass goes through the whole of it: refused, two interactions later in the
 // record, known to the officer, explained by care, and over with the session.
+// hazard:GW-01 control:C-01
+// hazard:GW-10 control:C-41
+// hazard:GW-10 control:C-43
 func TestBreakGlass(t *testing.T) {
 	t.Parallel()
 	s := newCareSite(t)

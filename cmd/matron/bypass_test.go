@@ -20,6 +20,8 @@ import (
 // TestGW19BypassBesideARunningGateway is an emergency as staff live through it:
 // two people begin a bypass by command, care goes on, all of it is recorded and
 // shown, a restart changes nothing, and the end is the end.
+// hazard:GW-19 control:C-75
+// hazard:GW-19 control:C-79
 func TestGW19BypassBesideARunningGateway(t *testing.T) {
 	t.Parallel()
 	upstream := serve(t, http.NotFoundHandler())

@@ -172,6 +172,9 @@ func (s *careSite) feed(current string) {
 // TestOnlyThoseWhoCareSee admits, transfers and merges patients by messages, through
 // restarts and silence: whoever cares for a patient sees them and nobody else of the
 // ward staff does, a silent feed locks nobody out, and the record says all of it.
+// hazard:GW-01 control:C-85
+// hazard:GW-01 control:C-86
+// hazard:GW-11 control:C-45
 func TestOnlyThoseWhoCareSee(t *testing.T) {
 	t.Parallel()
 	s := newCareSite(t)

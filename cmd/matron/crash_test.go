@@ -22,6 +22,7 @@ import (
 // TestKillGateway kills the gateway in the middle of its work, again and again:
 // no record that a receipt names is lost, none is there twice, and no engine is
 // left behind.
+// hazard:GW-02 control:C-08
 func TestKillGateway(t *testing.T) {
 	s := newRecordSite(t)
 	s.unlimited()
@@ -62,6 +63,7 @@ func TestKillGateway(t *testing.T) {
 
 // TestKillEngine kills ClickHouse in the middle of its work: nobody who cares
 // for patients notices, and the index heals.
+// hazard:GW-12 control:C-51
 func TestKillEngine(t *testing.T) {
 	s := newRecordSite(t)
 	s.unlimited()
@@ -95,6 +97,7 @@ func TestKillEngine(t *testing.T) {
 
 // TestStopFinishesRequests sends SIGTERM while a request is on its way: its
 // answer arrives, the stop is recorded, and the next start goes on behind it.
+// hazard:GW-05 control:C-22
 func TestStopFinishesRequests(t *testing.T) {
 	arrived, release := make(chan struct{}), make(chan struct{})
 	upstream := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

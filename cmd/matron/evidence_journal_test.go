@@ -205,6 +205,7 @@ func signedSizes(t *testing.T, dir string) []uint64 {
 // TestJournalAltered: somebody with every right on the machine, who makes
 // checksums and hashes fit, is found out, and the gateway does not go on with a
 // record that is not what was signed.
+// hazard:GW-13 control:C-53
 func TestJournalAltered(t *testing.T) {
 	t.Parallel()
 	s := longRecord(t)

@@ -149,6 +149,7 @@ func newDay(t *testing.T) *day {
 // TestReceiptsAndPacks: whoever has a receipt can prove the record that it names
 // with other people's software, and an evidence pack holds what really happened,
 // whatever was deleted from ClickHouse.
+// hazard:GW-31 control:C-230
 func TestReceiptsAndPacks(t *testing.T) {
 	t.Parallel()
 	d := newDay(t)

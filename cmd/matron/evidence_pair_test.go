@@ -138,6 +138,8 @@ func (s *site) readyCheck(name string) (c struct {
 // TestTwoGateways: each is the other's witness and keeps records for it. The
 // first one's disk dies: care goes on, and afterwards its record is whole at home.
 // Somebody puts an old state of it back: its witness says no, and everybody sees.
+// hazard:GW-02 control:C-06
+// hazard:GW-12 control:C-48
 func TestTwoGateways(t *testing.T) {
 	t.Parallel()
 	first, second := newPair(t)

@@ -107,6 +107,8 @@ const (
 // TestApplicationFails puts an application behind the gateway that is down,
 // slow, ends early or talks nonsense: a person gets a page, software a problem,
 // the record says what happened, and nothing hangs.
+// hazard:GW-05 control:C-21
+// hazard:GW-15 control:C-63
 func TestApplicationFails(t *testing.T) {
 	t.Parallel()
 	nobody := fmt.Sprintf("http://127.0.0.1:%d", freePort(t))

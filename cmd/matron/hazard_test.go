@@ -54,6 +54,7 @@ func smallLog(t *testing.T) string {
 // TestHazardLogBesideARunningGateway assesses and approves a log by command while
 // the gateway runs: each change is in the journal once, without its words, pages
 // show what is approved and what changed since, and an altered database shows.
+// hazard:GW-32 control:C-233
 func TestHazardLogBesideARunningGateway(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, fmt.Sprintf("- {name: fhir, prefix: /fhir, upstream: %q, map: fhir-r4}\n", serve(t, http.NotFoundHandler())))
@@ -117,6 +118,8 @@ func TestHazardLogBesideARunningGateway(t *testing.T) {
 // TestTransferPacks hands versions of a log from its maker to a trust by command:
 // the trust takes the first one over, answers what was transferred, and learns from
 // the next which of what it accepted has changed.
+// hazard:GW-32 control:C-237
+// hazard:GW-32 control:C-238
 func TestTransferPacks(t *testing.T) {
 	t.Parallel()
 	application := "- {name: fhir, prefix: /fhir, upstream: 'http://localhost:1', map: fhir-r4}\n"

@@ -43,6 +43,8 @@ func (s *site) opens(c *http.Client, from, to int) (slowed int) {
 // more patients than their role does, which slows them down, is recorded and shown,
 // and refuses their exports; a major incident lifts that, survives a restart while
 // nothing but the gateway runs, and ends.
+// hazard:GW-03 control:C-15
+// hazard:GW-25 control:C-199
 func TestGW03BudgetsAndMajorIncident(t *testing.T) {
 	t.Parallel()
 	s := newRecordSite(t)
@@ -124,6 +126,9 @@ func TestGW03BudgetsAndMajorIncident(t *testing.T) {
 
 // TestMachinesAreRegistered: one that is not is refused and told why, until a reload
 // registers it.
+// hazard:GW-16 control:C-64
+// hazard:GW-24 control:C-189
+// hazard:GW-24 control:C-192
 func TestMachinesAreRegistered(t *testing.T) {
 	t.Parallel()
 	s := newRecordSite(t)

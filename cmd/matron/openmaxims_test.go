@@ -18,6 +18,7 @@ import (
 // TestOpenMAXIMS puts the emulator of openMAXIMS behind the gateway, not a live
 // instance: a nurse finds a patient, writes a note and prints, across a reload,
 // and the record names patient and action each time.
+// hazard:GW-08 control:C-83
 func TestOpenMAXIMS(t *testing.T) {
 	t.Parallel()
 	const password = "demonstration-only"

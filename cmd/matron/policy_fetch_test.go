@@ -53,6 +53,7 @@ func fetching(t *testing.T, more string) (s *site, offered *ruleServer, key rego
 
 // TestRulesComeFromAServer: only what is signed and newer comes in force, what is
 // refused is recorded once, and a start does not need the server.
+// hazard:GW-11 control:C-89
 func TestRulesComeFromAServer(t *testing.T) {
 	t.Parallel()
 	s, server, key := fetching(t, "")

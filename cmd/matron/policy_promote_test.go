@@ -111,6 +111,7 @@ func (s *site) want(c *http.Client, step, proposal string, status int, why strin
 // TestRulesArePromotedByTwoPeople: one person alone cannot, nor the same person
 // twice, nor two without the mark of a clinical safety officer where care would be
 // refused, nor anybody with a candidate or a verdict that was altered.
+// hazard:GW-11 control:C-88
 func TestRulesArePromotedByTwoPeople(t *testing.T) {
 	t.Parallel()
 	s := rulesSite(t)
@@ -185,6 +186,7 @@ func TestRulesArePromotedByTwoPeople(t *testing.T) {
 
 // TestAHarmlessPromotionNeedsNoMark: where nothing would be newly refused, two people
 // are enough, and one of them may roll back on the page.
+// hazard:GW-11 control:C-88
 func TestAHarmlessPromotionNeedsNoMark(t *testing.T) {
 	t.Parallel()
 	s := rulesSite(t)

@@ -17,6 +17,8 @@ import (
 
 // TestRecordedDecisionsAreAskedAgain records reads, searches and refusals and asks
 // the same questions again: of the same rules, which change nothing, and of others.
+// hazard:GW-01 control:C-03
+// hazard:GW-23 control:C-184
 func TestRecordedDecisionsAreAskedAgain(t *testing.T) {
 	t.Parallel()
 	s := newRecordSite(t)

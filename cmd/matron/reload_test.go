@@ -28,6 +28,8 @@ import (
 // TestReloadUnderLoad changes everything that a reload takes in, while staff
 // are at work: what is broken is refused with its place and the old stays, what
 // is right takes effect and is recorded, and no request is dropped.
+// hazard:GW-02 control:C-07
+// hazard:GW-20 control:C-82
 func TestReloadUnderLoad(t *testing.T) {
 	s := newRecordSite(t)
 	s.unlimited()

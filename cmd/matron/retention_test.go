@@ -20,6 +20,7 @@ import (
 // commands that an operator has, beside a gateway that goes on: it raises no
 // alarm, verify knows why the records are gone, and an evidence pack about a
 // patient under a hold has what was kept.
+// hazard:GW-31 control:C-229
 func TestRetentionBesideARunningGateway(t *testing.T) {
 	t.Parallel()
 	upstream := serve(t, http.NotFoundHandler())

@@ -14,6 +14,7 @@ import (
 // TestProtectedRecords runs a gateway whose list of protected patients is wrong at the
 // start, put right, wrong again and gone: clinical records are asked more for, never
 // closed for good, and what was known stays known.
+// hazard:GW-11 control:C-47
 func TestProtectedRecords(t *testing.T) {
 	s := newRecordSite(t)
 	s.edit("applications:", "sensitivity: {patients: patients.ndjson, staff: staff.ndjson}\npolicy: {dir: rules}\napplications:")

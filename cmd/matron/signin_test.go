@@ -31,6 +31,7 @@ import (
 
 // TestWithoutSession asks as nobody: a browser is led to sign in, software is
 // told so, and what somebody typed is never lost in a redirect.
+// hazard:GW-06 control:C-23
 func TestWithoutSession(t *testing.T) {
 	t.Parallel()
 	s := newRecordSite(t)
@@ -184,6 +185,8 @@ func (s *site) token(typ string, claims map[string]any) string {
 
 // TestSearchLimit searches faster than anybody types until it is told to wait,
 // while the care of one patient at a time goes on.
+// hazard:GW-02 control:C-11
+// hazard:GW-03 control:C-14
 func TestSearchLimit(t *testing.T) {
 	s := newRecordSite(t)
 	s.edit("applications:", "limits: {search: {per_second: 0.01, burst: 5}}\napplications:")
@@ -249,6 +252,7 @@ func TestSearchLimit(t *testing.T) {
 
 // TestUnmappedRoute asks for what no map knows: refused in enforce mode, let
 // through and marked in observe mode, on record as unknown in both.
+// hazard:GW-20 control:C-81
 func TestUnmappedRoute(t *testing.T) {
 	t.Parallel()
 	var reached atomic.Int32

@@ -92,6 +92,8 @@ func (d *smallDisk) fill(percent int64) {
 // TestDiskOfTheJournalFillsUp fills a real file system below a running gateway
 // and empties it again: what can wait is refused step by step, care never, and
 // everybody who looks is told.
+// hazard:GW-12 control:C-50
+// hazard:GW-12 control:C-52
 func TestDiskOfTheJournalFillsUp(t *testing.T) {
 	upstream := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {

@@ -87,6 +87,7 @@ func TestARefusedChangeLeavesNothing(t *testing.T) {
 // TestConcurrentEdits has several gateways change the same hazards at once. Each
 // change is either stored or refused with what the others did; none is lost, none
 // overwritten, and the log folds.
+// hazard:GW-32 control:C-236
 func TestConcurrentEdits(t *testing.T) {
 	const people, rounds = 5, 6
 	onEach(t, func(t *testing.T, d place) {
@@ -151,6 +152,7 @@ func TestConcurrentEdits(t *testing.T) {
 }
 
 // Whatever is altered in the database is noticed when the log is read.
+// hazard:GW-32 control:C-233
 func TestAlteredEventsAreNoticed(t *testing.T) {
 	for _, c := range []struct{ name, query string }{
 		{"a word", `UPDATE hazard_event SET body = replace(body, 'Matron', 'Nobody') WHERE seq = 1`},
@@ -220,6 +222,7 @@ func TestImport(t *testing.T) {
 
 // Each event is in the journal once, whatever the journal says of an append:
 // lost, or there although it was said to have failed.
+// hazard:GW-32 control:C-233
 func TestEachEventIsRecordedOnce(t *testing.T) {
 	onEach(t, func(t *testing.T, d place) {
 		s := store.New(d.db, when)

@@ -101,6 +101,7 @@ func TestAPackIsReadAsItWasMade(t *testing.T) {
 }
 
 // Each byte counts.
+// hazard:GW-32 control:C-237
 func TestAnAlteredPackIsRefused(t *testing.T) {
 	k := newKeys(t, "maker")
 	pack, err := transfer.Make(maker(t), "1.4", k.signer, when())
@@ -121,6 +122,7 @@ func TestAnAlteredPackIsRefused(t *testing.T) {
 
 // A pack of somebody else, even of the same name, is refused by name, and so is a
 // right signature under something that nobody approved.
+// hazard:GW-32 control:C-237
 func TestAPackOfSomebodyElseIsRefused(t *testing.T) {
 	l, k, other := maker(t), newKeys(t, "maker"), newKeys(t, "maker")
 	stranger := newKeys(t, "stranger")

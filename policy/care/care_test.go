@@ -116,6 +116,7 @@ const d = 24 // hours of a day
 
 // TestRelations holds what each message means for whom. Each row asks about one
 // person at some hours.
+// hazard:GW-21 control:C-171
 func TestRelations(t *testing.T) {
 	t.Parallel()
 	admit := ev(care.Stay, 0, "a01", ward("A"), by("C1"), referred)
@@ -209,6 +210,8 @@ func TestRelations(t *testing.T) {
 
 // A merged number answers for the survivor before anything is decided, and the
 // other way round; a wrong number answers for nobody.
+// hazard:GW-01 control:C-86
+// hazard:GW-26 control:C-205
 func TestMergedNumbersResolveToTheSurvivor(t *testing.T) {
 	t.Parallel()
 	old := []care.Change{
@@ -279,6 +282,7 @@ func TestVisitsAreMovedAndRenumbered(t *testing.T) {
 
 // Two numbers of the hospital are not one patient because one NHS number comes
 // with both; the number goes to whom the newest message gives it.
+// hazard:GW-26 control:C-203
 func TestOneNHSNumberJoinsNobody(t *testing.T) {
 	t.Parallel()
 	n := nhs("9990000018")
@@ -412,6 +416,7 @@ func TestSince(t *testing.T) {
 }
 
 // Messages may come twice and in any order: what is known in the end is the same.
+// hazard:GW-21 control:C-168
 func TestOrderAndDuplicatesDoNotMatter(t *testing.T) {
 	t.Parallel()
 	rnd := rand.New(rand.NewPCG(1, 2))

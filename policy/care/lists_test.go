@@ -49,6 +49,7 @@ func TestListsAreRead(t *testing.T) {
 }
 
 // A list with anything wrong is refused whole, and every wrong line is named.
+// hazard:GW-21 control:C-172
 func TestListsWithMistakesAreRefusedLineByLine(t *testing.T) {
 	t.Parallel()
 	staff := []care.Person{{Person: "n1"}}

@@ -26,6 +26,7 @@ func built(tb testing.TB, staff []string, patients ...protection.Patient) *prote
 	return b.Build()
 }
 
+// hazard:GW-26 control:C-204
 func TestProtectionByEveryNumber(t *testing.T) {
 	l := built(t, []string{"999 000 0018"},
 		protection.Patient{ID: "P1", NHSNumber: "9990000018"},                              // works here

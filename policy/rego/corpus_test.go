@@ -23,6 +23,7 @@ var update = flag.Bool("update", false, "rewrite the answers of the corpus")
 
 // Each archive of the corpus is a question and the answers to it: as asked, and
 // with each fact missing and garbled in turn.
+// hazard:GW-23 control:C-185
 func TestCorpus(t *testing.T) {
 	e := newEngine(t, rego.Config{})
 	files, err := filepath.Glob("../testdata/*.txtar")

@@ -12,6 +12,7 @@ import (
 
 // Where the rules give no answer, emergency access to one known patient is offered
 // to who may have it, and lets through what the table of roles has; nothing else is.
+// hazard:GW-01 control:C-02
 func TestEmergencyAccessDoesNotNeedTheRules(t *testing.T) {
 	files := map[string]string{"rules.rego": "package matron\n\nallow if {\n\tinput.resource != \"\"\n\ttime.parse_rfc3339_ns(input.resource) > 0\n}\n\n" +
 		"allow if {\n\tinput.resource == \"\"\n\tinput.subject.roles == [\"doctor\"]\n}\n" + explained}

@@ -83,6 +83,7 @@ const explained = `
 decision := {"effect": "deny", "reasons": [{"code": "no", "text": "No.", "remedy": "Ask."}]}
 `
 
+// hazard:GW-11 control:C-44
 func TestAllowNamesTheRuleAndTheRevision(t *testing.T) {
 	e := newEngine(t, rego.Config{})
 	want := policy.Decision{Effect: policy.Allow, Rules: []string{"role-table@access.rego:65"}, Revision: e.Revision()}
@@ -94,6 +95,7 @@ func TestAllowNamesTheRuleAndTheRevision(t *testing.T) {
 	}
 }
 
+// hazard:GW-01 control:C-05
 func TestRefusalSaysWhyAndWhatToDo(t *testing.T) {
 	e := newEngine(t, rego.Config{})
 	q := nurseReads()
@@ -105,7 +107,7 @@ func TestRefusalSaysWhyAndWhatToDo(t *testing.T) {
 			Text:   "Your role (nurse) may not add to prescriptions.",
 			Remedy: "Ask somebody who may: doctor, pharmacist. If your role is wrong, ring the service desk and read out the reference.",
 		}},
-		Rules:    []string{"role-not-permitted@explain.rego:69"},
+		Rules:    []string{"role-not-permitted@explain.rego:70"},
 		Revision: e.Revision(),
 	}
 	if diff := cmp.Diff(want, e.Decide(t.Context(), q)); diff != "" {
@@ -114,6 +116,7 @@ func TestRefusalSaysWhyAndWhatToDo(t *testing.T) {
 }
 
 // Whatever a request holds, none of it gets into what staff are shown.
+// hazard:GW-01 control:C-05
 func TestReasonsHoldNothingOfTheRequest(t *testing.T) {
 	e := newEngine(t, rego.Config{})
 	const secret = "Zzyzx-4857773456"
@@ -193,6 +196,7 @@ allow if {
 }
 ` + explained
 
+// hazard:GW-04 control:C-18
 func TestTimeoutDenies(t *testing.T) {
 	e := newEngine(t, rego.Config{Dir: bundle(t, map[string]string{"rules.rego": "package matron\n\n" + slow}), Timeout: 20 * time.Millisecond})
 	d := e.Decide(t.Context(), nurseReads())
@@ -235,6 +239,8 @@ decision := {"effect": "challenge", "offer": "step-up", "reasons": [{"code": "st
 }
 
 // Every mistake of a bundle is told with its place, and the old bundle stays.
+// hazard:GW-02 control:C-07
+// hazard:GW-11 control:C-46
 func TestBadBundleKeepsTheOld(t *testing.T) {
 	const rules = "package matron\n\nallow if input.rule != \"\"\n" + explained
 	for name, c := range map[string]struct {
@@ -402,6 +408,8 @@ func TestReloadForgetsWhatWasAllowed(t *testing.T) {
 	}
 }
 
+// hazard:GW-11 control:C-46
+// hazard:GW-23 control:C-185
 func TestDefaultBundlePassesItsTests(t *testing.T) {
 	trial, err := rego.Test(t.Context(), "")
 	if err != nil {

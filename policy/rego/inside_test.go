@@ -188,6 +188,7 @@ func TestFactsThatTheDefaultBundleReads(t *testing.T) {
 	}
 }
 
+// hazard:GW-04 control:C-18
 func TestCache(t *testing.T) {
 	now := time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC)
 	allow := policy.Decision{Effect: policy.Allow, Rules: []string{"allow"}}

@@ -109,6 +109,7 @@ func TestSignedBundlesAreBounded(t *testing.T) {
 	}
 }
 
+// hazard:GW-11 control:C-89
 func TestOlderRevisions(t *testing.T) {
 	key := regotest.NewKey(t)
 	signing := rego.Signing{Keys: []string{key.Public}, Algorithm: "RS256"}
@@ -166,6 +167,8 @@ func extractAll(t *testing.T, dir string, text []byte) {
 }
 
 // Tests that did not run have not passed: who gives up does not get the rules.
+// hazard:GW-11 control:C-46
+// hazard:GW-23 control:C-185
 func TestABundleWhoseTestsAreCutShortIsRefused(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -53,6 +53,7 @@ const fhirType = "application/fhir+json"
 
 // Whoever writes to somebody by a whole address must not be recorded as having
 // written to somebody else.
+// hazard:GW-08 control:C-35
 func TestPatientIsRecordedByTheSameNameWhateverTheReference(t *testing.T) {
 	for reference, want := range map[string]string{
 		"Patient/p1":                                            "p1",

@@ -29,6 +29,7 @@ func siteMap(t *testing.T) string {
 
 // A hospital's own screens come to those of the built-in map, in a file that says
 // nothing else.
+// hazard:GW-27 control:C-209
 func TestASiteExtendsOpenMAXIMS(t *testing.T) {
 	m, err := Parse("maxims-rba.yaml", []byte(siteMap(t)))
 	if err != nil {
@@ -82,6 +83,7 @@ func TestASiteExtendsOpenMAXIMS(t *testing.T) {
 }
 
 // Mistakes in such a file are found where they stand.
+// hazard:GW-27 control:C-209
 func TestMistakesInTheTablesOfOpenMAXIMS(t *testing.T) {
 	_, err := Parse("site.yaml", []byte(`app: x
 extends: openmaxims

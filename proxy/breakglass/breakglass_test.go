@@ -17,6 +17,8 @@ import (
 	"github.com/matron-epr/matron/proxy/breakglass"
 )
 
+// hazard:GW-01 control:C-01
+// hazard:GW-10 control:C-43
 func TestOneStepFromRefusalToRecord(t *testing.T) {
 	w := newWard(t)
 	path := w.Offer(t.Context(), w.refused("ada", "4711"))
@@ -139,6 +141,7 @@ func TestOfferIsUsedOnce(t *testing.T) {
 }
 
 // What one gateway grants and ends counts on the others, and after a restart.
+// hazard:GW-02 control:C-06
 func TestGatewaysShareGrants(t *testing.T) {
 	w := newWard(t)
 	other := w.gateway(w.openDB())
@@ -225,6 +228,7 @@ func TestGrantGoesOnInTheNextSession(t *testing.T) {
 	}
 }
 
+// hazard:GW-09 control:C-37
 func TestFormIsHeldAgainstItsOffer(t *testing.T) {
 	w := newWard(t)
 	path := w.Offer(t.Context(), w.refused("ada", "4711"))
@@ -311,6 +315,7 @@ func TestProtectedRecordAsksForSigningInAgain(t *testing.T) {
 
 // While the database does not answer people are let in all the same, and it is written
 // down when it does.
+// hazard:GW-01 control:C-02
 func TestDatabaseIsNotInTheWay(t *testing.T) {
 	w := newWard(t)
 	if _, err := w.db.ExecContext(t.Context(), "ALTER TABLE breakglass_offer RENAME TO gone_offer; ALTER TABLE breakglass_grant RENAME TO gone_grant"); err != nil {
@@ -380,6 +385,7 @@ func TestPurposeIsStatedOnce(t *testing.T) {
 	}
 }
 
+// hazard:GW-09 control:C-38
 func TestOwnListShowsOwnAccesses(t *testing.T) {
 	w := newWard(t)
 	w.breaks("ada", "4711")

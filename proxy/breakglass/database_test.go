@@ -12,6 +12,7 @@ import (
 )
 
 // A database that hangs holds nobody up: what waits for it goes on without.
+// hazard:GW-01 control:C-02
 func TestDatabaseThatHangsIsNotInTheWay(t *testing.T) {
 	w := newWard(t)
 	w.db.SetMaxOpenConns(1)

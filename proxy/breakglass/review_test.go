@@ -67,6 +67,7 @@ func TestGrantIsJudgedOnce(t *testing.T) {
 	}
 }
 
+// hazard:GW-09 control:C-39
 func TestQueueIsOldestFirst(t *testing.T) {
 	w := newWard(t)
 	for i, patient := range []string{"1", "2", "3"} {
@@ -161,6 +162,7 @@ func TestProbeIsNotLookedAt(t *testing.T) {
 
 // A notice goes out once, names the grant and no patient, and is tried again later and
 // later until it does.
+// hazard:GW-09 control:C-38
 func TestNoticesGoOut(t *testing.T) {
 	w := newWard(t)
 	w.officer = "privacy@example.org"

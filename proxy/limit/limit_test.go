@@ -66,6 +66,7 @@ func takeUntilRefused(l *limit.Limiter, s policy.Subject, kind proxy.LimitKind) 
 	return 1000
 }
 
+// hazard:GW-03 control:C-13
 func TestInteractiveIsSlowedNeverRefused(t *testing.T) {
 	l, _ := newLimiter(t, limit.Config{Rules: limit.Rules{Kinds: rates(), MaxWait: 2 * time.Second}})
 	s := person("ada", "tab")
@@ -94,6 +95,7 @@ func TestSlowingLeavesNoDebt(t *testing.T) {
 	}
 }
 
+// hazard:GW-03 control:C-14
 func TestSearchBulkAndMachinesAreRefusedWithWait(t *testing.T) {
 	machine := person("lab", "")
 	machine.Machine = true
@@ -127,6 +129,7 @@ func TestSearchBulkAndMachinesAreRefusedWithWait(t *testing.T) {
 	}
 }
 
+// hazard:GW-03 control:C-12
 func TestPersonsAndKindsDoNotShare(t *testing.T) {
 	l, _ := newLimiter(t, limit.Config{Rules: limit.Rules{Kinds: rates()}})
 	takeUntilRefused(l, person("ada", "tab"), proxy.SearchKind)
@@ -143,6 +146,7 @@ func TestPersonsAndKindsDoNotShare(t *testing.T) {
 	}
 }
 
+// hazard:GW-03 control:C-12
 func TestSessionsShareThePersonsBucket(t *testing.T) {
 	l, _ := newLimiter(t, limit.Config{Rules: limit.Rules{Kinds: rates(), PersonFactor: 2}})
 	total := 0

@@ -186,6 +186,7 @@ func TestTenThousandPatientsAreToldApart(t *testing.T) {
 	}
 }
 
+// hazard:GW-03 control:C-15
 func TestBudgetIsOfTheRole(t *testing.T) {
 	rules := limit.Rules{Budget: opened(1, 0), Budgets: map[string]limit.Budget{"nurse": opened(2, 0), "doctor": opened(3, 0), "site-manager": {}}}
 	for _, row := range []struct {
@@ -229,6 +230,7 @@ func TestOnePatientIsOneHoweverNamed(t *testing.T) {
 
 // TestMajorIncidentLiftsBudgetsAndDelays: for people, not for exports nor machines;
 // and what was done in it is not held against anybody afterwards.
+// hazard:GW-03 control:C-15
 func TestMajorIncidentLiftsBudgetsAndDelays(t *testing.T) {
 	on := true
 	l, _ := newLimiter(t, limit.Config{Lifted: func() bool { return on }, Rules: limit.Rules{Kinds: rates(), Budget: opened(2, 2)}})
@@ -260,6 +262,7 @@ func TestMajorIncidentLiftsBudgetsAndDelays(t *testing.T) {
 	}
 }
 
+// hazard:GW-24 control:C-191
 func TestMachinesHaveLimitsOfTheirOwn(t *testing.T) {
 	l, _ := newLimiter(t, limit.Config{Rules: limit.Rules{Kinds: rates(), Budget: opened(1, 1), Machines: map[string]limit.Machine{
 		"board": {Rate: limit.Rate{PerSecond: 1, Burst: 20}, Budget: opened(0, 4)}, "lab": {},

@@ -56,6 +56,7 @@ func (s *site) tokenClaims() map[string]any {
 	}
 }
 
+// hazard:GW-14 control:C-58
 func TestBearerToken(t *testing.T) {
 	stranger, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -92,6 +93,7 @@ func TestBearerToken(t *testing.T) {
 		{"sub is the client", "at+jwt", s.provider.key, jose.RS256, with("client_id", "sub-1"), &machine},
 		{"sub is the party", "at+jwt", s.provider.key, jose.RS256, with("azp", "sub-1"), &machine},
 		{"grant of a machine", "at+jwt", s.provider.key, jose.RS256, with("gty", "client-credentials"), &machine},
+		{"issued by a clock that is ahead", "at+jwt", s.provider.key, jose.RS256, with("iat", in(30*time.Second)), &person},
 		{"untyped", "JWT", s.provider.key, jose.RS256, nil, nil},
 		{"no type", "", s.provider.key, jose.RS256, nil, nil},
 		{"stranger's key", "at+jwt", stranger, jose.RS256, nil, nil},

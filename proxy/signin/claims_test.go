@@ -26,6 +26,7 @@ const cis2Claims = `{"sub":"787","nhsid_useruid":"787","name":"USERQ RANDOM Mr",
 	{"person_roleid":"555","org_code":"RBA","role_code":"S8000:G8000:R8001","activity_codes":["B0278","B0401"]},
 	{"person_roleid":"556","org_code":"RBB","role_code":"S8000:G8000:R8000","activity_codes":["B0420"]}]}`
 
+// hazard:GW-07 control:C-31
 func TestClaims(t *testing.T) {
 	plain := ClaimMap{Organisation: "org", Assurance: "level"}.withDefaults()
 	nurse := policy.Subject{Issuer: "iss", Sub: "s", Person: "s"}

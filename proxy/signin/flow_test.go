@@ -395,6 +395,8 @@ func TestOpenRedirect(t *testing.T) {
 
 // Sessions live in the file: a restart keeps them, and asks the provider
 // nothing.
+// hazard:GW-02 control:C-08
+// hazard:GW-06 control:C-25
 func TestRestartKeepsSessions(t *testing.T) {
 	s := newSite(t, nil)
 	b := s.browser()

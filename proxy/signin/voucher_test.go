@@ -175,6 +175,7 @@ func TestBindingTellsRequestsApart(t *testing.T) {
 	}
 }
 
+// hazard:GW-06 control:C-25
 func TestVoucherPublishesPreviousKeys(t *testing.T) {
 	v := newVoucher(t, &newKey(t).PublicKey)
 	rec := httptest.NewRecorder()

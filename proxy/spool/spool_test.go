@@ -39,6 +39,7 @@ func read(f *file) ([]byte, error) { return io.ReadAll(io.NewSectionReader(f, 0,
 
 // TestNothingReadableIsLeft: a file has no name, and what it holds is not what was
 // written.
+// hazard:GW-18 control:C-74
 func TestNothingReadableIsLeft(t *testing.T) {
 	s, f := kept(t, 1<<20)
 	if left, err := os.ReadDir(s.dir); err != nil || len(left) > 0 {

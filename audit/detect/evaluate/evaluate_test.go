@@ -21,6 +21,7 @@ func day(n int) string {
 
 // TestAgainstTenLines compares with the definition, written down once more as
 // plainly as it can be, over lists made up at random.
+// hazard:GW-28 control:C-217
 func TestAgainstTenLines(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	word := func(kind string, n int) string { return fmt.Sprintf("%s%d", kind, rng.IntN(n)) }
@@ -75,6 +76,7 @@ func tenLines(labels []feeds.Label, cases []evaluate.Case, shown int) (precision
 }
 
 // TestByHand: a list that can be reckoned on paper.
+// hazard:GW-28 control:C-217
 func TestByHand(t *testing.T) {
 	labels := []feeds.Label{
 		{Person: "ann", Day: day(0), Kind: "own-record", Patient: "a"},

@@ -130,6 +130,7 @@ func member(t *testing.T, path, name string) string {
 	return string(b)
 }
 
+// hazard:GW-31 control:C-230
 func TestPatient(t *testing.T) {
 	l := newLog(t)
 	l.exchange("S1", "P1")
@@ -177,6 +178,7 @@ func TestNobody(t *testing.T) {
 
 // TestAnyByte alters every byte of a pack in turn, and fewer under the race
 // detector.
+// hazard:GW-31 control:C-230
 func TestAnyByte(t *testing.T) {
 	l := newLog(t)
 	l.exchange("S1", "P1")

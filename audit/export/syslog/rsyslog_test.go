@@ -8,6 +8,7 @@ import (
 
 // TestACollectorThatIsKilledLosesNothing kills rsyslogd with messages in its
 // memory that its TCP has acknowledged, and while it is down.
+// hazard:GW-12 control:C-51
 func TestACollectorThatIsKilledLosesNothing(t *testing.T) {
 	a := newAuthority(t)
 	c := newCollector(t, a, "anon")

@@ -153,6 +153,7 @@ func (w *ward) actions() string {
 }
 
 // TestGW19TwoPeopleBeginABypass: nobody does it alone, whatever the name.
+// hazard:GW-19 control:C-75
 func TestGW19TwoPeopleBeginABypass(t *testing.T) {
 	w := newWard(t)
 	id, err := w.request("ann", time.Hour)
@@ -191,6 +192,7 @@ func TestGW19TwoPeopleBeginABypass(t *testing.T) {
 }
 
 // TestGW19OneKeyUnderTwoNamesIsOnePerson: the configuration may err.
+// hazard:GW-19 control:C-75
 func TestGW19OneKeyUnderTwoNamesIsOnePerson(t *testing.T) {
 	w := newWard(t)
 	w.rules.People[1].Key, w.keys["bob"] = w.rules.People[0].Key, w.keys["ann"]
@@ -205,6 +207,7 @@ func TestGW19OneKeyUnderTwoNamesIsOnePerson(t *testing.T) {
 
 // TestGW19BypassEndsByItself: at the minute, without anybody looking, for good,
 // and with a record.
+// hazard:GW-19 control:C-75
 func TestGW19BypassEndsByItself(t *testing.T) {
 	w := newWard(t)
 	w.begin(30 * time.Minute)
@@ -227,6 +230,7 @@ func TestGW19BypassEndsByItself(t *testing.T) {
 
 // TestGW19ClockStepsNeverExtendABypass: put back while the gateway runs, while it
 // rests, again and again.
+// hazard:GW-19 control:C-76
 func TestGW19ClockStepsNeverExtendABypass(t *testing.T) {
 	w := newWard(t)
 	w.begin(30 * time.Minute)
@@ -278,6 +282,7 @@ func TestGW19ClockThatIsPutBackBeforeTheApprovalEndsIt(t *testing.T) {
 }
 
 // TestGW19BypassSurvivesARestartUntilItsEnd: with its record each time.
+// hazard:GW-19 control:C-76
 func TestGW19BypassSurvivesARestartUntilItsEnd(t *testing.T) {
 	w := newWard(t)
 	w.begin(30 * time.Minute)
@@ -294,6 +299,7 @@ func TestGW19BypassSurvivesARestartUntilItsEnd(t *testing.T) {
 }
 
 // TestGW19DamagedFileMeansNoBypass: each byte of it, cut, or gone.
+// hazard:GW-19 control:C-76
 func TestGW19DamagedFileMeansNoBypass(t *testing.T) {
 	for _, row := range []struct {
 		name   string
@@ -363,6 +369,7 @@ func TestGW19DamagedEndIsNoNewBeginning(t *testing.T) {
 }
 
 // TestGW19BypassThatCannotBeRecordedDoesNotBegin: it does once it can.
+// hazard:GW-19 control:C-77
 func TestGW19BypassThatCannotBeRecordedDoesNotBegin(t *testing.T) {
 	w := newWard(t)
 	id, err := w.request("ann", time.Hour)

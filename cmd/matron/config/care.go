@@ -25,6 +25,8 @@ type Care struct {
 	Senders []CareSender `yaml:"senders"`
 	// Silence is how long each of them may send nothing before its feed counts as
 	// silent: nobody is refused for want of a relationship then. Default 30m.
+	// hazard:GW-01 control:C-85
+	// hazard:GW-11 control:C-45
 	Silence time.Duration `yaml:"silence"`
 	// Staff, Rota and Devices are lists in CSV; a reload reads them again. A device is
 	// named by the network address that the gateway sees. Staff is required with

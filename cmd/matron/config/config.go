@@ -30,14 +30,15 @@ type Config struct {
 	// without a path leads there. Default /.matron/.
 	Home string `yaml:"home"`
 
-	Listen       Listen        `yaml:"listen"`
-	Admin        Admin         `yaml:"admin"`
-	TLS          TLS           `yaml:"tls"`
-	SignIn       SignIn        `yaml:"sign_in"`
-	Policy       Policy        `yaml:"policy"`
-	Sensitivity  Sensitivity   `yaml:"sensitivity"`
-	Care         Care          `yaml:"care"`
-	Limits       Limits        `yaml:"limits"`
+	Listen      Listen      `yaml:"listen"`
+	Admin       Admin       `yaml:"admin"`
+	TLS         TLS         `yaml:"tls"`
+	SignIn      SignIn      `yaml:"sign_in"`
+	Policy      Policy      `yaml:"policy"`
+	Sensitivity Sensitivity `yaml:"sensitivity"`
+	Care        Care        `yaml:"care"`
+	Limits      Limits      `yaml:"limits"`
+	// hazard:GW-24 control:C-189
 	Machines     []Machine     `yaml:"machines"`
 	Spool        Spool         `yaml:"spool"`
 	Applications []Application `yaml:"applications"`
@@ -68,6 +69,7 @@ type Listen struct {
 	// MaxHeaderBytes bounds the request header. Default 65536.
 	MaxHeaderBytes int `yaml:"max_header_bytes"`
 	// DrainTimeout is how long a stop waits for requests in flight. Default 30s.
+	// hazard:GW-05 control:C-22
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
 }
 
@@ -158,6 +160,7 @@ type StepUp struct {
 	// AAL3_ANY. Default: none, the provider decides.
 	ACR []string `yaml:"acr"`
 	// MaxAge is how long ago the person may have proved who they are. Default 5m.
+	// hazard:GW-22 control:C-178
 	MaxAge time.Duration `yaml:"max_age"`
 }
 
@@ -231,12 +234,15 @@ type Policy struct {
 	// Promotion is required or off. Where it is required, rules come in force by
 	// "matron policy promote" and two people alone: a change of dir, or of what it
 	// holds, takes no effect by itself. See docs/policy.md. Default off.
+	// hazard:GW-11 control:C-88
 	Promotion string `yaml:"promotion"`
 	// Bundle is a server that offers signed bundles in OPA's format. Where promotion
 	// is required they are candidates, otherwise they come in force. Default: none.
+	// hazard:GW-11 control:C-89
 	Bundle PolicyBundle `yaml:"bundle"`
 	// Candidate is the folder of a bundle that is tried on what is decided, from the
 	// record and without any effect. Default: none.
+	// hazard:GW-01 control:C-03
 	Candidate string `yaml:"candidate"`
 	// Timeout bounds one decision; an unfinished decision is a deny. Default 250ms.
 	Timeout time.Duration `yaml:"timeout"`
@@ -249,6 +255,7 @@ type Policy struct {
 type Sensitivity struct {
 	// Patients is the patients file (NDJSON, or CSV with a mapping): its flags, who
 	// has died, and merged numbers.
+	// hazard:GW-11 control:C-87
 	Patients string `yaml:"patients"`
 	// Staff is the staff file: whoever's nhs_number stands there is of the class
 	// staff as a patient.
@@ -475,8 +482,9 @@ type Journal struct {
 	AppendTimeout time.Duration `yaml:"append_timeout"`
 	// Emergency is room that is kept on the disk for when it is full; 0 keeps
 	// none. Default 256MiB.
-	Emergency Size   `yaml:"emergency"`
-	Second    Second `yaml:"second"`
+	Emergency Size `yaml:"emergency"`
+	// hazard:GW-12 control:C-48
+	Second Second `yaml:"second"`
 	// Archive is the folder of compressed segments. Default archive below
 	// data_dir; another one must be there already.
 	Archive string `yaml:"archive"`
@@ -545,6 +553,7 @@ type Bypass struct {
 	// nobody, so that there is none.
 	People []Approver `yaml:"people"`
 	// Longest is how long one bypass may last, at most 24h. Default 4h.
+	// hazard:GW-19 control:C-75
 	Longest time.Duration `yaml:"longest"`
 }
 
@@ -562,6 +571,7 @@ type Database struct {
 type HazardLog struct {
 	// Officers are the clinical safety officers. Default: nobody, so that every
 	// rating stays proposed and every version a draft.
+	// hazard:GW-32 control:C-235
 	Officers []Officer `yaml:"officers"`
 }
 
@@ -585,9 +595,11 @@ type Officer struct {
 // what it opens, is for the rules.
 type BreakGlass struct {
 	// Lasts is how long one lasts, at most 2h. Default 1h.
+	// hazard:GW-01 control:C-01
 	Lasts time.Duration `yaml:"lasts"`
 	// Reasons are what people choose from, at most six. Default: those of
 	// docs/break-glass.md.
+	// hazard:GW-09 control:C-37
 	Reasons []BreakGlassReason `yaml:"reasons"`
 	// Purposes are what people choose from where only the purpose is asked for, at
 	// most six. Default: those of docs/break-glass.md.
@@ -597,11 +609,14 @@ type BreakGlass struct {
 	SignInAgain []string `yaml:"sign_in_again"`
 	// Reviewer is who looks at it afterwards, in the words of the page. Default "the
 	// privacy officer".
+	// hazard:GW-09 control:C-38
 	Reviewer string `yaml:"reviewer"`
 	// ReviewDays is within how many working days (Monday to Friday) it is to be looked
 	// at. Default 5.
-	ReviewDays int             `yaml:"review_days"`
-	Probe      BreakGlassProbe `yaml:"probe"`
+	// hazard:GW-09 control:C-39
+	ReviewDays int `yaml:"review_days"`
+	// hazard:GW-10 control:C-41
+	Probe BreakGlassProbe `yaml:"probe"`
 }
 
 // BreakGlassProbe tries emergency access again and again, so that it is known to work.

@@ -46,6 +46,7 @@ func TestMinimal(t *testing.T) {
 	}
 }
 
+// hazard:GW-02 control:C-07
 func TestEveryMistakeHasAPlaceAndARemedy(t *testing.T) {
 	for _, c := range []struct{ name, from, to, want string }{
 		{"site", "site: RBA", "site: rba", `matron.yaml:1:1: site: "rba" must be an ODS code, for example RBA`},
@@ -169,6 +170,7 @@ func TestAListReplacesItsDefault(t *testing.T) {
 
 // TestBudgetsOfRolesAndMachines: a role has the default where it says nothing, a
 // machine none.
+// hazard:GW-24 control:C-191
 func TestBudgetsOfRolesAndMachines(t *testing.T) {
 	src := strings.Replace(good, "client_id: matron", "client_id: matron\n  bearer: {audiences: [m]}", 1) + `limits: {patients: {default: {hour: 50}, roles: {clerk: {hour: 90, listed_shift: none}}}}
 machines:

@@ -19,9 +19,11 @@ type Limits struct {
 	Bulk        Rate `yaml:"bulk"`
 	Machine     Rate `yaml:"machine"`
 	// MaxWait bounds how long one request of care is slowed. At most 10s; default 2s.
+	// hazard:GW-03 control:C-13
 	MaxWait  time.Duration `yaml:"max_wait"`
 	Patients Patients      `yaml:"patients"`
-	Incident Incident      `yaml:"incident"`
+	// hazard:GW-03 control:C-15
+	Incident Incident `yaml:"incident"`
 }
 
 // Patients are the budgets of different patients whom one person meets. Beyond them

@@ -129,6 +129,7 @@ func TestNewerBundlesCome(t *testing.T) {
 }
 
 // What is not signed, or was altered on the way or on the disk, does not count.
+// hazard:GW-11 control:C-89
 func TestOnlySignedBundlesCount(t *testing.T) {
 	b := newBench(t)
 	good := regotest.Sign(t, rules(""), "6", "", b.key)
@@ -171,6 +172,7 @@ func TestOnlySignedBundlesCount(t *testing.T) {
 }
 
 // A server that is slow, sends no end or an error does not hold anything up.
+// hazard:GW-11 control:C-89
 func TestServersThatFail(t *testing.T) {
 	b := newBench(t)
 	b.server.answer(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })

@@ -6,6 +6,8 @@ import (
 )
 
 // Weekends are left out, and the clocks going back change no time of day.
+// hazard:GW-09 control:C-39
+// hazard:GW-14 control:C-59
 func TestWorkingDays(t *testing.T) {
 	london, err := time.LoadLocation("Europe/London")
 	if err != nil {

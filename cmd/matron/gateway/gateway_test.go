@@ -33,6 +33,7 @@ func TestSettingsThatAReloadCannotTakeInAreNamed(t *testing.T) {
 	}
 }
 
+// hazard:GW-18 control:C-73
 func TestSecretsArePrivateAndTheirRemedyIsRight(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "client.secret")
 	if _, err := readSecret(path); err == nil || errors.Is(err, ErrNotInitialised) {

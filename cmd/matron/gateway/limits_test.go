@@ -16,6 +16,7 @@ import (
 
 // TestMachinesAskFromTheirNetworksUntilTheirDayIsOver: to the last moment of that day
 // in the hospital's time, and however an address is written.
+// hazard:GW-24 control:C-189
 func TestMachinesAskFromTheirNetworksUntilTheirDayIsOver(t *testing.T) {
 	london, err := time.LoadLocation("Europe/London")
 	if err != nil {

@@ -41,6 +41,7 @@ func machineGateway(t *testing.T, used *float64) (*Gateway, *strings.Builder) {
 	return g, logged
 }
 
+// hazard:GW-14 control:C-57
 func TestClockStepIsRecorded(t *testing.T) {
 	used := .1
 	g, logged := machineGateway(t, &used)

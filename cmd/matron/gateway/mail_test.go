@@ -118,6 +118,7 @@ func notice(reader breakglass.Reader) breakglass.Notice {
 }
 
 // A notice goes out over TLS, with the account, and says nothing but the reference.
+// hazard:GW-09 control:C-38
 func TestNoticesGoByMail(t *testing.T) {
 	for _, starttls := range []bool{false, true} {
 		p := &post{}

@@ -12,6 +12,7 @@ import (
 
 // What the lists and the register say of several patients is one set of classes, the
 // list of nobody else is changed by it, and one that is still read says nothing.
+// hazard:GW-11 control:C-87
 func TestProtectionByListsAndRegister(t *testing.T) {
 	b := protection.New()
 	for _, p := range []protection.Patient{{ID: "P1", Classes: []string{"sealed"}}, {ID: "P2", Classes: []string{"vip"}}} {

@@ -17,6 +17,7 @@ import (
 
 // The candidate is asked about every decision once, also after ClickHouse was away,
 // and each kind of change is told once.
+// hazard:GW-01 control:C-03
 func TestShadowAsksAboutEachDecisionOnce(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, rego.Default()); err != nil {

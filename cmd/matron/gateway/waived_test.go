@@ -14,6 +14,7 @@ import (
 
 // TestGW20EachDayIsReportedByRouteAndRole: the log says what would have been
 // refused on that day, from the journal where there is no index, and names nobody.
+// hazard:GW-20 control:C-80
 func TestGW20EachDayIsReportedByRouteAndRole(t *testing.T) {
 	london, err := time.LoadLocation("Europe/London")
 	if err != nil {
@@ -60,6 +61,7 @@ func TestGW20EachDayIsReportedByRouteAndRole(t *testing.T) {
 }
 
 // TestDayBeforeIsADayOfTheHospital: on the days of 23 and 25 hours too.
+// hazard:GW-14 control:C-59
 func TestDayBeforeIsADayOfTheHospital(t *testing.T) {
 	london, err := time.LoadLocation("Europe/London")
 	if err != nil {

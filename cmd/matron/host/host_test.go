@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// hazard:GW-12 control:C-50
 func TestLevelsAreReachedAtTheirMarkAndLeftBelowIt(t *testing.T) {
 	marks := [3]int{80, 90, 95}
 	level := Ample

@@ -143,6 +143,7 @@ func (h *hospital) expect(lifted bool, actions string) {
 	}
 }
 
+// hazard:GW-25 control:C-196
 func TestOnePersonOnCallLiftsLimits(t *testing.T) {
 	h := newHospital(t)
 	if _, err := h.declare("eve", time.Hour); !errors.Is(err, ErrRefused) {
@@ -167,6 +168,7 @@ func TestOnePersonOnCallLiftsLimits(t *testing.T) {
 	}
 }
 
+// hazard:GW-25 control:C-197
 func TestIncidentEndsByItself(t *testing.T) {
 	h := newHospital(t)
 	h.begin()
@@ -186,6 +188,7 @@ func TestIncidentEndsByItself(t *testing.T) {
 }
 
 // TestClockThatIsPutBackDoesNotProlongAnIncident while the gateway runs.
+// hazard:GW-25 control:C-197
 func TestClockThatIsPutBackDoesNotProlongAnIncident(t *testing.T) {
 	h := newHospital(t)
 	h.begin()
@@ -200,6 +203,7 @@ func TestClockThatIsPutBackDoesNotProlongAnIncident(t *testing.T) {
 	h.expect(false, "begin end")
 }
 
+// hazard:GW-25 control:C-197
 func TestIncidentSurvivesARestart(t *testing.T) {
 	h := newHospital(t)
 	h.begin()
@@ -233,6 +237,7 @@ func TestAnybodyEndsAnIncident(t *testing.T) {
 }
 
 // TestIncidentThatCannotBeRecordedLiftsNothing, until it can be.
+// hazard:GW-25 control:C-196
 func TestIncidentThatCannotBeRecordedLiftsNothing(t *testing.T) {
 	h := newHospital(t)
 	h.failing = errors.New("no disk")

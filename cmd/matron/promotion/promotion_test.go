@@ -135,6 +135,7 @@ func because(who Who) Act { return Act{By: who, Reason: "as agreed"} }
 
 // The verdict must be about these rules and those in force, young, long enough, and
 // nobody may have changed it.
+// hazard:GW-23 control:C-182
 func TestGW11StagingDemandsAVerdict(t *testing.T) {
 	b := newBench(t)
 	for _, c := range []struct {
@@ -158,6 +159,7 @@ func TestGW11StagingDemandsAVerdict(t *testing.T) {
 	wants(t, err, "is staged already")
 }
 
+// hazard:GW-23 control:C-182
 func TestVerdictThatWasChangedIsRefused(t *testing.T) {
 	b := newBench(t)
 	whole, err := json.Marshal(b.verdict(func(v *Verdict) { v.CareDenied, v.NewlyDenied = 4, 9 }))
@@ -186,6 +188,7 @@ func TestVerdictThatWasChangedIsRefused(t *testing.T) {
 }
 
 // Two people who are not one, and the mark of a third where care could be hindered.
+// hazard:GW-11 control:C-88
 func TestGW11TwoPeopleAndTheMark(t *testing.T) {
 	ann, bob, cso := person("ann"), person("bob"), person("cso")
 	again := ann // the same person under another account
@@ -280,6 +283,7 @@ func (b *bench) started() (dir string, fault, err error) {
 }
 
 // A rollback leads back, never forward to what was taken back.
+// hazard:GW-23 control:C-183
 func TestRollBackLeadsBack(t *testing.T) {
 	b := newBench(t)
 	id, err := b.stage(b.verdict())
@@ -362,6 +366,7 @@ func TestEntriesFollowEachOther(t *testing.T) {
 }
 
 // What was altered after it was staged is not put in force.
+// hazard:GW-23 control:C-182
 func TestAlteredCandidateIsRefused(t *testing.T) {
 	b := newBench(t)
 	id, err := b.stage(b.verdict())

@@ -118,6 +118,7 @@ func TestSameRulesChangeNothing(t *testing.T) {
 	}
 }
 
+// hazard:GW-01 control:C-03
 func TestOtherRulesAreCompared(t *testing.T) {
 	var records []audit.Record
 	for i := range uint64(5) {
@@ -151,6 +152,7 @@ func TestOtherRulesAreCompared(t *testing.T) {
 	}
 }
 
+// hazard:GW-23 control:C-184
 func TestASourceThatFailsGivesNoReport(t *testing.T) {
 	broken := errors.New("broken")
 	for name, source := range map[string]replay.Source{

@@ -194,6 +194,7 @@ func framed(s string) string { return "\x0b" + s + "\x1c\r" }
 
 // Garbled messages between good ones are refused one by one; every good one is
 // taken, in order.
+// hazard:GW-21 control:C-169
 func TestGarbledMessagesNeverStopTheFeed(t *testing.T) {
 	t.Parallel()
 	h := open(t, func(c *mllp.Config) { c.MaxBytes = 2000 })
@@ -236,6 +237,7 @@ func TestBatchIsAnsweredMessageByMessage(t *testing.T) {
 }
 
 // Nothing is acknowledged as accepted that the handler has not taken.
+// hazard:GW-21 control:C-170
 func TestOnlyDurableMessagesAreAccepted(t *testing.T) {
 	t.Parallel()
 	h := open(t, nil)
@@ -265,6 +267,7 @@ func TestOnlyDurableMessagesAreAccepted(t *testing.T) {
 }
 
 // A message in a name that its sender may not use is refused and recorded.
+// hazard:GW-21 control:C-169
 func TestUnknownSenderIsRefusedAndRecorded(t *testing.T) {
 	t.Parallel()
 	h := open(t, nil)
@@ -288,6 +291,7 @@ func TestUnknownSenderIsRefusedAndRecorded(t *testing.T) {
 
 // Whoever has no certificate, one of somebody else's, or one that names no
 // known system gets no further than the handshake.
+// hazard:GW-21 control:C-169
 func TestUnknownCertificateIsRefusedAndRecorded(t *testing.T) {
 	t.Parallel()
 	h := open(t, nil)

@@ -184,6 +184,7 @@ func TestTornEndIsCutBack(t *testing.T) {
 }
 
 // Damage costs the messages it hits and no other, and is reported.
+// hazard:GW-21 control:C-170
 func TestDamageIsPassedOverAndReported(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -212,6 +213,7 @@ func TestDamageIsPassedOverAndReported(t *testing.T) {
 }
 
 // A process that is killed has lost nothing that it said was accepted.
+// hazard:GW-21 control:C-170
 func TestKilledProcessHasLostNothing(t *testing.T) {
 	if dir := os.Getenv("MATRON_CARE_VICTIM"); dir != "" {
 		b := start(t, dir, func(c *Config) { c.Compact = 10_000 })

@@ -110,6 +110,7 @@ else := "everyone" if {
 
 # ... or it is the probe of emergency access, while that is in force for it. Who may
 # have it is said where it is offered.
+# hazard:GW-10 control:C-41
 else := "probe" if {
 	input.subject.machine == true
 	"break-glass-probe" in input.subject.roles

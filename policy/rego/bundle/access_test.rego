@@ -102,8 +102,10 @@ test_own_pages_are_not_for_systems if {
 	}
 }
 
+# hazard:GW-16 control:C-64
 test_person_never_gets_what_is_for_systems if codes(in_role(["api-client"])) == {"no-role"}
 
+# hazard:GW-16 control:C-64
 test_system_never_gets_what_is_for_people if {
 	codes({"subject": {"roles": ["doctor"], "machine": true}}) == {"no-role"}
 }
@@ -145,6 +147,7 @@ test_deletion_must_name_the_patient_beforehand if {
 	codes(object.union(in_role(["doctor"]), {"action": "delete", "certainty": "unknown", "patients": [], "held": true})) == {"patient-unknown"}
 }
 
+# hazard:GW-01 control:C-05
 test_refusal_names_who_may if {
 	some reason in matron.decision.reasons with input as asked({"action": "create", "area": "prescribing", "resource": "MedicationRequest"})
 	reason.text == "Your role (nurse) may not add to prescriptions."
@@ -192,6 +195,7 @@ test_roles_are_complete if {
 	}
 }
 
+# hazard:GW-30 control:C-224
 test_reasons_are_complete if {
 	every reason in data.reasons {
 		is_string(reason.text)

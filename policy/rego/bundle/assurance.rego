@@ -3,12 +3,14 @@
 package matron
 
 # A save is never held up by any of it: what somebody has written would be lost.
+# hazard:GW-06 control:C-26
 assured if input.action in {"create", "update", "delete"}
 
 # Emergency access asked for all of it when it began.
 assured if input.grant != ""
 
 # A connected system does not sign in.
+# hazard:GW-22 control:C-178
 assured if input.subject.machine == true
 
 assured if {
@@ -39,6 +41,7 @@ fresh if {
 
 within(0)
 
+# hazard:GW-22 control:C-178
 within(minutes) if {
 	input.subject.signed_in_within > 0
 	input.subject.signed_in_within <= minutes

@@ -25,6 +25,7 @@ related if {
 # ... or nobody can tell, since what the register hears from may have fallen silent
 # or it is still being read. That must not lock a ward out (GW-01): it is allowed,
 # with notice ...
+# hazard:GW-01 control:C-85
 related if input.care.feed == "silent"
 
 related if input.care.feed == "loading"

@@ -42,6 +42,7 @@ test_each_patient_must_be_cared_for if {
 	codes(several([])) == {"no-relationship"}
 }
 
+# hazard:GW-01 control:C-85
 test_silence_locks_nobody_out if {
 	every feed in ["silent", "loading"] {
 		matron.allow with input as asked(caring({"feed": feed}))

@@ -7,6 +7,7 @@ default decision := {"allow": false, "effect": "deny", "offer": "", "emergency":
 
 decision := {"allow": allow, "effect": effect, "offer": offer, "emergency": emergency, "reasons": sentences}
 
+# hazard:GW-01 control:C-05
 sentences := [sentence |
 	some entry in data.reasons
 	entry.code in reasons

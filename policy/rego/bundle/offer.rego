@@ -22,6 +22,7 @@ else := "break-glass" if emergency
 # Where it is in force already it would not help.
 default emergency := false
 
+# hazard:GW-01 control:C-01
 emergency if {
 	cures_all("break-glass")
 	may_break_glass

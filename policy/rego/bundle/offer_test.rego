@@ -31,6 +31,7 @@ test_offer_makes_a_challenge if {
 	matron.effect == "deny" with input as question with matron.offer as ""
 }
 
+# hazard:GW-01 control:C-01
 test_emergency_access_is_for_roles_that_may if {
 	every role in ["doctor", "nurse", "R8001", "pharmacist"] {
 		offered(in_role([role]), {"far"}) == "break-glass"
@@ -71,6 +72,7 @@ probing(change) := object.union(
 	change,
 )
 
+# hazard:GW-10 control:C-41
 test_probe_is_challenged_and_then_reads if {
 	codes(probing({})) == {"probe-without-grant"}
 	matron.decision.offer == "break-glass" with input as asked(probing({"grant": ""}))

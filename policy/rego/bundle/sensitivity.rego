@@ -45,6 +45,7 @@ counting contains "unlisted" if {
 }
 
 # ... and that nobody knows which there are.
+# hazard:GW-11 control:C-47
 counting contains "unknown" if {
 	input.sensitivity.known == false
 	counts(data.sensitivity.classes.unknown)

@@ -47,6 +47,7 @@ test_emergency_access_is_offered_where_it_opens if {
 	}
 }
 
+# hazard:GW-11 control:C-47
 test_class_that_no_table_knows_is_closed if {
 	every class in ["royal", ""] {
 		refused([class], {"care": {"kinds": ["named-clinician"]}}) == {"sensitive-record"}
@@ -93,6 +94,7 @@ test_parts_of_the_record_are_protected_by_nature if {
 	codes({}) == set() with data.sensitivity.areas as by_nature({"Letter": ["safeguarding"]})
 }
 
+# hazard:GW-11 control:C-47
 test_nobody_knows if {
 	every unknown in [{"known": false, "classes": []}, {"known": false, "classes": ["deceased"]}] {
 		codes({"sensitivity": unknown}) == {"sensitivity-unknown"}
@@ -119,6 +121,7 @@ treating := {
 
 test_sealed_record_opens_for_who_is_named if matron.allow with input as protected(["sealed"], treating)
 
+# hazard:GW-22 control:C-178
 test_sealed_record_demands if {
 	every row in [
 		[{"subject": {"assurance": 1}}, {"assurance-too-low"}],
@@ -133,6 +136,7 @@ test_sealed_record_demands if {
 	}
 }
 
+# hazard:GW-06 control:C-26
 test_saving_demands_nothing if {
 	every action in ["create", "update"] {
 		matron.allow with input as protected(["sealed"], {"action": action, "subject": {"assurance": 0, "signed_in_within": 0}})

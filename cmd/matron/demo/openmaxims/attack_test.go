@@ -70,6 +70,7 @@ func target(t *testing.T) *attack.Target {
 
 // Every weak spot of the published source is there: against the bare emulator
 // every abuse goes through.
+// hazard:GW-27 control:C-208
 func TestAbuseGoesThrough(t *testing.T) {
 	weaknesses := map[string]bool{}
 	for _, a := range attack.Table() {

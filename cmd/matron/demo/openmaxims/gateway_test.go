@@ -258,6 +258,7 @@ func guardedTarget(t *testing.T) (*guard, *attack.Target) {
 
 // What goes through against the bare emulator (TestAbuseGoesThrough) does not go
 // through the gateway, and what ordinary users do on the way does.
+// hazard:GW-27 control:C-208
 func TestAbuseDoesNotGetThroughTheGateway(t *testing.T) {
 	for _, a := range attack.Table() {
 		t.Run(strings.TrimPrefix(a.Weakness+"-"+a.ID, "-"), func(t *testing.T) {

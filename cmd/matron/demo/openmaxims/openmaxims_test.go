@@ -136,6 +136,7 @@ func canLeave(a attack.Answer) string { return a.Root.First("data").Attr("canLea
 
 // A working day: sign in, choose a role, find a patient, write, order, print,
 // upload, leave.
+// hazard:GW-27 control:C-208
 func TestWorkingDay(t *testing.T) {
 	b := start(t, nil)
 	d, user, p := b.desk(), b.member(hospital.Doctor, "ASH"), b.h.Patients[30]

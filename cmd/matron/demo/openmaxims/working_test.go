@@ -98,6 +98,8 @@ func TestAnOrdinaryPieceOfWork(t *testing.T) {
 
 // Whoever is not signed in at the gateway any more is told so in the protocol's own
 // form, since the client fails on any other.
+// hazard:GW-15 control:C-61
+// hazard:GW-30 control:C-225
 func TestRefusalsAreMessages(t *testing.T) {
 	g := guarded(t, nil)
 	for name, c := range map[string]struct{ body, want string }{
@@ -142,6 +144,7 @@ func TestMessageNamesThePageOfAnEmergency(t *testing.T) {
 
 // An answer that shows people whom nobody can name is withheld, whoever is the
 // current patient.
+// hazard:GW-15 control:C-61
 func TestStrangersAreWithheld(t *testing.T) {
 	g := guarded(t, nil)
 	p := g.h.Patients[30]
@@ -263,6 +266,7 @@ func TestRowsAreDecidedBeforeTheRecordOpens(t *testing.T) {
 
 // Of a patient last seen only the answer tells who they are. It is withheld, and
 // the application is taken off them: nothing afterwards is done to them.
+// hazard:GW-08 control:C-83
 func TestWithheldPatientsAreLeft(t *testing.T) {
 	g := guarded(t, nil)
 	first, second := g.h.Patients[30], g.h.Patients[31]
@@ -299,6 +303,7 @@ func TestWithheldPatientsAreLeft(t *testing.T) {
 
 // What is lost on the way makes the session unknown: nothing is done in it until a
 // screen was shown afresh.
+// hazard:GW-08 control:C-83
 func TestLostAnswersMakeTheSessionUnknown(t *testing.T) {
 	g := guarded(t, nil)
 	p := g.h.Patients[30]
@@ -359,6 +364,7 @@ func TestIdentityCarriesOverToAnotherRole(t *testing.T) {
 
 // Requests of one session go one after the other, so that each is read against
 // the screen that the one before left; nobody's answer is another's.
+// hazard:GW-08 control:C-83
 func TestRequestsOfOneSessionGoInOrder(t *testing.T) {
 	g := guarded(t, nil)
 	d := g.atWork()
