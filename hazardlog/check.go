@@ -2,6 +2,7 @@ package hazardlog
 
 import (
 	"fmt"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -302,6 +303,9 @@ func (l Log) checkControl(found *mistakes, c Control) {
 		found.add("hazards", "there is none")
 	}
 	l.known(found, "hazards", c.Hazards...)
+	for i, d := range c.Documents {
+		checkDocument(found, fmt.Sprintf("documents[%d]", i), d)
+	}
 	switch n := c.NewHazards; n.Answer {
 	case "":
 	case NoNewHazards:
@@ -313,6 +317,18 @@ func (l Log) checkControl(found *mistakes, c Control) {
 		l.known(found, "new_hazards.hazards", n.Hazards...)
 	default:
 		oneOf(found, "new_hazards.answer", n.Answer, []string{NoNewHazards, SomeNewHazards})
+	}
+}
+
+func checkDocument(found *mistakes, field string, d Document) {
+	oneOf(found, field+".slot", d.Slot, []EvidenceSlot{SlotImplemented, SlotEffective})
+	found.need(field+".title", d.Title)
+	found.need(field+".on", string(d.On))
+	found.day(field+".on", d.On)
+	found.need(field+".review", string(d.Review))
+	found.day(field+".review", d.Review)
+	if u, err := url.Parse(d.Link); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil {
+		found.add(field+".link", "is no address of a document: write for example https://intranet.example.org/drill.pdf")
 	}
 }
 

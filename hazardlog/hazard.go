@@ -75,7 +75,32 @@ type Control struct {
 	Text        string        `json:"text"`
 	NewHazards  NewHazards    `json:"new_hazards,omitzero"`
 	CommonCause string        `json:"common_cause,omitempty"` // why its failure does not undo all its hazards at once
+	Documents   []Document    `json:"documents,omitempty"`    // that say it is there, or works
 	Origin      *Origin       `json:"origin,omitempty"`
+}
+
+// Document is written evidence for a control: a report of a drill, a training
+// record, an audit.
+type Document struct {
+	Slot   EvidenceSlot `json:"slot"`
+	Title  string       `json:"title"`
+	Link   string       `json:"link"`   // http or https, without anything secret in it
+	On     Day          `json:"on"`     // its date
+	Review Day          `json:"review"` // until when it counts
+}
+
+// EvidenceSlot is one of the two questions that evidence for a control answers.
+type EvidenceSlot string
+
+// The slots.
+const (
+	SlotImplemented EvidenceSlot = "implemented" // is it there?
+	SlotEffective   EvidenceSlot = "effective"   // does it work?
+)
+
+// String is a line about the document.
+func (d Document) String() string {
+	return string(d.Slot) + ": " + d.Title + ", " + d.Link + ", of " + d.On.String() + ", to be reviewed by " + d.Review.String()
 }
 
 // NewHazards answers whether a control brings hazards of its own or changes

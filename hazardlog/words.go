@@ -73,6 +73,10 @@ func (o *Origin) fields(under string) []field {
 }
 
 func (c Control) fields() []field {
+	documents := make([]string, len(c.Documents))
+	for i, d := range c.Documents {
+		documents[i] = d.String()
+	}
 	return slices.Concat([]field{
 		{name: "hazards", items: c.Hazards},
 		{name: "type", text: string(c.Type)},
@@ -83,6 +87,7 @@ func (c Control) fields() []field {
 		{name: "new_hazards.reason", text: c.NewHazards.Reason},
 		{name: "new_hazards.hazards", items: c.NewHazards.Hazards},
 		{name: "common_cause", text: c.CommonCause},
+		{name: "documents", items: documents},
 	}, c.Origin.fields("origin"))
 }
 

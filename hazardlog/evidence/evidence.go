@@ -48,6 +48,7 @@ type Indicator struct {
 	Hazard     string        `json:"hazard"`
 	Control    string        `json:"control"`
 	Name       string        `json:"name"`
+	Claim      string        `json:"claim"` // what it supports
 	Definition string        `json:"definition"` // what is counted, exactly
 	Query      string        `json:"query"`      // where it is taken from
 	Unit       string        `json:"unit"`

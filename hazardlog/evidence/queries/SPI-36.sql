@@ -1,0 +1,5 @@
+-- Requests of machine clients that were refused. A flood is recorded once with how many
+-- went before it: each such record counts as one.
+SELECT toFloat64(countIf(effect != 'allow')) AS value, countIf(kind = 'decision') AS sample
+FROM {{records}}
+WHERE time >= {{from}} AND time < {{to}} AND kind IN ('decision', 'limit') AND has(detail, 'machine=true') AND user_issuer != 'urn:matron:probe'
