@@ -49,6 +49,15 @@ type controlSheet struct {
 	Text        string          `yaml:"text"`
 	NewHazards  newHazardsSheet `yaml:"new_hazards"`
 	CommonCause string          `yaml:"common_cause,omitempty"`
+	Documents   []documentSheet `yaml:"documents,omitempty"`
+}
+
+type documentSheet struct {
+	Slot   string `yaml:"slot"`
+	Title  string `yaml:"title"`
+	Link   string `yaml:"link"`
+	On     string `yaml:"on"`
+	Review string `yaml:"review"`
 }
 
 type newHazardsSheet struct {
@@ -70,10 +79,14 @@ func sheetOf(l hazardlog.Log, h hazardlog.Hazard) sheet {
 		Initial: ratingSheetOf(h.Initial), Residual: ratingSheetOf(h.Residual),
 	}
 	for _, c := range l.ControlsOf(h.ID) {
-		s.Controls = append(s.Controls, controlSheet{
+		one := controlSheet{
 			ID: c.ID, Revision: revision(l, c), Type: string(c.Type), Timing: string(c.Timing), Status: string(c.Status), Text: c.Text,
 			NewHazards: newHazardsSheet{c.NewHazards.Answer, c.NewHazards.Reason, c.NewHazards.Hazards}, CommonCause: c.CommonCause,
-		})
+		}
+		for _, d := range c.Documents {
+			one.Documents = append(one.Documents, documentSheet{string(d.Slot), d.Title, d.Link, string(d.On), string(d.Review)})
+		}
+		s.Controls = append(s.Controls, one)
 	}
 	return s
 }
@@ -217,6 +230,11 @@ func (c controlSheet) changes(l hazardlog.Log, s sheet, i int, why string) []haz
 		ID: c.ID, Hazards: []string{s.ID}, Type: hazardlog.ControlType(c.Type), Timing: hazardlog.ControlTiming(c.Timing),
 		Status: hazardlog.ControlStatus(c.Status), Text: c.Text, CommonCause: c.CommonCause, Origin: old.Origin,
 		NewHazards: hazardlog.NewHazards{Answer: c.NewHazards.Answer, Reason: c.NewHazards.Reason, Hazards: c.NewHazards.Hazards},
+	}
+	for _, d := range c.Documents {
+		next.Documents = append(next.Documents, hazardlog.Document{
+			Slot: hazardlog.EvidenceSlot(d.Slot), Title: d.Title, Link: d.Link, On: hazardlog.Day(d.On), Review: hazardlog.Day(d.Review),
+		})
 	}
 	if !known {
 		if c.ID == "" {
