@@ -7,7 +7,6 @@ import (
 	"path"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/matron-epr/matron/hazardlog"
@@ -51,9 +50,7 @@ type Definition struct {
 }
 
 // Definitions are the indicators that are built in, in the order of their ids.
-func Definitions() ([]Definition, error) { return loaded() }
-
-var loaded = sync.OnceValues(func() ([]Definition, error) {
+func Definitions() ([]Definition, error) {
 	raw, err := embedded.ReadFile("indicators.json")
 	if err != nil {
 		return nil, err
@@ -77,7 +74,7 @@ var loaded = sync.OnceValues(func() ([]Definition, error) {
 		d.Query = string(query)
 	}
 	return file.Indicators, nil
-})
+}
 
 // Window is the time that the indicator looks at, 0: it is as it is now.
 func (d Definition) Window() time.Duration { return time.Duration(d.Hours) * time.Hour }
@@ -164,7 +161,7 @@ func (d Definition) judge(m Measurement, now time.Time) (state hazardlog.Evidenc
 // missed reports whether a value is on the wrong side of the threshold. One that
 // is no number is.
 func (d Definition) missed(v float64) bool {
-	return d.AtMost != nil && !(v <= *d.AtMost) || d.AtLeast != nil && !(v >= *d.AtLeast) //nolint:staticcheck // NaN is on no side
+	return d.AtMost != nil && !(v <= *d.AtMost) || d.AtLeast != nil && !(v >= *d.AtLeast)
 }
 
 func (d Definition) within() string {
@@ -185,4 +182,3 @@ func (d Definition) bound(m Measurement) string {
 	}
 	return fmt.Sprintf(": none in %d proves no more than fewer than %.2g in 100 (95 %% confidence)", m.Sample, min(100, 300/float64(m.Sample)))
 }
-

@@ -48,7 +48,7 @@ type Indicator struct {
 	Hazard     string        `json:"hazard"`
 	Control    string        `json:"control"`
 	Name       string        `json:"name"`
-	Claim      string        `json:"claim"` // what it supports
+	Claim      string        `json:"claim"`      // what it supports
 	Definition string        `json:"definition"` // what is counted, exactly
 	Query      string        `json:"query"`      // where it is taken from
 	Unit       string        `json:"unit"`
@@ -95,12 +95,10 @@ func InQuestion(l hazardlog.Log, r Report) map[string][]string {
 	return doubted
 }
 
-// order is from the best state to the worst.
-var order = []hazardlog.EvidenceState{
-	hazardlog.Supported, hazardlog.NotEnough, hazardlog.NotMeasured, hazardlog.Stale, hazardlog.Contradicted,
-}
-
 func worse(a, b hazardlog.EvidenceState) hazardlog.EvidenceState {
+	order := []hazardlog.EvidenceState{ // from the best to the worst
+		hazardlog.Supported, hazardlog.NotEnough, hazardlog.NotMeasured, hazardlog.Stale, hazardlog.Contradicted,
+	}
 	if slices.Index(order, b) > slices.Index(order, a) {
 		return b
 	}

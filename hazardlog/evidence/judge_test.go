@@ -112,7 +112,8 @@ func TestTestsThatVanishOrFailMakeTheirControlStale(t *testing.T) {
 		Now: now(), Running: hazardlog.Baseline{Program: "v1"},
 		Trace: &evidence.Trace{Build: "v1", Commit: "abc", Tags: []evidence.Tag{
 			tag("C-01", evidence.Passed), tag("C-02", evidence.Passed), tag("C-02", evidence.Failed), tag("C-03", evidence.Gone),
-			{Control: "C-04", Kind: evidence.RuleTag, Name: "care.rego"}, tag("C-06", evidence.Passed), tag("C-08", evidence.Skipped),
+			{Control: "C-04", Kind: evidence.RuleTag, Name: "care.rego"},
+			tag("C-06", evidence.Passed), tag("C-08", evidence.Skipped),
 		}},
 		Before: &evidence.Report{Controls: map[string]evidence.Control{"C-07": {Implemented: evidence.Slot{State: hazardlog.Supported, Sources: []string{"proxy.TestOld"}}}}},
 	}
