@@ -56,7 +56,9 @@ func (cfg Config) withDefaults() Config {
 type Engine struct {
 	cfg     Config
 	current atomic.Pointer[compiled]
-	reload  sync.Mutex // one reload at a time, so that the last one asked for wins
+	// remembered counts answers that the rules were not asked for again.
+	remembered atomic.Uint64
+	reload     sync.Mutex // one reload at a time, so that the last one asked for wins
 }
 
 // New compiles the bundle, runs its own tests and returns an engine that
@@ -138,6 +140,9 @@ func (e *Engine) Revision() string {
 	return ""
 }
 
+// Remembered is how many questions were answered from memory since the start.
+func (e *Engine) Remembered() uint64 { return e.remembered.Load() }
+
 // Decide answers q. It never fails: an error or a timeout is a deny, out of which
 // only emergency access leads (withoutRules).
 func (e *Engine) Decide(ctx context.Context, q policy.Request) policy.Decision {
@@ -149,6 +154,7 @@ func (e *Engine) Decide(ctx context.Context, q policy.Request) policy.Decision {
 	key := appendKey(buf[:0], c.reads, &q)
 	now := e.cfg.Now()
 	if d, ok := c.cache.get(key, now); ok {
+		e.remembered.Add(1)
 		return d
 	}
 	d, err := c.decide(ctx, &q, e.cfg.Timeout)

@@ -21,6 +21,7 @@ func (g *Gateway) watch() {
 		{"matron_journal_failovers_total", "How often writing went on in another place after an error.", func() float64 { return float64(g.journal.Stats().FailOvers) }},
 		{"matron_witness_covered", "Records that the last checkpoint covers which a quorum of witnesses has cosigned.", func() float64 { return float64(g.journal.Stats().Signed - g.cosigning.health().Waiting) }},
 		{"matron_witness_healthy", "1 while witnesses cosign, or none is set up.", func() float64 { return truth(g.cosigning.health().State != dashboards.StateFailed) }},
+		{"matron_decisions_remembered_total", "Questions that were asked again within seconds and answered from memory.", func() float64 { return float64(g.policy.Remembered()) }},
 		{"matron_index_healthy", "1 while records become searchable.", func() float64 { return truth(g.office.ready()) }},
 		{"matron_index_lag_records", "Records in the journal that are not searchable yet.", func() float64 { return float64(g.office.status().Lag) }},
 		{"matron_index_lag_seconds", "How long the oldest of them has waited.", func() float64 { return g.office.status().LagAge.Seconds() }},
