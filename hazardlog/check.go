@@ -128,6 +128,8 @@ func (l Log) checkChange(by Actor, c Change) mistakes {
 		found.day("done", v.Done)
 	case Approval:
 		l.checkApproval(&found, by, v)
+	case Reply:
+		l.checkReply(&found, v)
 	}
 	return found
 }
@@ -140,7 +142,7 @@ func validID(s Subject) bool {
 		return regexp.MustCompile(`^[0-9]{1,4}(\.[0-9]{1,4}){1,2}$`).MatchString(s.ID)
 	case OfHazard:
 		return regexp.MustCompile(`^[A-Z]{2,8}-[0-9]{2,4}$`).MatchString(s.ID)
-	case OfControl, OfIncident, OfDecision, OfTransfer, OfReview:
+	case OfControl, OfIncident, OfDecision, OfTransfer, OfReview, OfReply:
 		return strings.HasPrefix(s.ID, exampleID(s.Kind)[:2]) && regexp.MustCompile(`^[A-Z]-[0-9]{2,5}$`).MatchString(s.ID)
 	}
 	return false
@@ -160,6 +162,8 @@ func exampleID(k Kind) string {
 		return "T-01"
 	case OfReview:
 		return "R-01"
+	case OfReply:
+		return "A-01"
 	case OfVersion:
 		return "1.4"
 	case OfLog:

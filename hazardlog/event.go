@@ -73,7 +73,7 @@ const (
 	Edit    Act = "edit"    // words, not ratings or status
 	Rate    Act = "rate"    // ratings and their acceptance
 	Move    Act = "move"    // the status of a hazard, control, incident or review
-	Answer  Act = "answer"  // the recipient's answer to a transfer
+	Answer  Act = "answer"  // our answer to a transfer
 	Approve Act = "approve" // an officer signed a version
 )
 
@@ -90,6 +90,7 @@ const (
 	OfTransfer Kind = "transfer"
 	OfReview   Kind = "review"
 	OfVersion  Kind = "version"
+	OfReply    Kind = "reply" // of somebody to whom something was transferred
 )
 
 // Subject is what an event is about. Its ID is never used again within its kind.
@@ -103,13 +104,13 @@ func (s Subject) String() string {
 	switch s.Kind {
 	case OfLog, OfVersion:
 		return string(s.Kind) + " " + s.ID
-	case OfHazard, OfControl, OfIncident, OfDecision, OfTransfer, OfReview:
+	case OfHazard, OfControl, OfIncident, OfDecision, OfTransfer, OfReview, OfReply:
 	}
 	return s.ID
 }
 
 // Value is what a subject holds: a Head, Hazard, Control, Incident, Decision,
-// Transfer, Review or Approval.
+// Transfer, Review, Approval or Reply.
 type Value interface {
 	Subject() Subject
 	fields() []field
@@ -185,6 +186,8 @@ func (e Event) Content() (Value, error) {
 		return content[Review](e.Value)
 	case OfVersion:
 		return content[Approval](e.Value)
+	case OfReply:
+		return content[Reply](e.Value)
 	}
 	return nil, errors.New("its kind is not known")
 }

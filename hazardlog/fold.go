@@ -142,6 +142,8 @@ func (l *Log) put(v Value) error {
 		l.Reviews = with(l.Reviews, v)
 	case Approval:
 		l.Versions = append(slices.Clip(l.Versions), v)
+	case Reply:
+		l.Replies = append(slices.Clip(l.Replies), v)
 	}
 	return nil
 }
@@ -174,6 +176,8 @@ func (l Log) current(s Subject) Value {
 		return value(find(l.Reviews, s.ID))
 	case OfVersion:
 		return value(find(l.Versions, s.ID))
+	case OfReply:
+		return value(find(l.Replies, s.ID))
 	}
 	return nil
 }

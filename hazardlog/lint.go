@@ -241,6 +241,11 @@ func (c *linter) whole() {
 		if t.State == Declined {
 			c.warn("declined", "implement", t.Subject(), "state", "%s declined it: %s", t.To, t.Reason)
 		}
+		for _, a := range l.AnswersTo(t.ID) {
+			if a.State == Declined {
+				c.warn("declined", "implement", t.Subject(), "", "%s declined it on %s: %s", a.From, a.On, a.Reason)
+			}
+		}
 	}
 	for _, r := range l.Reviews {
 		if r.Done == "" && c.facts.Today != "" && r.Due < c.facts.Today {

@@ -22,6 +22,7 @@ type Log struct {
 	Transfers []Transfer
 	Reviews   []Review
 	Versions  []Approval // in the order of their approval
+	Replies   []Reply    // in the order in which they were taken in
 
 	events []Event
 	sums   []string // of the events
@@ -144,9 +145,13 @@ func (l Log) At(seq uint64) (Log, error) {
 	return Fold(l.events[:min(seq, l.Seq())])
 }
 
-// NextID is the id after the highest that was ever used with this prefix.
+// NextID is the id after the highest that was ever used with this prefix. What a
+// derived log adds to what may come from upstream is numbered from 5001.
 func (l Log) NextID(prefix string) string {
 	highest := 0
+	if l.shared(prefix) {
+		highest = ownFrom
+	}
 	for s := range l.revs {
 		if n, ok := number(s.ID, prefix); ok {
 			highest = max(highest, n)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // ReadSnapshot reads canonical bytes back: what a version held, without its
@@ -35,6 +36,28 @@ func ReadSnapshot(content []byte) (Log, error) {
 	return l, nil
 }
 
+// Held is the log as it was when it held what a snapshot with this hash holds, at the
+// latest at a time.
+func (l Log) Held(sha256 string, latest time.Time) (Log, error) {
+	for seq := l.Seq(); seq > 0; seq-- {
+		if l.events[seq-1].At.After(latest) {
+			continue
+		}
+		then, err := l.At(seq)
+		if err != nil {
+			return Log{}, err
+		}
+		content, err := then.Snapshot()
+		if err != nil {
+			return Log{}, err
+		}
+		if Hash(content) == sha256 {
+			return then, nil
+		}
+	}
+	return Log{}, fmt.Errorf("%w: log %s never held what was taken from it (%s)", ErrInvalid, l.ID, brief(sha256))
+}
+
 // Update is what a newer version of the upstream log means for a derived one.
 type Update struct {
 	Version string
@@ -42,6 +65,9 @@ type Update struct {
 	// about them, their controls and their transfers.
 	Hazards []UpdatedHazard
 	New     []Value // hazards, controls and transfers that are not here yet
+	// Clashes are new there under an id that this log has given to something of its
+	// own. Such an update cannot be taken in.
+	Clashes []Subject
 }
 
 // UpdatedHazard is one hazard that changed upstream.
@@ -63,7 +89,28 @@ func (u Update) String() string {
 	if all == 0 && len(u.New) == 0 {
 		return "Nothing that you took has changed in version " + u.Version + "."
 	}
-	return fmt.Sprintf("Version %s: %d hazard(s) you accepted have changed, %d hazard(s) in all; %d entries are new.", u.Version, accepted, all, len(u.New))
+	return fmt.Sprintf("Version %s: %s you accepted %s changed, %s in all; %s new.", u.Version, counted(accepted, "hazard"), have(accepted), counted(all, "hazard"), are(len(u.New)))
+}
+
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+func have(n int) string {
+	if n == 1 {
+		return "has"
+	}
+	return "have"
+}
+
+func are(n int) string {
+	if n == 1 {
+		return "1 entry is"
+	}
+	return fmt.Sprintf("%d entries are", n)
 }
 
 // Upgrade compares a newer version of the upstream log with what was taken from
@@ -72,8 +119,12 @@ func (l Log) Upgrade(before, after Log, version string) Update {
 	u := Update{Version: version}
 	changed := map[string][]Difference{}
 	note := func(v, old Value, hazards ...string) {
-		if l.current(v.Subject()) == nil {
+		switch here := l.current(v.Subject()); {
+		case here == nil:
 			u.New = append(u.New, v)
+			return
+		case old == nil:
+			u.Clashes = append(u.Clashes, v.Subject())
 			return
 		}
 		for _, d := range differences(old, v) {
@@ -110,6 +161,14 @@ func (l Log) accepted(id string) bool {
 // gets a review that says what changed, and the head names the new version.
 // Words and ratings of this log stay: they are for its own people to change.
 func (l Log) Changes(u Update, after Log, today Day) ([]Change, error) {
+	if len(u.Clashes) > 0 {
+		words := make([]string, len(u.Clashes))
+		for i, s := range u.Clashes {
+			words[i] = s.String()
+		}
+		return nil, fmt.Errorf("%w: version %s of log %s brings %s, which this log has given to something of its own: ask the maker to number it otherwise",
+			ErrInvalid, u.Version, after.ID, strings.Join(words, ", "))
+	}
 	derived, err := Derive(after, u.Version, l.Head)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package hazardlog_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -40,7 +41,7 @@ func TestAnUpdateOfTheUpstreamLog(t *testing.T) {
 	h.Harm = "A patient dies."
 	maker.must(engineer(), maker.change(hazardlog.Edit, transfer, ""), maker.change(hazardlog.Edit, h, ""), maker.change(hazardlog.Raise, hazard("GW-04"), ""))
 	u := own.Upgrade(taken, maker.Log, "1.1")
-	if want := "Version 1.1: 1 hazard(s) you accepted have changed, 2 hazard(s) in all; 1 entries are new."; u.String() != want {
+	if want := "Version 1.1: 1 hazard you accepted has changed, 2 hazards in all; 1 entry is new."; u.String() != want {
 		t.Errorf("%s", u)
 	}
 	var got []string
@@ -87,6 +88,62 @@ func TestReadSnapshot(t *testing.T) {
 		bad := strings.Replace(text, change[0], change[1], 1)
 		if _, err := hazardlog.ReadSnapshot([]byte(bad)); bad == text || err == nil {
 			t.Errorf("%q: taken", change[1])
+		}
+	}
+}
+
+// What a trust adds has numbers of its own, so that what the maker adds later fits in;
+// where it did not always, an update is refused and takes nothing of the trust's away.
+func TestOwnNumbersOfADerivedLog(t *testing.T) {
+	maker := sound(t)
+	taken := maker.Log
+	changes, err := hazardlog.Derive(taken, "1.0", hazardlog.Head{Title: "Ours", StandardID: "dcb0160-3.2", Organisation: "Trust"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := &book{t: t, Log: hazardlog.Begin("rba")}
+	own.must(engineer(), changes...)
+	got := []string{maker.NextID("GW"), maker.NextID("C"), own.NextID("GW"), own.NextID("RBA"), own.NextID("C"), own.NextID("T"), own.NextID("R"), own.NextID("D")}
+	if diff := cmp.Diff([]string{"GW-02", "C-02", "GW-5001", "RBA-01", "C-5001", "T-5001", "R-01", "D-01"}, got); diff != "" {
+		t.Error(diff)
+	}
+	own.must(engineer(), own.change(hazardlog.Raise, control(own.NextID("C"), "GW-01"), ""))
+	maker.must(engineer(), maker.change(hazardlog.Raise, control("C-02", "GW-01"), ""))
+	u := own.Upgrade(taken, maker.Log, "1.1")
+	if changes, err = own.Changes(u, maker.Log, "2026-11-27"); err != nil || len(u.New) != 1 {
+		t.Fatalf("%s: %v", u, err)
+	}
+	own.must(engineer(), changes...)
+	if own.NextID("C") != "C-5002" {
+		t.Errorf("next is %s", own.NextID("C"))
+	}
+
+	before := maker.Log
+	own.must(engineer(), own.change(hazardlog.Raise, control("C-03", "GW-01"), ""))
+	maker.must(engineer(), maker.change(hazardlog.Raise, control("C-03", "GW-01"), ""))
+	u = own.Upgrade(before, maker.Log, "1.2")
+	if _, err := own.Changes(u, maker.Log, "2026-11-27"); !errors.Is(err, hazardlog.ErrInvalid) || !strings.Contains(err.Error(), "brings C-03, which this log has given to something of its own") {
+		t.Errorf("a clash: %v", err)
+	}
+}
+
+// The state that another log was derived from is found again by its hash, not after
+// that time.
+func TestHeld(t *testing.T) {
+	b := sound(t)
+	then := b.Log
+	b.must(engineer(), b.change(hazardlog.Raise, hazard("GW-02"), ""))
+	sum := hazardlog.Hash([]byte(snapshot(t, then)))
+	got, err := b.Held(sum, then.Events()[then.Seq()-1].At)
+	if err != nil || got.Seq() != then.Seq() {
+		t.Errorf("%d, %v", got.Seq(), err)
+	}
+	for _, bad := range []struct {
+		sum    string
+		latest int
+	}{{strings.Repeat("0", 64), 3}, {sum, 1}} {
+		if _, err := b.Held(bad.sum, b.Events()[bad.latest].At); !errors.Is(err, hazardlog.ErrInvalid) {
+			t.Errorf("%v: %v", bad, err)
 		}
 	}
 }

@@ -288,6 +288,8 @@ func headline(v Value) string {
 		return v.Of + ", due " + v.Due.String()
 	case Approval:
 		return "approved by " + v.Officer.String()
+	case Reply:
+		return v.String()
 	}
 	return ""
 }
@@ -370,7 +372,7 @@ func (l Log) attribute(d *Difference, since uint64) {
 	}
 }
 
-// values lists everything that the log holds but approvals.
+// values lists everything that the log holds but approvals and replies.
 func (l Log) values() []Value {
 	list := []Value{l.Head}
 	for _, h := range l.Hazards {

@@ -27,7 +27,7 @@ func newHazard() *cobra.Command {
 	}
 	c.AddCommand(newHazardList(), newHazardShow(), newHazardAdd(), newHazardEdit(), newHazardRate(), newHazardAssess(), newHazardAccept(),
 		newHazardStatus(), newHazardHistory(), newHazardDiff(), newHazardLint(), newHazardVerify(), newHazardApprove(), newHazardExport(), newHazardImport(), newHazardDerive(),
-		newHazardDecision(), newHazardIncident(), newHazardReview(), newHazardTransfer(), newHazardAnswer(), newHazardPack(), newHazardReceive(),
+		newHazardDecision(), newHazardIncident(), newHazardReview(), newHazardTransfer(), newHazardAnswer(), newHazardPack(), newHazardReceive(), newHazardReply(),
 		newKey("signs for the hazard log", "hazard_log.officers", "matron hazard key"))
 	return c
 }

@@ -178,9 +178,31 @@ func printHazard(out io.Writer, l hazardlog.Log, h hazardlog.Hazard) {
 		line(c.ID, fmt.Sprintf("%s (%s, %s, %s)", c.Text, c.Type, c.Timing, c.Status))
 	}
 	for _, t := range l.TransfersOf(h.ID) {
-		line(t.ID, fmt.Sprintf("%s (%s to %s)", strings.TrimSuffix(t.Condition, "."), t.State, t.To))
+		line(t.ID, transferInWords(t))
+		for _, a := range l.AnswersTo(t.ID) {
+			line("", fmt.Sprintf("%s on %s, on version %s: %s%s", a.From, a.On, a.Version, a.Answer(), sinceChanged(a)))
+		}
 	}
 	_ = w.Flush()
+}
+
+// transferInWords is what is asked, of whom, and what they said.
+func transferInWords(t hazardlog.Transfer) string {
+	asked := strings.TrimSuffix(t.Condition, ".")
+	if t.Control != "" {
+		asked = t.Control + ": " + asked
+	}
+	if t.State == hazardlog.Offered {
+		return asked + " (offered to " + t.To + ")"
+	}
+	return asked + " (" + t.Answer() + ", for " + t.To + ")"
+}
+
+func sinceChanged(a hazardlog.Answered) string {
+	if a.Changed {
+		return " (it asks something else now)"
+	}
+	return ""
 }
 
 func ratingInWords(r hazardlog.Rating) string {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -152,32 +153,39 @@ func newHazardTransfer() *cobra.Command {
 func newHazardAnswer() *cobra.Command {
 	var b book
 	var s signs
-	var decline string
+	var decline, reason string
 	c := &cobra.Command{
-		Use: "answer TRANSFER", Short: "Accept or decline what was transferred to you, as a clinical safety officer", Args: cobra.ExactArgs(1),
-		Example: "  matron hazard answer T-01 --officer \"Dr Ann Example\" --key ann.key\n" +
-			"  matron hazard answer T-01 --decline \"we have no bank staff\" --officer \"Dr Ann Example\" --key ann.key",
+		Use: "answer TRANSFER...", Short: "Accept or decline what was transferred to you, as a clinical safety officer", Args: cobra.MinimumNArgs(1),
+		Long: "Each transfer that is named gets the same answer, which you sign. \"matron hazard reply\" takes the answers to\n" +
+			"the maker.",
+		Example: "  matron hazard answer T-01 T-33 --reason \"ward managers do it\" --officer \"Dr Ann Example\" --key ann.key\n" +
+			"  matron hazard answer T-34 --decline \"we have no bank staff\" --officer \"Dr Ann Example\" --key ann.key",
 	}
 	b.flags(c)
 	s.flags(c, true)
-	c.Flags().StringVar(&decline, "decline", "", "decline it, and why")
+	c.Flags().StringVar(&decline, "decline", "", "decline, and why")
+	c.Flags().StringVar(&reason, "reason", "", "what the acceptance rests on, for example who does it")
+	c.MarkFlagsMutuallyExclusive("decline", "reason")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		return b.with(c, func() error {
 			o, err := b.who(s)
 			if err != nil {
 				return err
 			}
-			for _, t := range b.current.Transfers {
-				if t.ID != args[0] {
-					continue
+			var changes []hazardlog.Change
+			for _, id := range args {
+				i := slices.IndexFunc(b.current.Transfers, func(t hazardlog.Transfer) bool { return t.ID == id })
+				if i < 0 {
+					return fmt.Errorf("there is no transfer %s", id)
 				}
-				t.State, t.Reason, t.By = hazardlog.Accepted, "", o.String()
+				t := b.current.Transfers[i]
+				t.State, t.Reason, t.By = hazardlog.Accepted, reason, o.String()
 				if decline != "" {
 					t.State, t.Reason = hazardlog.Declined, decline
 				}
-				return b.change(c, s, hazardlog.Change{Act: hazardlog.Answer, Value: t, Expect: b.current.Revision(t.Subject())})
+				changes = append(changes, hazardlog.Change{Act: hazardlog.Answer, Value: t, Expect: b.current.Revision(t.Subject())})
 			}
-			return fmt.Errorf("there is no transfer %s", args[0])
+			return b.change(c, s, changes...)
 		})
 	}
 	return c

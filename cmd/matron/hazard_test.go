@@ -163,18 +163,40 @@ func TestTransferPacks(t *testing.T) {
 	expect("--id and --organisation begin it", exitFailure, first)
 	expect("Log rba: 1 hazards, every rating proposed; 1 transfers wait for an answer", exitOK, first, "--id", "rba", "--organisation", "Example Trust")
 	expect("version 1.0 was taken in before", exitFailure, first)
-	signed(trust, "answer", "T-01")
+	signed(trust, "answer", "T-01", "--reason", "ward managers do it")
 	text, err := os.ReadFile(first)
 	if err != nil {
 		t.Fatal(err)
 	}
 	trust.write("altered.pack", strings.Replace(string(text), "Train staff", "Train nobody", 1))
-	expect("altered.pack: transfer pack refused: the signature of ann does not fit", exitIntegrity, filepath.Join(trust.dir, "altered.pack"))
+	expect("transfers T-01 (bytes ", exitIntegrity, filepath.Join(trust.dir, "altered.pack"))
+
+	answers := filepath.Join(trust.dir, "rba-1.0.answers")
+	trust.run("hazard", "reply", "--out", answers, "--key", key, "-c", trust.config)
+	taken := maker.run("hazard", "receive", answers, "--from", key+".pub", "-c", maker.config)
+	if !strings.Contains(taken, "Example Trust on version 1.0: 1 accepted, 0 declined, 0 not answered") {
+		t.Errorf("answers: %s", taken)
+	}
+	if out := maker.run("hazard", "show", "SM-01", "-c", maker.config); !strings.Contains(out, "on version 1.0: accepted by Dr Ann Example (GMC 0000001): ward managers do it") {
+		t.Errorf("the maker does not see the answer: %s", out)
+	}
+	for want, file := range map[string]string{"was taken in before, as A-01": answers, "is not signed by": "stranger"} {
+		args := []string{"hazard", "receive", answers, "--from", key + ".pub", "-c", maker.config}
+		if file == "stranger" {
+			maker.run("hazard", "key", "--name", "bob", "--out", filepath.Join(maker.dir, "bob.key"))
+			args[4] = filepath.Join(maker.dir, "bob.key.pub")
+		}
+		out, err := exec.CommandContext(t.Context(), binary(t), args...).CombinedOutput()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != exitIntegrity || !strings.Contains(string(out), want) {
+			t.Errorf("%s: %v: %s", want, err, out)
+		}
+	}
 
 	maker.run("hazard", "transfer", "SM-01", "--to", "whoever deploys it", "--condition", "Drill each quarter", "-c", maker.config)
 	signed(maker, "rate", "SM-01", "--residual", "--severity", "Major", "--likelihood", "Very Low", "--justification", "Drills.")
 	second := packed("1.1")
-	news := "Version 1.1: 1 hazard(s) you accepted have changed, 1 hazard(s) in all; 1 entries are new."
+	news := "Version 1.1: 1 hazard you accepted has changed, 1 hazard in all; 1 entry is new."
 	expect(news, exitOK, second, "--dry-run")
 	expect(news, exitOK, second)
 	if out := trust.run("hazard", "show", "SM-01", "-c", trust.config); !strings.Contains(out, "Major x Low = 3, proposed") || !strings.Contains(out, "Drill each quarter (offered to Example Trust)") {
@@ -276,5 +298,38 @@ func alterHazards(t *testing.T, s *site) {
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != exitIntegrity || !strings.Contains(string(out), "1 event(s) are in the journal and not in the log") {
 		t.Errorf("an event was taken out: %v: %s", err, out)
+	}
+}
+
+// TestDerivedLogIsUpdated begins a trust's log from the one beside it, without a pack,
+// and takes an update of the maker in by pack.
+func TestDerivedLogIsUpdated(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "- {name: fhir, prefix: /fhir, upstream: 'http://localhost:1', map: fhir-r4}\n")
+	key := filepath.Join(s.dir, "ann.key")
+	s.run("hazard", "key", "--name", "ann", "--out", key)
+	s.edit("applications:", fmt.Sprintf("hazard_log: {officers: [{name: Dr Ann Example, body: GMC, number: '0000001', expires: 2099-03-31, key_file: %q}]}\napplications:", key+".pub"))
+	hazard := func(args ...string) string {
+		t.Helper()
+		return s.run(append(append([]string{"hazard"}, args...), "-c", s.config)...)
+	}
+	officer := []string{"--officer", "Dr Ann Example", "--key", key}
+	hazard("derive", "--id", "rba", "--organisation", "Example Trust")
+	hazard("add", "--name", "A letter goes to an old address", "--effect", "It is sent there", "--hazard", "Nobody reads it in time", "--harm", "A patient is treated late", "--cause", "An old list", "--owner", "CSO")
+	hazard(append([]string{"answer", "T-01", "T-02"}, officer...)...)
+	hazard("status", "GW-02", "Transferred", "--why", "agreed", "--log", "matron")
+	hazard(append([]string{"assess", "--all", "--why", "workshop", "--log", "matron"}, officer...)...)
+	hazard(append([]string{"approve", "1.0", "--log", "matron", "--statement", "Fine.", "--reviewed", "--registered"}, officer...)...)
+	pack := filepath.Join(s.dir, "1.0.pack")
+	hazard("pack", "1.0", "--log", "matron", "--out", pack, "--key", key)
+	if out := hazard("receive", pack, "--from", key+".pub"); !strings.Contains(out, "Version 1.0: 2 hazards you accepted have changed, ") || !strings.Contains(out, "GW-02 status: Open → Transferred") {
+		t.Errorf("update: %s", out)
+	}
+	list := hazard("list")
+	if !strings.Contains(list, "GW-5001") || !strings.Contains(list, "log rba") {
+		t.Errorf("what the trust adds has numbers of its own: %s", list)
+	}
+	if out := hazard("reply", "--out", filepath.Join(s.dir, "rba.answers"), "--key", key); !strings.Contains(out, "Example Trust on version 1.0: 2 accepted") {
+		t.Errorf("reply: %s", out)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/mod/sumdb/note"
 
 	"github.com/matron-epr/matron/audit/merkle"
 	"github.com/matron-epr/matron/cmd/matron/gateway"
@@ -65,22 +67,34 @@ type receiving struct {
 func newHazardReceive() *cobra.Command {
 	var r receiving
 	c := &cobra.Command{
-		Use: "receive PACK", Short: "Take in a transfer pack: the first begins your log, later ones update it", Args: cobra.ExactArgs(1),
-		Long: "Checks the signature first: an altered pack, or one of somebody else, is refused. The first pack begins\n" +
-			"your organisation's log, in which every rating is proposed and every transfer waits for \"matron hazard\n" +
-			"answer\". A later one says which hazards you accepted have changed. What is new comes in, a transfer whose\n" +
-			"terms changed is offered again, and each changed hazard gets a review; your words and ratings stay.",
+		Use: "receive PACK", Short: "Take in a transfer pack of the maker, or the answers of those who deploy the system", Args: cobra.ExactArgs(1),
+		Long: "Checks the signature first: an altered pack is refused, with the part and the bytes that were altered, and\n" +
+			"so is one that another key signed, with its name. The first pack of a maker begins your organisation's\n" +
+			"log, in which every rating is proposed and every transfer waits for \"matron hazard answer\". A later one\n" +
+			"says which hazards you accepted have changed. What is new comes in, a transfer whose terms changed is\n" +
+			"offered again, and each changed hazard gets a review; your words and ratings stay. A log that was begun\n" +
+			"with \"matron hazard derive\" is updated likewise.\n\n" +
+			"Answers (\"matron hazard reply\") go into the log whose version they answer: exit code 5 when they are to\n" +
+			"other words than it transferred.",
 		Example: "  matron hazard receive matron-1.4.pack --from maker.key.pub --id rba --organisation \"Example NHS Trust\"\n" +
-			"  matron hazard receive matron-1.5.pack --from maker.key.pub --dry-run",
+			"  matron hazard receive matron-1.5.pack --from maker.key.pub --dry-run\n" +
+			"  matron hazard receive rba-1.5.answers --from rba.key.pub",
 	}
 	c.Flags().StringVarP(&r.config, "config", "c", "matron.yaml", "configuration file")
-	c.Flags().StringVar(&r.from, "from", "", "file of the maker's public key")
+	c.Flags().StringVar(&r.from, "from", "", "file of the public key of who made it")
 	c.Flags().StringVar(&r.id, "id", "", "first pack: name of the new log, for example your ODS code in lower case")
 	c.Flags().StringVar(&r.organisation, "organisation", "", "first pack: whose log it is")
 	c.Flags().BoolVar(&r.dry, "dry-run", false, "only say what it would do")
 	_ = c.MarkFlagRequired("from") // fails only for a flag that is not there
 	c.RunE = func(c *cobra.Command, args []string) error {
-		text, pack, upstream, err := r.open(args[0])
+		text, key, err := r.read(args[0])
+		if err != nil {
+			return failure{exitFailure, err}
+		}
+		if transfer.IsReply(text) {
+			return r.answers(c, args[0], text, key)
+		}
+		pack, upstream, err := transfer.Open(text, key)
 		if err != nil {
 			return failure{exitIntegrity, fmt.Errorf("%s: %w", args[0], err)}
 		}
@@ -96,21 +110,86 @@ func newHazardReceive() *cobra.Command {
 	return c
 }
 
-func (r *receiving) open(path string) ([]byte, transfer.Pack, hazardlog.Log, error) {
+// read reads a pack and the public key of who is said to have made it.
+func (r *receiving) read(path string) ([]byte, note.Verifier, error) {
 	text, err := os.ReadFile(path) //nolint:gosec // the operator names it
 	if err != nil {
-		return nil, transfer.Pack{}, hazardlog.Log{}, err
+		return nil, nil, err
 	}
 	public, err := os.ReadFile(r.from)
 	if err != nil {
-		return nil, transfer.Pack{}, hazardlog.Log{}, err
+		return nil, nil, err
 	}
 	key, err := merkle.ParseVerifier(public)
 	if err != nil {
-		return nil, transfer.Pack{}, hazardlog.Log{}, err
+		return nil, nil, fmt.Errorf("%s: %w", r.from, err)
 	}
-	pack, upstream, err := transfer.Open(text, key)
-	return text, pack, upstream, err
+	return text, key, nil
+}
+
+// answers takes answers into the log that asked.
+func (r *receiving) answers(c *cobra.Command, path string, text []byte, key note.Verifier) error {
+	reply, err := transfer.OpenReply(text, key)
+	if err != nil {
+		return failure{exitIntegrity, fmt.Errorf("%s: %w", path, err)}
+	}
+	r.log = reply.Of.Log
+	return r.with(c, func() error {
+		reply.ID = r.current.NextID("A")
+		change := hazardlog.Change{Act: hazardlog.Raise, Value: reply, Why: "signed with " + reply.Key}
+		if _, _, err := r.current.Record(time.Now(), hazardlog.Actor{Issuer: "os", Account: "rehearsal"}, rehearsed, change); err != nil {
+			return failure{exitIntegrity, fmt.Errorf("%s: %w", path, err)}
+		}
+		printAnswers(c.OutOrStdout(), reply)
+		if r.dry {
+			return nil
+		}
+		return r.change(c, signs{}, change)
+	})
+}
+
+// rehearsed is the id of an event that is not kept.
+func rehearsed() string { return "rehearsed" }
+
+func printAnswers(out io.Writer, r hazardlog.Reply) {
+	_, _ = fmt.Fprintln(out, r)
+	for _, t := range r.Answers {
+		if t.State != hazardlog.Offered {
+			_, _ = fmt.Fprintf(out, "%s  %s %s  %s\n", t.ID, t.Hazard, t.Control, t.Answer())
+		}
+	}
+}
+
+func newHazardReply() *cobra.Command {
+	var b book
+	var out, key string
+	c := &cobra.Command{
+		Use: "reply", Short: "Make the signed pack of your answers, for the maker", Args: cobra.NoArgs,
+		Long: "The pack says of each control and condition that was transferred to you whether your officer accepted or\n" +
+			"declined it, and why, and names the version that it answers. The maker takes it in with \"matron hazard\n" +
+			"receive\" and your public key, which they must have from you by another way. Make another one whenever\n" +
+			"you have answered more: the newest counts.",
+		Example: "  matron hazard reply --out rba-1.4.answers --key rba.key",
+	}
+	b.flags(c)
+	c.Flags().StringVarP(&out, "out", "o", "", "file to write, which must not be there yet")
+	c.Flags().StringVar(&key, "key", "", "file of the secret key that signs it, as \"matron hazard key\" makes")
+	_ = errors.Join(c.MarkFlagRequired("out"), c.MarkFlagRequired("key")) // fail only for flags that are not there
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		signer, err := readSigner(key)
+		if err != nil {
+			return err
+		}
+		return b.with(c, func() error {
+			text, reply, err := transfer.MakeReply(b.current, signer, time.Now())
+			if err != nil {
+				return err
+			}
+			printAnswers(c.OutOrStdout(), reply)
+			return writeNew(out, text)
+		})
+	}
+	return c
 }
 
 // begin begins the organisation's log with the first pack.
@@ -147,7 +226,7 @@ func (r *receiving) update(c *cobra.Command, text []byte, pack transfer.Pack, up
 	case taken.SHA256 == pack.Approval.SHA256:
 		return fmt.Errorf("version %s was taken in before", pack.Approval.Version)
 	}
-	before, err := r.keptPack(taken)
+	before, err := r.before(c.Context(), taken)
 	if err != nil {
 		return err
 	}
@@ -197,11 +276,23 @@ func (r *receiving) keepPack(p transfer.Pack, text []byte) error {
 	return os.Rename(half, path)
 }
 
-// keptPack is the upstream log as it was taken before, from the pack that was kept.
-func (r *receiving) keptPack(taken *hazardlog.Origin) (hazardlog.Log, error) {
-	_, _, l, err := r.open(r.packFile(taken.SHA256))
-	if err != nil {
-		return hazardlog.Log{}, fmt.Errorf("read the pack of version %s, which was taken in before: %w", taken.Version, err)
+// before is the upstream log as it was taken before: from the pack that was kept or,
+// where this log was derived without one, from the log beside it.
+func (r *receiving) before(ctx context.Context, taken *hazardlog.Origin) (hazardlog.Log, error) {
+	text, key, err := r.read(r.packFile(taken.SHA256))
+	if errors.Is(err, os.ErrNotExist) {
+		beside, err := r.store.Log(ctx, taken.Log)
+		if err != nil {
+			return hazardlog.Log{}, err
+		}
+		return beside.Held(taken.SHA256, r.current.Events()[0].At)
 	}
-	return l, nil
+	if err == nil {
+		_, l, err := transfer.Open(text, key)
+		if err == nil {
+			return l, nil
+		}
+		return hazardlog.Log{}, fmt.Errorf("the pack of version %s, which was taken in before: %w", taken.Version, err)
+	}
+	return hazardlog.Log{}, err
 }

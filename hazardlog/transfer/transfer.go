@@ -1,18 +1,17 @@
-// Package transfer makes and reads transfer packs: a version of a hazard log that
-// its maker hands to those who deploy the system, signed.
+// Package transfer makes and reads the packs that makers of a system and those who
+// deploy it hand to each other: a version of a hazard log, and the answers to what it
+// transfers.
 //
-// A pack is a signed note (golang.org/x/mod/sumdb/note, Ed25519) whose text is one
-// line that names the format and one of JSON. Every byte of it counts: an altered
-// one is refused. Values are safe for concurrent use.
+// A pack is a signed note (golang.org/x/mod/sumdb/note, Ed25519). Every byte of it
+// counts: an altered one is refused, and it is said where. Values are safe for
+// concurrent use.
 package transfer
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +20,11 @@ import (
 	"github.com/matron-epr/matron/hazardlog"
 )
 
-const format = "matron-hazard-transfer/1"
+// The first lines of packs.
+const (
+	packFormat  = "matron-hazard-transfer/2"
+	replyFormat = "matron-hazard-answers/1"
+)
 
 // ErrRefused is what the error of a pack that is not believed wraps.
 var ErrRefused = errors.New("transfer pack refused")
@@ -43,50 +46,19 @@ func Make(l hazardlog.Log, version string, signer note.Signer, now time.Time) ([
 	if err != nil {
 		return nil, err
 	}
-	line, err := json.Marshal(Pack{now.UTC().Truncate(time.Second), approval, bytes.TrimSpace(content)})
+	pack, err := seal(packFormat, Pack{now.UTC().Truncate(time.Second), approval, bytes.TrimSpace(content)}, signer)
 	if err != nil {
 		return nil, fmt.Errorf("make transfer pack: %w", err)
 	}
-	signed, err := note.Sign(&note.Note{Text: format + "\n" + string(line) + "\n"}, signer)
-	if err != nil {
-		return nil, fmt.Errorf("sign transfer pack: %w", err)
-	}
-	return signed, nil
-}
-
-// canonical reports whether signatures are written in the one way that they are made:
-// lenient base64 (RFC 4648 section 3.5) ignores the last bits of their last letters.
-func canonical(sigs []note.Signature) bool {
-	return !slices.ContainsFunc(sigs, func(s note.Signature) bool {
-		_, err := base64.StdEncoding.Strict().DecodeString(s.Base64)
-		return err != nil
-	})
+	return pack, nil
 }
 
 // Open checks a pack with the public key of who is said to have made it, and
 // reads it. The error wraps ErrRefused and says what is wrong.
 func Open(pack []byte, key note.Verifier) (Pack, hazardlog.Log, error) {
-	n, err := note.Open(pack, note.VerifierList(key))
-	var unverified *note.UnverifiedNoteError
-	switch {
-	case errors.As(err, &unverified):
-		return Pack{}, hazardlog.Log{}, fmt.Errorf("%w: it is not signed by %s: %s", ErrRefused, key.Name(), signers(unverified.Note))
-	case err != nil:
-		return Pack{}, hazardlog.Log{}, fmt.Errorf("%w: the signature of %s does not fit, so that something in it was altered: %w", ErrRefused, key.Name(), err)
-	case len(n.UnverifiedSigs) > 0:
-		return Pack{}, hazardlog.Log{}, fmt.Errorf("%w: somebody added a signature that is not %s's", ErrRefused, key.Name())
-	case !canonical(n.Sigs):
-		return Pack{}, hazardlog.Log{}, fmt.Errorf("%w: the signature of %s is not written as it was made, so that a byte of it was altered", ErrRefused, key.Name())
-	}
-	line, ok := strings.CutPrefix(n.Text, format+"\n")
-	if !ok {
-		return Pack{}, hazardlog.Log{}, fmt.Errorf("%w: %s signed something else than a transfer pack of this format", ErrRefused, key.Name())
-	}
 	var p Pack
-	d := json.NewDecoder(strings.NewReader(line))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&p); err != nil {
-		return Pack{}, hazardlog.Log{}, fmt.Errorf("%w: %w", ErrRefused, err)
+	if err := unseal(packFormat, pack, key, &p); err != nil {
+		return Pack{}, hazardlog.Log{}, err
 	}
 	l, err := hazardlog.ReadSnapshot(p.Content)
 	if err != nil {
@@ -98,10 +70,33 @@ func Open(pack []byte, key note.Verifier) (Pack, hazardlog.Log, error) {
 	return p, l, nil
 }
 
-func signers(n *note.Note) string {
-	var names []string
-	for _, s := range n.UnverifiedSigs {
-		names = append(names, s.Name)
+// IsReply reports whether a file says that it holds answers. It proves nothing.
+func IsReply(file []byte) bool { return strings.HasPrefix(string(file), replyFormat+"\n") }
+
+// MakeReply makes the pack of a log's answers to what was transferred to it, and signs
+// it.
+func MakeReply(l hazardlog.Log, signer note.Signer, now time.Time) ([]byte, hazardlog.Reply, error) {
+	r, err := l.Reply(now)
+	if err != nil {
+		return nil, hazardlog.Reply{}, err
 	}
-	return "signed by " + strings.Join(names, ", ") + " with another key"
+	pack, err := seal(replyFormat, r, signer)
+	if err != nil {
+		return nil, hazardlog.Reply{}, fmt.Errorf("make answer pack: %w", err)
+	}
+	return pack, r, nil
+}
+
+// OpenReply checks a pack of answers with the public key of who is said to have made
+// it, and reads it. The error wraps ErrRefused and says what is wrong.
+func OpenReply(pack []byte, key note.Verifier) (hazardlog.Reply, error) {
+	var r hazardlog.Reply
+	if err := unseal(replyFormat, pack, key, &r); err != nil {
+		return hazardlog.Reply{}, err
+	}
+	if r.ID != "" || r.Key != "" || r.Pack != "" {
+		return hazardlog.Reply{}, fmt.Errorf("%w: it says itself who signed it", ErrRefused)
+	}
+	r.Key, r.Pack = keyName(key.Name(), key.KeyHash()), hazardlog.Hash(pack)
+	return r, nil
 }
