@@ -1,5 +1,6 @@
 # What would turn a refusal into a permission. A refusal is a challenge only where
-# one offer cures every reason of it, so that nobody goes to the trouble in vain.
+# one offer cures every reason of it, so that nobody goes to the trouble in vain; or
+# signing in again and then saying what for, each of which is asked in its turn.
 # Which reason is cured by what is said in reasons.yaml.
 package matron
 
@@ -13,6 +14,16 @@ offer := "step-up" if {
 
 else := "purpose" if {
 	cures_all("purpose")
+	input.subject.machine == false
+}
+
+else := "step-up" if {
+	count(reasons) > 0
+	every code in reasons {
+		some what in ["step-up", "purpose"]
+		cured(code, what)
+	}
+	one_patient
 	input.subject.machine == false
 }
 
@@ -37,10 +48,14 @@ effect := "challenge" if offer != ""
 cures_all(what) if {
 	count(reasons) > 0
 	every code in reasons {
-		some entry in data.reasons
-		entry.code == code
-		cures(entry.offer, what)
+		cured(code, what)
 	}
+}
+
+cured(code, what) if {
+	some entry in data.reasons
+	entry.code == code
+	cures(entry.offer, what)
 }
 
 cures(offered, what) if offered == what

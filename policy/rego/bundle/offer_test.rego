@@ -17,13 +17,15 @@ test_offer_cures_every_reason if {
 	offered({}, {"near"}) == "step-up"
 	offered({}, {"why"}) == "purpose"
 	offered({}, {"far", "near"}) == "break-glass"
+	offered({}, {"near", "why"}) == "step-up"
 	offered({"grant": "g"}, {"far"}) == ""
 }
 
 test_no_offer_in_vain if {
-	every reasons in [set(), {"never"}, {"far", "never"}, {"far", "why"}, {"near", "why"}, {"unheard-of"}] {
+	every reasons in [set(), {"never"}, {"far", "never"}, {"far", "why"}, {"near", "why", "far"}, {"unheard-of"}] {
 		offered({}, reasons) == ""
 	}
+	offered({"patients": ["1001", "1002"]}, {"near", "why"}) == "" # who is asked what for is asked about one
 }
 
 test_offer_makes_a_challenge if {
@@ -42,7 +44,7 @@ test_emergency_access_is_for_roles_that_may if {
 }
 
 test_systems_are_offered_nothing if {
-	every reasons in [{"far"}, {"near"}, {"why"}] {
+	every reasons in [{"far"}, {"near"}, {"why"}, {"near", "why"}] {
 		offered({"subject": {"roles": ["doctor"], "machine": true}}, reasons) == ""
 		offered({"subject": {"roles": ["api-client"], "machine": true}}, reasons) == ""
 	}

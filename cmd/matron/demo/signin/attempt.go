@@ -3,6 +3,7 @@ package signin
 import (
 	"crypto/rand"
 	"crypto/rsa"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -12,9 +13,10 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
-// Assurance levels: what a password gives, and what a smartcard gives when the
-// gateway asks for it.
+// Assurance levels: what a sign-in usually gives, and what a password alone and a
+// smartcard give when the gateway asks for them.
 const (
+	assuranceLow   = 1
 	assuranceUsual = 2
 	assuranceHigh  = 3
 )
@@ -38,19 +40,16 @@ func newAttempt(req *oidc.AuthRequest, now time.Time) *attempt {
 }
 
 func (a attempt) assurance() int {
-	if slices.ContainsFunc(a.req.ACRValues, func(v string) bool { return strings.HasPrefix(v, "AAL3") }) {
-		return assuranceHigh
+	for _, level := range []int{assuranceHigh, assuranceLow} {
+		if slices.ContainsFunc(a.req.ACRValues, func(v string) bool { return strings.HasPrefix(v, fmt.Sprint("AAL", level)) }) {
+			return level
+		}
 	}
 	return assuranceUsual
 }
 
 // GetACR names the assurance level.
-func (a attempt) GetACR() string {
-	if a.assurance() == assuranceHigh {
-		return "AAL3_ANY"
-	}
-	return "AAL2_ANY"
-}
+func (a attempt) GetACR() string { return fmt.Sprintf("AAL%d_ANY", a.assurance()) }
 
 // GetID and the methods after it are op.AuthRequest.
 func (a attempt) GetID() string { return a.id }
