@@ -6,12 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/matron-epr/matron/hazardlog"
 )
 
 // batchSize is how many events go into one group commit of the journal.
 const batchSize = 64
+
+// ClaimLasts is how long an event waits for the gateway that has claimed it. After
+// that it is another's: a gateway that never comes back leaves no change unrecorded.
+const ClaimLasts = 15 * time.Minute
 
 // Entry is what the journal is told of an event: who did what to which subject,
 // which fields, and the hash of all of it. What was written stays in the store,
@@ -50,6 +55,11 @@ type Journal interface {
 // between leaves a claim without a number: the next round, or the next start,
 // looks for the record in what came after the claim, and appends only what is
 // not there. So the repair after a crash is the same code as every round.
+//
+// A claim that has had no number for longer than ClaimLasts passes to whichever
+// gateway comes next. Should the first one come back and have made its record after
+// all, the event is in two journals, under one id and with one hash; in none it is
+// never.
 type Publisher struct {
 	store   *Store
 	journal Journal
@@ -99,9 +109,9 @@ func (p *Publisher) settle(ctx context.Context) error {
 	}
 	return p.store.inTx(ctx, func(tx *sql.Tx) error {
 		for id := range claims {
-			query, args := `DELETE FROM hazard_journal WHERE event = $1 AND seq = 0`, []any{id}
+			query, args := `DELETE FROM hazard_journal WHERE event = $1 AND source = $2 AND seq = 0`, []any{id, p.journal.Source()}
 			if seq := found[id]; seq > 0 {
-				query, args = `UPDATE hazard_journal SET seq = $1 WHERE event = $2 AND seq = 0`, []any{int64(seq), id} //nolint:gosec // a number of a record
+				query, args = `UPDATE hazard_journal SET seq = $3 WHERE event = $1 AND source = $2 AND seq = 0`, append(args, int64(seq)) //nolint:gosec // a number of a record
 			}
 			if _, err := tx.ExecContext(ctx, query, args...); err != nil {
 				return err
@@ -134,18 +144,25 @@ func (p *Publisher) open(ctx context.Context) (claims map[string]bool, after uin
 	return claims, after, rows.Err()
 }
 
-// claim claims the next events that nobody has, the oldest first. Of two gateways
-// that claim one at the same time, one gets it.
+// claim claims the next events that nobody has, or that somebody has had for too
+// long, the oldest first. Of two gateways that claim one at the same time, one gets it.
 func (p *Publisher) claim(ctx context.Context) (batch []hazardlog.Event, err error) {
 	err = p.store.inTx(ctx, func(tx *sql.Tx) error {
-		waiting, err := unclaimed(ctx, tx)
+		now := p.store.now()
+		// The time of a claim whose time was not noted runs from here on.
+		if _, err := tx.ExecContext(ctx, `UPDATE hazard_journal SET claimed = $1 WHERE seq = 0 AND claimed = 0`, now.UnixMicro()); err != nil {
+			return err
+		}
+		stale := now.Add(-ClaimLasts).UnixMicro()
+		waiting, err := unclaimed(ctx, tx, stale)
 		if err != nil {
 			return err
 		}
 		for _, e := range waiting {
 			done, err := tx.ExecContext(ctx,
-				`INSERT INTO hazard_journal (event, source, after, seq) VALUES ($1, $2, $3, 0) ON CONFLICT (event) DO NOTHING`,
-				e.ID, p.journal.Source(), int64(p.journal.Committed())) //nolint:gosec // a number of a record
+				`INSERT INTO hazard_journal (event, source, after, seq, claimed) VALUES ($1, $2, $3, 0, $4)
+				ON CONFLICT (event) DO UPDATE SET source = $2, after = $3, claimed = $4 WHERE hazard_journal.seq = 0 AND hazard_journal.claimed < $5`,
+				e.ID, p.journal.Source(), int64(p.journal.Committed()), now.UnixMicro(), stale) //nolint:gosec // a number of a record
 			if err != nil {
 				return err
 			}
@@ -162,9 +179,10 @@ func (p *Publisher) claim(ctx context.Context) (batch []hazardlog.Event, err err
 	return batch, nil
 }
 
-func unclaimed(ctx context.Context, tx *sql.Tx) (events []hazardlog.Event, err error) {
+// unclaimed lists the events that nobody has claimed, or last before stale.
+func unclaimed(ctx context.Context, tx *sql.Tx, stale int64) (events []hazardlog.Event, err error) {
 	rows, err := tx.QueryContext(ctx, `SELECT e.seq, e.body, e.hash FROM hazard_event e LEFT JOIN hazard_journal j ON j.event = e.id
-		WHERE j.event IS NULL ORDER BY e.log, e.seq LIMIT $1`, batchSize)
+		WHERE j.event IS NULL OR (j.seq = 0 AND j.claimed < $2) ORDER BY e.log, e.seq LIMIT $1`, batchSize, stale)
 	if err != nil {
 		return nil, err
 	}
@@ -201,7 +219,9 @@ func (p *Publisher) append(ctx context.Context, batch []hazardlog.Event) error {
 	}
 	err = p.store.inTx(ctx, func(tx *sql.Tx) error {
 		for i, e := range batch {
-			if _, err := tx.ExecContext(ctx, `UPDATE hazard_journal SET seq = $1 WHERE event = $2`, int64(first)+int64(i), e.ID); err != nil { //nolint:gosec // numbers of records
+			_, err := tx.ExecContext(ctx, `UPDATE hazard_journal SET seq = $1 WHERE event = $2 AND source = $3 AND seq = 0`,
+				int64(first)+int64(i), e.ID, p.journal.Source()) //nolint:gosec // numbers of records
+			if err != nil {
 				return err
 			}
 		}

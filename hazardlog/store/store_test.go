@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -361,6 +363,66 @@ func TestTwoGatewaysShareTheWork(t *testing.T) {
 		}
 		if n := one.Committed() + two.Committed(); n != l.Seq() {
 			t.Errorf("%d records of %d events", n, l.Seq())
+		}
+	})
+}
+
+// A gateway that claims events and never comes back is waited for, and then not any
+// more: whether it died before or after its records, another one makes them. When it
+// does come back, it neither records them again nor says that they are its own.
+func TestAGatewayThatNeverComesBack(t *testing.T) {
+	onEach(t, func(t *testing.T, d place) {
+		for _, point := range []string{"before", "after"} {
+			now := when()
+			s := store.New(d.db, func() time.Time { return now })
+			log := "log-" + point
+			changes, err := hazardlog.Starter()
+			if err != nil {
+				t.Fatal(err)
+			}
+			l, err := s.Begin(t.Context(), log, engineer(), changes[:8]...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := filepath.Join(t.TempDir(), "journal")
+			killedAt(t, d, dir, point)
+			other := newTrail(t)
+			p := store.NewPublisher(s, named{other, "gw2"})
+			now = now.Add(store.ClaimLasts)
+			if n, err := p.Publish(t.Context()); n != 0 || err != nil {
+				t.Errorf("%s: another one may still come back: %d, %v", point, n, err)
+			}
+			now = now.Add(time.Second)
+			if n, err := p.Publish(t.Context()); n != 8 || err != nil {
+				t.Errorf("%s: %d, %v", point, n, err)
+			}
+			held := func() map[string]store.Place {
+				places, err := s.Places(t.Context(), log)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return places
+			}
+			before := held()
+			for _, e := range l.Events() {
+				if got := before[e.ID]; got.Source != "gw2" || got.Seq == 0 {
+					t.Errorf("%s: event %d is at %+v", point, e.Seq, got)
+				}
+			}
+			back, err := openTrail(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			was := back.Committed()
+			if n, err := store.NewPublisher(s, back).Publish(t.Context()); n != 0 || err != nil || back.Committed() != was {
+				t.Errorf("%s: it came back and recorded %d: %v", point, n, err)
+			}
+			if err := back.Close(); err != nil {
+				t.Error(err)
+			}
+			if !maps.Equal(before, held()) {
+				t.Errorf("%s: the places are others: %v", point, held())
+			}
 		}
 	})
 }
