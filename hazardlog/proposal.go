@@ -21,8 +21,11 @@ var starter []byte
 func Starter() ([]Change, error) { return Propose(starter) }
 
 // StarterLog is the log that Starter begins, for looking at without a store.
-func StarterLog() (Log, error) {
-	changes, err := Starter()
+func StarterLog() (Log, error) { return ReadProposal(starter) }
+
+// ReadProposal is the log that a proposal begins, as Propose reads it.
+func ReadProposal(data []byte) (Log, error) {
+	changes, err := Propose(data)
 	if err != nil {
 		return Log{}, err
 	}

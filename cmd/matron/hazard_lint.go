@@ -11,55 +11,88 @@ import (
 	"github.com/matron-epr/matron/hazardlog"
 )
 
+// linting is what "matron hazard lint" is told.
+type linting struct {
+	book
+	issue, starter bool
+	from           string
+}
+
 func newHazardLint() *cobra.Command {
-	var b book
-	var issue, starter bool
+	var l linting
 	c := &cobra.Command{
-		Use: "lint", Short: "Check the hazard log as a reviewer would", Args: cobra.NoArgs,
+		Use: "lint [FILE]", Short: "Check the hazard log, or one in a file, as a reviewer would", Args: cobra.MaximumNArgs(1),
 		Long: "Errors stand in the way of approving a version; with --issue also of giving it to others, which needs\n" +
 			"an approval that still holds. Warnings want an answer. Each names its rule and the clause that asks for\n" +
-			"it. Exit code 4 when there are errors.",
-		Example: "  matron hazard lint\n  matron hazard lint --issue --json",
+			"it. FILE is a proposal, an export, a snapshot or a transfer pack: each finding then names the place as\n" +
+			"file:line:column. Exit code 4 when there are errors, 2 when a file cannot be read as a hazard log, 5 when\n" +
+			"a pack was altered or is somebody else's.",
+		Example: "  matron hazard lint\n  matron hazard lint --issue --json\n  matron hazard lint hazards.json\n" +
+			"  matron hazard lint matron-1.4.pack --from maker.key.pub",
 	}
-	b.flags(c)
-	b.jsonFlag(c)
-	c.Flags().BoolVar(&issue, "issue", false, "may this be given to others?")
-	c.Flags().BoolVar(&starter, "starter", false, "the log that is built in")
-	report := func(c *cobra.Command, l hazardlog.Log, facts hazardlog.Facts) error {
-		findings := l.Lint(facts)
-		errors := len(hazardlog.Errors(findings))
-		enc := json.NewEncoder(c.OutOrStdout())
-		for _, f := range findings {
-			if !b.asJSON {
-				_, _ = fmt.Fprintln(c.OutOrStdout(), f)
-			} else if err := enc.Encode(f); err != nil {
-				return err
-			}
-		}
-		c.PrintErrf("%d error(s), %d warning(s)\n", errors, len(findings)-errors)
-		if errors > 0 {
-			return failure{exitTests, fmt.Errorf("log %s has errors", l.ID)}
-		}
-		return nil
-	}
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		if starter {
-			l, err := hazardlog.StarterLog()
-			if err != nil {
-				return failure{exitFailure, err}
-			}
-			return report(c, l, hazardlog.Facts{Today: today(), Issue: issue})
-		}
-		return b.with(c, func() error {
-			facts, err := b.facts(c.Context())
-			if err != nil {
-				return err
-			}
-			facts.Issue = issue
-			return report(c, b.current, facts)
-		})
-	}
+	l.flags(c)
+	l.jsonFlag(c)
+	c.Flags().BoolVar(&l.issue, "issue", false, "may this be given to others?")
+	c.Flags().BoolVar(&l.starter, "starter", false, "the log that is built in")
+	c.Flags().StringVar(&l.from, "from", "", "file of the public key of who made the pack")
+	c.RunE = l.run
 	return c
+}
+
+func (l *linting) run(c *cobra.Command, args []string) error {
+	switch {
+	case len(args) == 1:
+		f, err := readLogFile(args[0], l.from)
+		if err != nil {
+			return err
+		}
+		return l.report(c, f.log, hazardlog.Facts{Today: today(), Issue: l.issue}, f.at)
+	case l.starter:
+		log, err := hazardlog.StarterLog()
+		if err != nil {
+			return failure{exitFailure, err}
+		}
+		return l.report(c, log, hazardlog.Facts{Today: today(), Issue: l.issue}, nil)
+	}
+	return l.with(c, func() error {
+		facts, err := l.facts(c.Context())
+		if err != nil {
+			return err
+		}
+		facts.Issue = l.issue
+		return l.report(c, l.current, facts, nil)
+	})
+}
+
+// report prints what was found. at names the place of a finding, where there is one.
+func (l *linting) report(c *cobra.Command, log hazardlog.Log, facts hazardlog.Facts, at func(hazardlog.Finding) string) error {
+	findings := log.Lint(facts)
+	errors := len(hazardlog.Errors(findings))
+	enc := json.NewEncoder(c.OutOrStdout())
+	for _, f := range findings {
+		where := ""
+		if at != nil {
+			where = at(f)
+		}
+		if l.asJSON {
+			if err := enc.Encode(struct {
+				hazardlog.Finding
+				At string `json:"at,omitempty"` // file:line:column
+			}{f, where}); err != nil {
+				return err
+			}
+			continue
+		}
+		if where != "" {
+			where += ": "
+		}
+		_, _ = fmt.Fprintln(c.OutOrStdout(), where+f.String())
+	}
+	c.PrintErrf("%d error(s), %d warning(s)\n", errors, len(findings)-errors)
+	if errors > 0 {
+		return failure{exitTests, fmt.Errorf("log %s has errors", log.ID)}
+	}
+	return nil
 }
 
 // facts are what is true now, apart from the log.

@@ -171,6 +171,10 @@ func TestTransferPacks(t *testing.T) {
 	trust.write("altered.pack", strings.Replace(string(text), "Train staff", "Train nobody", 1))
 	expect("transfers T-01 (bytes ", exitIntegrity, filepath.Join(trust.dir, "altered.pack"))
 
+	if out := trust.run("hazard", "lint", first, "--from", key+".pub"); !strings.Contains(out, "1.0.pack:2:") || !strings.Contains(out, "SM-01 acceptance.reason: warning") {
+		t.Errorf("lint of a pack: %s", out)
+	}
+
 	answers := filepath.Join(trust.dir, "rba-1.0.answers")
 	trust.run("hazard", "reply", "--out", answers, "--key", key, "-c", trust.config)
 	taken := maker.run("hazard", "receive", answers, "--from", key+".pub", "-c", maker.config)
