@@ -140,6 +140,20 @@ func (l Log) Seq() uint64 { return uint64(len(l.events)) }
 // Revision is how often a subject has changed: what a change of it must expect.
 func (l Log) Revision(s Subject) uint64 { return l.revs[s] }
 
+// Holds is what a subject holds now, nil when it is not in the log.
+func (l Log) Holds(s Subject) Value { return l.current(s) }
+
+// Was is what a subject held at a revision, nil when it never had that one.
+func (l Log) Was(s Subject, revision uint64) Value {
+	for _, e := range l.events {
+		if e.Subject == s && e.Revision == revision {
+			v, _ := e.Content() // taken in before, so that it can be read
+			return l.looked(v)
+		}
+	}
+	return nil
+}
+
 // At is the log as it stood after the event number seq.
 func (l Log) At(seq uint64) (Log, error) {
 	return Fold(l.events[:min(seq, l.Seq())])

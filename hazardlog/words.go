@@ -321,6 +321,15 @@ func (l Log) looked(v Value) Value {
 	return v
 }
 
+// Did lists what an event of the log changed, without who did it and why.
+func (l Log) Did(e Event) []Difference {
+	list := l.changed(e)
+	for i := range list {
+		list[i].By, list[i].At, list[i].Why = Actor{}, time.Time{}, ""
+	}
+	return list
+}
+
 // Describe says what an event of the log changed, a line each.
 func (l Log) Describe(e Event) []string {
 	var lines []string
