@@ -111,6 +111,47 @@ type textarea struct {
 // item has none, the second has 2.
 func (radios) Ordinal(index int) int { return index + 1 }
 
+type checkbox struct {
+	Value   string
+	Text    string
+	Checked bool
+	Hint    *hint
+}
+
+type checkboxes struct {
+	IDPrefix     string
+	Name         string
+	Fieldset     fieldset
+	Small        bool
+	Hint         *hint
+	ErrorMessage *errorMessage
+	Items        []checkbox
+}
+
+// Ordinal is as that of radios.
+func (checkboxes) Ordinal(index int) int { return index + 1 }
+
+// formControl is one control of a form: one of its fields is set.
+type formControl struct {
+	Input  *input
+	Area   *textarea
+	Select *selectField
+	Radios *radios
+	Checks *checkboxes
+}
+
+// pageForm is a form of a page. Method is get or post.
+type pageForm struct {
+	Method   string
+	Action   string
+	Class    string
+	Hidden   []hidden
+	Controls []formControl
+	Note     string // above the button
+	Submit   button
+	Cancel   *pageLink
+}
+
 // cell of a table or summary list. Href and Tag are Matron's own additions.
 type cell struct {
 	Text   string
@@ -118,6 +159,7 @@ type cell struct {
 	Tag    *tag
 	Class  string // numeric: app-table__number
 	Hidden string // text for screen readers only, after Text
+	After  string // text after the link
 	Lines  []string
 }
 

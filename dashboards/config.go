@@ -214,6 +214,8 @@ type Config struct {
 	Accesses AccessReader
 	Alerts   AlertReader
 	Hazards  HazardReader
+	// Safety is what the pages of the hazard log need beyond it.
+	Safety Safety
 	// Emergencies are the emergency accesses to look at; nil shows no pages of them.
 	Emergencies EmergencyReader
 	// EmergencyUntil says until when somebody has emergency access, once for each; it

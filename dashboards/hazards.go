@@ -1,25 +1,16 @@
 package dashboards
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/matron-epr/matron/hazardlog"
 )
-
-// hazardsPage is the hazard log with its matrix.
-type hazardsPage struct {
-	chrome
-	Approval summaryList
-	Toggle   []navItem
-	Matrix   matrix
-	Filtered string
-	All      *pageLink
-	Table    table
-	Empty    *insetText
-}
 
 // matrix is the 5x5 table.
 type matrix struct {
@@ -27,6 +18,7 @@ type matrix struct {
 	Severities []string
 	Rows       []matrixRow
 	Unrated    string
+	Note       string
 }
 
 type matrixRow struct {
@@ -40,81 +32,203 @@ type matrixCell struct {
 	Count   string // "2 hazards"
 	Href    string // "" when no hazard stands there
 	Label   string // of the link, for screen readers
+	Doubt   string // "1 in question"
 	Current bool
 }
 
-// hazards shows the log by initial or residual rating, narrowed to a cell.
+// hazardView is which rating the log is shown by.
+type hazardView string
+
+// The views. Today is the residual rating as it was signed, with what the evidence
+// says of it: software moves no hazard.
+const (
+	byResidual hazardView = ""
+	byInitial  hazardView = "initial"
+	byToday    hazardView = "today"
+)
+
+func (v hazardView) rating(h hazardlog.Hazard) hazardlog.Rating {
+	if v == byInitial {
+		return h.Initial
+	}
+	return h.Residual
+}
+
+// hazards shows the log beside the matrix, by one of the views, narrowed as the
+// address says.
 func (s *Site) hazards(r *http.Request) (answer, error) {
-	log, err := s.hazardLog(r)
+	c, err := s.theCase(r)
 	if err != nil {
 		return answer{}, err
 	}
-	page := hazardsPage{chrome: s.chrome(r, "Hazard log")}
-	if len(log.Hazards) == 0 {
-		page.Empty = &insetText{Text: "No hazard log is loaded. What could harm a patient is unknown here, which does not mean that nothing could."}
-		return answer{template: "hazards", view: page}, nil
+	page := s.safetyView(r, "Hazard log", "Hazard log")
+	if !c.loaded() || len(c.Hazards) == 0 {
+		page.add(noLog())
+		return answer{template: "safety", view: page}, nil
 	}
 	query := r.URL.Query()
-	initial := query.Get("rating") == "initial"
-	page.Approval = summaryList{Rows: []summaryRow{
-		{text("Log"), text(log.Title)},
-		{text("Approval"), approvalCell(log)},
-	}}
-	page.Toggle = []navItem{
-		{Text: "Residual risk, with every control", Href: Base + "hazards", Current: !initial},
-		{Text: "Initial risk, before the controls", Href: Base + "hazards?rating=initial", Current: initial},
+	view := hazardView(query.Get("rating"))
+	if view != byInitial && view != byToday {
+		view = byResidual
 	}
-	counts, rating := log.ResidualMatrix(), func(h hazardlog.Hazard) hazardlog.Rating { return h.Residual }
-	name := "Residual risk: hazards by likelihood and severity"
-	if initial {
-		counts, rating = log.InitialMatrix(), func(h hazardlog.Hazard) hazardlog.Rating { return h.Initial }
-		name = "Initial risk: hazards by likelihood and severity"
+	page.Caption = c.Title
+	page.add(safetyPart{Facts: &summaryList{Rows: []summaryRow{{text("Approval"), approvalCell(c.Log)}}}})
+	narrowed := narrow(c, view, query)
+	board := safetyPart{Class: "beside", Views: views(view), Matrix: c.matrixOf(view, narrowed.cell)}
+	list := c.hazardTable(narrowed.shown)
+	list.Caption.Text = plural(uint64(len(narrowed.shown)), "hazard", "hazards") + narrowed.words
+	board.Tables = []table{list}
+	if narrowed.words != "" {
+		board.Links = []pageLink{{"Show every hazard", address(hazardsBase, with(url.Values{}, "rating", string(view)))}}
 	}
-	shown, cell, narrowed := narrow(log, rating, query.Get("severity"), query.Get("likelihood"))
-	page.Matrix = matrixOf(log.Standard, name, counts, initial, cell)
-	page.Table = s.hazardTable(log, shown)
-	if narrowed {
-		page.Filtered = fmt.Sprintf("%s with likelihood %s and severity %s.", plural(uint64(len(shown)), "hazard", "hazards"), cell.Likelihood, cell.Severity)
-		all := Base + "hazards"
-		if initial {
-			all += "?rating=initial"
-		}
-		page.All = &pageLink{Label: "Show every hazard", Href: all}
+	page.add(safetyPart{Forms: []pageForm{filterForm(c, view, query)}})
+	page.add(board)
+	if s.mayEdit(r) {
+		page.add(safetyPart{Links: []pageLink{{"Add a hazard", safetyBase + "/new/hazard"}}})
 	}
-	return answer{template: "hazards", view: page}, nil
+	return answer{template: "safety", view: page}, nil
 }
 
-// narrow keeps the hazards of one cell. Words outside the matrix narrow
-// nothing, so that a mistake in an address hides no hazard.
-func narrow(log hazardlog.Log, rating func(hazardlog.Hazard) hazardlog.Rating, severity, likelihood string) ([]hazardlog.Hazard, hazardlog.Rating, bool) {
-	want := log.Standard.Rate(hazardlog.Rating{Severity: hazardlog.Severity(severity), Likelihood: hazardlog.Likelihood(likelihood)})
-	if !want.Risk().Rated() {
-		return log.Hazards, hazardlog.Rating{}, false
+func views(current hazardView) []navItem {
+	return []navItem{
+		{Text: "Residual risk, with every control", Href: hazardsBase, Current: current == byResidual},
+		{Text: "Initial risk, before the controls", Href: hazardsBase + "?rating=initial", Current: current == byInitial},
+		{Text: "Today, with the evidence", Href: hazardsBase + "?rating=today", Current: current == byToday},
 	}
-	var shown []hazardlog.Hazard
-	for _, h := range log.Hazards {
-		if r := rating(h); r.Severity == want.Severity && r.Likelihood == want.Likelihood {
-			shown = append(shown, h)
+}
+
+// narrowing is the hazards that an address asks for, and in words why.
+type narrowing struct {
+	shown []hazardlog.Hazard
+	cell  hazardlog.Rating
+	words string
+}
+
+// narrow keeps the hazards that the query asks for. Words that mean nothing narrow
+// nothing, so that a mistake in an address hides no hazard.
+func narrow(c safetyCase, view hazardView, query url.Values) narrowing {
+	n := narrowing{shown: c.Hazards}
+	keep := func(words string, keep func(hazardlog.Hazard) bool) {
+		var kept []hazardlog.Hazard
+		for _, h := range n.shown {
+			if keep(h) {
+				kept = append(kept, h)
+			}
+		}
+		n.shown = kept
+		n.words += ", " + words
+	}
+	at := c.Standard.Rate(hazardlog.Rating{Severity: hazardlog.Severity(query.Get("severity")), Likelihood: hazardlog.Likelihood(query.Get("likelihood"))})
+	if at.Risk().Rated() {
+		n.cell = at
+		keep(fmt.Sprintf("with likelihood %s and severity %s", at.Likelihood, at.Severity), func(h hazardlog.Hazard) bool {
+			r := view.rating(h)
+			return r.Severity == at.Severity && r.Likelihood == at.Likelihood
+		})
+	}
+	for _, f := range filters(c) {
+		for _, o := range f.options {
+			if value := query.Get(f.name); value != "" && o.Value == value {
+				keep(f.words+strings.ToLower(o.Text[:1])+o.Text[1:], func(h hazardlog.Hazard) bool { return f.keep(c, view, h, value) })
+			}
 		}
 	}
-	return shown, want, true
+	return n
+}
+
+// filter is one choice above the log.
+type hazardFilter struct {
+	name, label, words string
+	options            []option
+	keep               func(c safetyCase, view hazardView, h hazardlog.Hazard, value string) bool
+}
+
+func filters(c safetyCase) []hazardFilter {
+	risk := hazardFilter{name: "risk", label: "Risk", options: []option{{Value: "3+", Text: "Risk 3 or more"}, {Value: "0", Text: "Not rated"}}}
+	for _, l := range c.Standard.Levels {
+		risk.options = append(risk.options, option{Value: l.Risk.String(), Text: "Risk " + l.Risk.String()})
+	}
+	risk.keep = func(_ safetyCase, view hazardView, h hazardlog.Hazard, value string) bool {
+		got := view.rating(h).Risk()
+		return value == "3+" && got >= 3 || value == "0" && !got.Rated() || got.Rated() && got.String() == value
+	}
+	status := hazardFilter{name: "status", label: "Status", words: "status ", keep: func(_ safetyCase, _ hazardView, h hazardlog.Hazard, value string) bool {
+		return string(h.Status) == value
+	}}
+	for _, v := range c.Standard.Statuses {
+		status.options = append(status.options, option{Value: string(v), Text: string(v)})
+	}
+	owner := hazardFilter{name: "owner", label: "Owner", words: "owner ", keep: func(_ safetyCase, _ hazardView, h hazardlog.Hazard, value string) bool {
+		return h.Owner == value
+	}}
+	for _, h := range c.Hazards {
+		if !slices.ContainsFunc(owner.options, func(o option) bool { return o.Value == h.Owner }) {
+			owner.options = append(owner.options, option{Value: h.Owner, Text: h.Owner})
+		}
+	}
+	state := hazardFilter{name: "evidence", label: "Evidence", words: "evidence ", options: []option{{Value: "question", Text: "Rating in question"}}}
+	for _, w := range evidenceWords() {
+		state.options = append(state.options, option{Value: cmp.Or(string(w.State), "none"), Text: w.Text + " for a control"})
+	}
+	state.keep = func(c safetyCase, _ hazardView, h hazardlog.Hazard, value string) bool {
+		if value == "question" {
+			return len(c.question[h.ID]) > 0
+		}
+		return slices.ContainsFunc(c.ControlsOf(h.ID), func(x hazardlog.Control) bool {
+			return cmp.Or(string(c.report.State(x.ID)), "none") == value
+		})
+	}
+	return []hazardFilter{risk, status, state, owner}
+}
+
+// filterForm narrows the log without scripts.
+func filterForm(c safetyCase, view hazardView, query url.Values) pageForm {
+	f := pageForm{Method: "get", Action: hazardsBase, Class: "app-filter", Submit: button{Text: "Filter", Variant: "secondary", Small: true}}
+	for _, name := range []string{"severity", "likelihood"} {
+		if v := query.Get(name); v != "" {
+			f.Hidden = append(f.Hidden, hidden{name, v})
+		}
+	}
+	if view != byResidual {
+		f.Hidden = append(f.Hidden, hidden{"rating", string(view)})
+	}
+	for _, filter := range filters(c) {
+		field := selectField{ID: "filter-" + filter.name, Name: filter.name, Label: label{Text: filter.label}, Items: []option{{Text: "Any"}}}
+		for _, o := range filter.options {
+			o.Selected = o.Value == query.Get(filter.name)
+			field.Items = append(field.Items, o)
+		}
+		f.Controls = append(f.Controls, formControl{Select: &field})
+	}
+	return f
 }
 
 // matrixOf lays the counts out; every cell carries its risk in words.
-func matrixOf(standard *hazardlog.Standard, name string, counts hazardlog.Matrix, initial bool, current hazardlog.Rating) matrix {
-	m := matrix{Caption: name}
-	for _, v := range standard.Severities {
+func (c safetyCase) matrixOf(view hazardView, current hazardlog.Rating) *matrix {
+	counts, m := c.ResidualMatrix(), matrix{Caption: "Residual risk: hazards by likelihood and severity"}
+	switch view {
+	case byInitial:
+		counts, m.Caption = c.InitialMatrix(), "Initial risk: hazards by likelihood and severity"
+	case byToday:
+		m.Caption = "Today: residual risk as rated, and what the evidence says of it"
+		m.Note = "A hazard stays where a clinician rated it. Where the evidence for a control contradicts the rating, the cell says so; only a clinical safety officer rates it anew."
+	case byResidual:
+	}
+	for _, v := range c.Standard.Severities {
 		m.Severities = append(m.Severities, string(v))
 	}
 	for _, row := range counts.Rows {
 		out := matrixRow{Likelihood: string(row.Likelihood)}
-		for _, c := range row.Cells {
-			cell := matrixCell{Risk: int(c.Risk), Words: "Risk " + strconv.Itoa(int(c.Risk))}
-			cell.Current = c.Severity == current.Severity && c.Likelihood == current.Likelihood
-			if len(c.Hazards) > 0 {
-				cell.Count = plural(uint64(len(c.Hazards)), "hazard", "hazards")
-				cell.Label = fmt.Sprintf("with likelihood %s and severity %s", c.Likelihood, c.Severity)
-				cell.Href = address(Base+"hazards", cellQuery(c, initial))
+		for _, at := range row.Cells {
+			cell := matrixCell{Risk: int(at.Risk), Words: "Risk " + strconv.Itoa(int(at.Risk))}
+			cell.Current = at.Severity == current.Severity && at.Likelihood == current.Likelihood
+			if len(at.Hazards) > 0 {
+				cell.Count = plural(uint64(len(at.Hazards)), "hazard", "hazards")
+				cell.Label = fmt.Sprintf("with likelihood %s and severity %s", at.Likelihood, at.Severity)
+				cell.Href = address(hazardsBase, with(url.Values{}, "severity", string(at.Severity), "likelihood", string(at.Likelihood), "rating", string(view)))
+			}
+			if n := c.inQuestion(at.Hazards); n > 0 && view != byInitial {
+				cell.Doubt = fmt.Sprintf("%d in question", n)
 			}
 			out.Cells = append(out.Cells, cell)
 		}
@@ -123,46 +237,36 @@ func matrixOf(standard *hazardlog.Standard, name string, counts hazardlog.Matrix
 	if counts.Unrated > 0 {
 		m.Unrated = plural(uint64(counts.Unrated), "hazard is", "hazards are") + " not rated and in no cell."
 	}
-	return m
+	return &m
 }
 
-func cellQuery(c hazardlog.Cell, initial bool) map[string][]string {
-	q := map[string][]string{"severity": {string(c.Severity)}, "likelihood": {string(c.Likelihood)}}
-	if initial {
-		q["rating"] = []string{"initial"}
-	}
-	return q
-}
-
-// hazardTable lists hazards with both ratings.
-func (s *Site) hazardTable(log hazardlog.Log, all []hazardlog.Hazard) table {
-	t := table{
-		ID: "hazards", Caption: caption{Text: "Hazards", Size: "m"}, Compact: true, Responsive: true,
-		Head: []cell{text("Id"), text("Hazard"), text("Initial"), text("Residual"), text("Status"), text("Owner"), text("Controls verified"), text("Evidence")},
-	}
-	for _, h := range all {
-		t.Rows = append(t.Rows, []cell{
-			{Text: h.ID, Class: "app-table__id"},
-			link(h.Name, Base+"hazards/"+h.ID),
-			tagged(riskTag(h.Initial.Risk())),
-			tagged(riskTag(h.Residual.Risk())),
-			text(string(h.Status)),
-			text(h.Owner),
-			text(verified(log.ControlsOf(h.ID))),
-			text("Not measured yet"),
-		})
-	}
-	return t
-}
-
-func verified(controls []hazardlog.Control) string {
+// inQuestion counts the hazards whose rating the evidence contradicts.
+func (c safetyCase) inQuestion(hazards []string) int {
 	n := 0
-	for _, c := range controls {
-		if c.Status == hazardlog.Verified {
+	for _, id := range hazards {
+		if len(c.question[id]) > 0 {
 			n++
 		}
 	}
-	return fmt.Sprintf("%d of %d", n, len(controls))
+	return n
+}
+
+// hazardTable lists hazards with both ratings.
+func (c safetyCase) hazardTable(all []hazardlog.Hazard) table {
+	t := table{
+		ID: "hazards", Caption: caption{Size: "m"}, Compact: true, Responsive: true,
+		Head: []cell{text("Id"), text("Hazard"), text("Initial"), text("Residual"), text("Status"), text("Evidence")},
+	}
+	for _, h := range all {
+		initial := tagged(riskTag(h.Initial.Risk()))
+		initial.Lines = proposedLine(h.Initial)
+		t.Rows = append(t.Rows, []cell{
+			{Text: h.ID, Class: "app-table__id"},
+			link(h.Name, hazardsBase+"/"+h.ID), initial, c.risk(h, h.Residual),
+			text(string(h.Status)), text(c.evidenceOf(c.ControlsOf(h.ID))),
+		})
+	}
+	return t
 }
 
 // riskTag names a risk; one that is not rated is never shown as low.
@@ -197,104 +301,11 @@ func assessedBy(r hazardlog.Rating) string {
 	return "Nobody"
 }
 
-// transferText is what other organisations must do, and what they said to that.
-func transferText(transfers []hazardlog.Transfer) string {
-	var parts []string
-	for _, t := range transfers {
-		text := t.Condition
-		if t.State != hazardlog.Offered {
-			text += " (" + string(t.State) + " by " + t.To + ")"
-		}
-		parts = append(parts, text)
-	}
-	return strings.Join(parts, " ")
-}
-
-// hazardPage is one hazard: cause, control, hazard, harm.
-type hazardPage struct {
-	chrome
-	Back     backLink
-	ID       string
-	Heading  string
-	Chain    summaryList
-	Causes   []string
-	Ratings  table
-	Controls table
-	Transfer string
-}
-
-// hazard shows one hazard with what is known of its controls.
-func (s *Site) hazard(r *http.Request) (answer, error) {
-	id := r.PathValue("id")
-	log, err := s.hazardLog(r)
-	if err != nil {
-		return answer{}, err
-	}
-	h, ok := log.Find(id)
-	if !ok {
-		return answer{}, errOpaque
-	}
-	return answer{template: "hazard", view: hazardPage{
-		chrome:  s.chrome(r, h.ID+": "+h.Name),
-		Back:    backLink{Text: "Hazard log", Href: Base + "hazards"},
-		ID:      h.ID,
-		Heading: h.Name,
-		Chain: summaryList{Rows: []summaryRow{
-			{text("Effect"), text(h.Effect)},
-			{text("Hazard"), text(h.Hazard)},
-			{text("Harm"), text(h.Harm)},
-			{text("Status"), text(string(h.Status))},
-			{text("Owner"), text(h.Owner)},
-			{text("Approval"), approvalCell(log)},
-		}},
-		Causes:   h.Causes,
-		Ratings:  ratingTable(log.Standard, h),
-		Controls: controlTable(log.ControlsOf(h.ID)),
-		Transfer: transferText(log.TransfersOf(h.ID)),
-	}}, nil
-}
-
-func ratingTable(standard *hazardlog.Standard, h hazardlog.Hazard) table {
-	t := table{
-		ID: "ratings", Caption: caption{Text: "Ratings", Size: "m"}, FirstCellIsHeader: true, Compact: true, Responsive: true,
-		Head: []cell{text("Rating"), text("Severity"), text("Likelihood"), text("Risk"), text("What the risk asks for"), text("Why"), text("Assessed by")},
-	}
-	add := func(name string, v hazardlog.Rating) {
-		t.Rows = append(t.Rows, []cell{
-			text(name), text(orNotRated(string(v.Severity))), text(orNotRated(string(v.Likelihood))),
-			tagged(riskTag(v.Risk())), text(standard.Level(v.Risk()).Meaning), text(v.Justification), text(assessedBy(v)),
-		})
-	}
-	add("Initial", h.Initial)
-	add("Residual", h.Residual)
-	return t
-}
-
 func orNotRated(s string) string {
 	if s == "" {
 		return "Not rated"
 	}
 	return s
-}
-
-func controlTable(controls []hazardlog.Control) table {
-	t := table{
-		ID: "controls", Caption: caption{Text: "Controls", Size: "m"}, Compact: true, Responsive: true,
-		Head: []cell{text("Control"), text("Id"), text("Type"), text("Since"), text("State"), text("Evidence")},
-	}
-	for _, c := range controls {
-		since := "Before the gateway"
-		if c.Timing == hazardlog.Additional {
-			since = "With the gateway"
-		}
-		t.Rows = append(t.Rows, []cell{
-			text(c.Text),
-			{Text: c.ID, Class: "app-table__id"},
-			text(sentenceCase(string(c.Type))), text(since),
-			tagged(controlTag(c.Status)), text("Not measured yet"),
-		})
-	}
-	return t
 }
 
 func controlTag(v hazardlog.ControlStatus) tag {

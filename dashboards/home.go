@@ -3,8 +3,6 @@ package dashboards
 import (
 	"cmp"
 	"net/http"
-	"slices"
-	"strconv"
 	"time"
 
 	"github.com/matron-epr/matron/audit"
@@ -122,68 +120,39 @@ func (s *Site) livePanel(r *http.Request) panel {
 	return p
 }
 
-// safetyPanel is the five facts that a clinical safety officer wants first.
-// What nothing measures yet is said to be so.
+// safetyPanel is the five facts of the clinical safety overview in short.
 func (s *Site) safetyPanel(r *http.Request) panel {
-	health := s.cfg.Health(r.Context())
-	p := panel{ID: "safety", Heading: "Clinical safety", More: &pageLink{Label: "Hazard log", Href: Base + "hazards"}}
-	log, err := s.hazardLog(r)
+	p := panel{ID: "safety", Heading: "Clinical safety", More: &pageLink{Label: "Clinical safety in full", Href: safetyBase}}
+	c, err := s.theCase(r)
 	if err != nil {
 		p.Trouble = "The hazard log cannot be read at the moment: what is approved is unknown."
 		return p
 	}
+	running, _ := s.compareRunning(c)
+	doubtful := "Not measured yet"
+	if !c.report.At.IsZero() {
+		doubtful = plural(uint64(len(c.doubtful())), "control", "controls") + ": " + c.evidenceOf(c.Controls)
+	}
+	due := "Nothing"
+	if list := s.due(c); len(list) > 0 {
+		due = plural(uint64(len(list)), "thing", "things")
+	}
 	p.Facts = &summaryList{Rows: []summaryRow{
-		{text("Approved version of the hazard log"), approvalCell(log)},
-		{text("Controls whose evidence is contradicted or stale"), text("Not measured yet")},
-		{text("Residual risk 3 or more"), gravestCell(log)},
-		{text("Reviews, drills and incidents due"), text("Not measured yet")},
-		{text("Is the running gateway the one approved?"), text(runningText(log, health))},
+		{text("Approved version of the hazard log"), approvalCell(c.Log)},
+		{text("Controls whose evidence is contradicted or stale"), link(doubtful, safetyBase+"#evidence")},
+		{text("Residual risk 3 or more"), gravestCell(c)},
+		{text("Reviews, drills and incidents due"), link(due, safetyBase+"#due")},
+		{text("Is the running gateway the one approved?"), running},
 	}}
 	return p
 }
 
-func approvalCell(log hazardlog.Log) cell {
-	switch {
-	case len(log.Hazards) == 0:
-		return text("No hazard log is loaded")
-	case log.Approved() == nil:
-		return cell{Tag: &tag{Text: "Not approved", Colour: "red"}, Text: log.State()}
-	}
-	_, changes := log.Since()
-	if len(changes) > 0 {
-		return cell{Tag: &tag{Text: "Draft", Colour: "orange"}, Text: log.State(), Lines: changeLines(changes)}
-	}
-	return cell{Tag: &tag{Text: "Approved", Colour: "green"}, Text: log.State()}
-}
-
-// changeLines names the first changes.
-func changeLines(changes []hazardlog.Difference) []string {
-	var lines []string
-	for _, d := range changes[:min(len(changes), homeRows)] {
-		lines = append(lines, d.String())
-	}
-	return lines
-}
-
-// runningText compares nothing yet: it says what runs and that no approval of
-// it is known.
-func runningText(log hazardlog.Log, h Health) string {
-	running := "Policy " + short(h.PolicyRev) + " is in force. "
-	if h.PolicyRev == "" {
-		running = "Which policy is in force is unknown. "
-	}
-	if log.Approved() == nil {
-		return running + "No version has been approved."
-	}
-	return running + "Comparison with the approved version: not measured yet."
-}
-
 // gravestCell counts the hazards whose residual risk needs a reason, gives the
 // reasons of the gravest, and counts those that nobody has rated.
-func gravestCell(log hazardlog.Log) cell {
+func gravestCell(c safetyCase) cell {
 	var grave []hazardlog.Hazard
 	var unrated uint64
-	for _, h := range log.Hazards {
+	for _, h := range gravestFirst(c.Hazards) {
 		switch risk := h.Residual.Risk(); {
 		case !risk.Rated():
 			unrated++
@@ -191,14 +160,13 @@ func gravestCell(log hazardlog.Log) cell {
 			grave = append(grave, h)
 		}
 	}
-	slices.SortStableFunc(grave, func(a, b hazardlog.Hazard) int { return cmp.Compare(b.Residual.Risk(), a.Residual.Risk()) })
 	words := plural(uint64(len(grave)), "hazard", "hazards")
 	if unrated > 0 {
 		words += ", and " + formatCount(unrated) + " not rated"
 	}
-	out := link(words, Base+"hazards")
+	out := link(words, hazardsBase)
 	for _, h := range grave[:min(len(grave), homeRows)] {
-		out.Lines = append(out.Lines, h.ID+", risk "+strconv.Itoa(int(h.Residual.Risk()))+": "+h.Residual.Justification)
+		out.Lines = append(out.Lines, h.ID+", risk "+h.Residual.Risk().String()+": "+cmp.Or(h.Acceptance.Reason, h.Residual.Justification))
 	}
 	return out
 }

@@ -18,7 +18,7 @@ import (
 func TestTemplatesFitTheirPages(t *testing.T) {
 	views := map[string]any{
 		"home": homePage{}, "lookup": lookupPage{}, "reason": reasonPage{}, "patient": patientPage{}, "staff": staffPage{},
-		"alerts": alertsPage{}, "emergencies": emergenciesPage{}, "emergency": emergencyPage{}, "live": livePage{}, "health": healthPage{}, "modes": modesPage{}, "hazards": hazardsPage{}, "hazard": hazardPage{}, "decision": decisionPage{}, "rules": rulesPage{}, "problem": problemPage{},
+		"alerts": alertsPage{}, "emergencies": emergenciesPage{}, "emergency": emergencyPage{}, "live": livePage{}, "health": healthPage{}, "modes": modesPage{}, "safety": safetyPage{}, "decision": decisionPage{}, "rules": rulesPage{}, "problem": problemPage{},
 	}
 	parsed, err := parseTemplates()
 	if err != nil {
@@ -56,6 +56,7 @@ func TestComponentsMatchTheDesignSystem(t *testing.T) {
 		{"select", "select", "label", 1, decode[selectField]},
 		{"textarea", "textarea", "label", 1, decode[textarea]},
 		{"radios", "radios", "legend", 3, decode[radios]},
+		{"checkboxes", "checkboxes", "legend", 2, decode[checkboxes]},
 		{"summary-list", "summary-list", "rows", 1, decode[summaryList]},
 		{"tables", "table", "rows", 4, decode[table]},
 		{"pagination", "pagination", "previous", 1, decode[pagination]},
@@ -117,9 +118,10 @@ func decode[T any](src []byte) (any, error) {
 		options["id"], options["idPrefix"] = id, id // the macros' own default
 	}
 	var view T
-	if _, ok := any(view).(radios); ok {
+	switch any(view).(type) {
+	case radios, checkboxes:
 		delete(options, "id")
-	} else {
+	default:
 		delete(options, "idPrefix")
 	}
 	src, err := json.Marshal(options)

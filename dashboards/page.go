@@ -75,7 +75,7 @@ func (s *Site) nav(r *http.Request) []navItem {
 		{navItem{Text: "Live", Href: Base + "live"}, policy.Live},
 		{navItem{Text: "Health", Href: Base + "health"}, policy.Live},
 		{navItem{Text: "Modes", Href: Base + "modes"}, policy.Live},
-		{navItem{Text: "Hazards", Href: Base + "hazards"}, policy.Safety},
+		{navItem{Text: "Safety", Href: safetyBase}, policy.Safety},
 		{navItem{Text: "Rules", Href: Base + "rules"}, policy.Rules},
 	}
 	var items []navItem
@@ -146,8 +146,11 @@ func (s *Site) count(h Health, n uint64) string {
 }
 
 // current reports whether a page belongs to an entry of the menu. What a look-up
-// leads to belongs to Look up.
+// leads to belongs to Look up, hazards belong to Safety.
 func current(path, href string) bool {
+	if href == safetyBase && (path == hazardsBase || strings.HasPrefix(path, hazardsBase+"/")) {
+		return true
+	}
 	if href == Base+"lookup" && (strings.HasPrefix(path, Base+"patients/") || strings.HasPrefix(path, Base+"staff/") || strings.HasPrefix(path, Base+"decisions/")) {
 		return true
 	}

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
+	"maps"
+	"mime"
 	"net/http"
 	"time"
 
@@ -38,7 +41,9 @@ type Route struct {
 }
 
 // Routes lists every page.
-func Routes() []Route {
+func Routes() []Route { return append(mainRoutes(), safetyRoutes()...) }
+
+func mainRoutes() []Route {
 	return []Route{
 		{ID: "home", Method: http.MethodGet, Path: Base + "{$}", Area: policy.Home, Action: policy.Read},
 		{ID: "lookup", Method: http.MethodGet, Path: Base + "lookup", Area: policy.Audit, Action: policy.Read},
@@ -54,8 +59,6 @@ func Routes() []Route {
 		{ID: "live-now", Method: http.MethodGet, Path: Base + "live/now", Area: policy.Live, Action: policy.Read, KeepAlive: true},
 		{ID: "health", Method: http.MethodGet, Path: Base + "health", Area: policy.Live, Action: policy.Read, Vital: true},
 		{ID: "modes", Method: http.MethodGet, Path: Base + "modes", Area: policy.Live, Action: policy.Read},
-		{ID: "hazards", Method: http.MethodGet, Path: Base + "hazards", Area: policy.Safety, Action: policy.Read},
-		{ID: "hazard", Method: http.MethodGet, Path: Base + "hazards/{id}", Area: policy.Safety, Action: policy.Read},
 		{ID: "rules", Method: http.MethodGet, Path: Base + "rules", Area: policy.Rules, Action: policy.Read},
 		{ID: "rules-propose", Method: http.MethodPost, Path: Base + "rules/propose", Area: policy.Rules, Action: policy.Create},
 		{ID: "rules-withdraw", Method: http.MethodPost, Path: Base + "rules/withdraw", Area: policy.Rules, Action: policy.Create},
@@ -65,13 +68,53 @@ func Routes() []Route {
 	}
 }
 
+// safetyRoutes lists the pages of the hazard log. A form is shown to those who may
+// send it.
+func safetyRoutes() []Route {
+	all := []Route{
+		{ID: "safety", Path: safetyBase, Action: policy.Read},
+		{ID: "hazards", Path: hazardsBase, Action: policy.Read},
+		{ID: "hazard", Path: hazardsBase + "/{id}", Action: policy.Read},
+		{ID: "hazard-control", Path: safetyBase + "/controls/{id}", Action: policy.Read},
+		{ID: "safety-signals", Path: safetyBase + "/signals", Action: policy.Read},
+		{ID: "incidents", Path: safetyBase + "/incidents", Action: policy.Read},
+		{ID: "incident", Path: safetyBase + "/incidents/{id}", Action: policy.Read},
+		{ID: "reviews", Path: safetyBase + "/reviews", Action: policy.Read},
+		{ID: "safety-decisions", Path: safetyBase + "/decisions", Action: policy.Read},
+		{ID: "release", Path: safetyBase + "/release", Action: policy.Read},
+		{ID: "issue-pack", Path: safetyBase + "/pack", Action: policy.Export},
+	}
+	for _, form := range []Route{
+		{ID: "hazard-form", Path: hazardsBase + "/{id}/{form}"},
+		{ID: "hazard-control-form", Path: safetyBase + "/controls/{id}/{form}"},
+		{ID: "incident-form", Path: safetyBase + "/incidents/{id}/{form}"},
+		{ID: "review-form", Path: safetyBase + "/reviews/{id}/{form}"},
+		{ID: "safety-new", Path: safetyBase + "/new/{what}"},
+		{ID: "sign", Path: safetyBase + "/sign/{ticket}"},
+	} {
+		form.Action = policy.Update
+		sent := form
+		sent.ID, sent.Method = form.ID+"-sent", http.MethodPost
+		all = append(all, form, sent)
+	}
+	for i := range all {
+		all[i].Area = policy.Safety
+		if all[i].Method == "" {
+			all[i].Method = http.MethodGet
+		}
+	}
+	return all
+}
+
 // answer is what a page function makes of a request: a template with its view,
-// or somewhere to go.
+// somewhere to go, or a file.
 type answer struct {
 	status   int // 0 means 200
 	template string
 	view     any
 	location string // redirect with 303 instead
+	file     string // a ZIP file instead
+	name     string // of that file
 }
 
 // pageFunc makes one page. Its error is one of the sentinels or stands for 500.
@@ -129,11 +172,12 @@ func (s *Site) routes() http.Handler {
 		"home": s.home, "lookup": s.lookup, "lookup-search": s.search,
 		"patient": s.patient, "staff": s.staff, "alerts": s.alerts,
 		"live": s.live, "live-now": s.live, "health": s.health, "modes": s.modes,
-		"hazards": s.hazards, "hazard": s.hazard, "decision": s.decision,
-		"rules": s.rules, "rules-propose": s.rulesStep(Propose), "rules-withdraw": s.rulesStep(Withdraw),
+		"decision": s.decision,
+		"rules":    s.rules, "rules-propose": s.rulesStep(Propose), "rules-withdraw": s.rulesStep(Withdraw),
 		"rules-approve": s.rulesStep(Approve), "rules-roll-back": s.rulesStep(RollBack), "rules-mark": s.rulesStep(Mark),
 		"emergencies": s.emergencies, "emergency": s.emergency, "emergency-judge": s.judge,
 	}
+	maps.Copy(pages, s.safetyPages())
 	mux := http.NewServeMux()
 	for _, route := range Routes() {
 		mux.Handle(route.Method+" "+route.Path, s.guard(route, pages[route.ID]))
@@ -146,6 +190,20 @@ func (s *Site) routes() http.Handler {
 		s.fail(w, r, errNotPermitted)
 	}))
 	return secured(protect.Handler(mux))
+}
+
+func (s *Site) safetyPages() map[string]pageFunc {
+	pages := map[string]pageFunc{
+		"safety": s.safetyOverview, "hazards": s.hazards, "hazard": s.hazard, "hazard-control": s.hazardControl, "safety-signals": s.signals,
+		"incidents": s.incidents, "incident": s.incident, "reviews": s.reviews, "safety-decisions": s.decisions, "release": s.release, "issue-pack": s.pack,
+	}
+	for id, form := range map[string]pageFunc{
+		"hazard-form": s.hazardForm, "hazard-control-form": s.controlForm, "incident-form": s.incidentForm, "review-form": s.reviewForm,
+		"safety-new": s.newSafety, "sign": s.sign,
+	} {
+		pages[id], pages[id+"-sent"] = form, form
+	}
+	return pages
 }
 
 // guard refuses whoever the gateway did not identify and whatever the policy
@@ -192,6 +250,13 @@ func (s *Site) write(w http.ResponseWriter, r *http.Request, a answer) {
 		http.Redirect(w, r, a.location, http.StatusSeeOther)
 		return
 	}
+	if a.file != "" {
+		w.Header().Set("Content-Type", "application/zip")
+		w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": a.name}))
+		_, err := io.WriteString(w, a.file)
+		s.sent(r, "file", err)
+		return
+	}
 	var page bytes.Buffer
 	if err := s.templates.render(&page, a.template, a.view); err != nil {
 		s.cfg.Logger.LogAttrs(r.Context(), slog.LevelError, "page not rendered",
@@ -203,8 +268,14 @@ func (s *Site) write(w http.ResponseWriter, r *http.Request, a answer) {
 	if a.status != 0 {
 		w.WriteHeader(a.status)
 	}
-	if _, err := page.WriteTo(w); err != nil {
-		s.cfg.Logger.LogAttrs(r.Context(), slog.LevelDebug, "page not sent", slog.String("template", a.template))
+	_, err := page.WriteTo(w)
+	s.sent(r, a.template, err)
+}
+
+// sent notes that somebody went away before they had all of it.
+func (s *Site) sent(r *http.Request, what string, err error) {
+	if err != nil {
+		s.cfg.Logger.LogAttrs(r.Context(), slog.LevelDebug, "page not sent", slog.String("template", what))
 	}
 }
 

@@ -519,8 +519,8 @@ func TestHazardsAreNarrowedByCell(t *testing.T) {
 func TestUnratedHazardIsNeverShownAsLow(t *testing.T) {
 	b := newBench()
 	body := b.get(t, "/.matron/hazards/GW-03").Body.String()
-	if strings.Contains(body, "Risk 1") || strings.Count(body, "Not rated") != 6 {
-		t.Errorf("unrated hazard: %d times Not rated, want 6", strings.Count(body, "Not rated"))
+	if strings.Contains(body, "Risk 1") || strings.Count(body, "Not rated") != 7 {
+		t.Errorf("unrated hazard: %d times Not rated, want 7", strings.Count(body, "Not rated"))
 	}
 	if w := b.get(t, "/.matron/hazards/GW-99"); w.Code != http.StatusNotFound {
 		t.Errorf("unknown hazard: status %d, want 404", w.Code)

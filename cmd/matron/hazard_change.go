@@ -36,7 +36,11 @@ func (b *book) who(s signs) (gateway.Officer, error) {
 		return gateway.Officer{}, err
 	}
 	for _, o := range officers {
-		if o.Name == s.officer {
+		switch {
+		case o.Name != s.officer:
+		case o.Key == nil:
+			return gateway.Officer{}, fmt.Errorf("hazard_log.officers names no key_file for %s, who signs on the pages", o.Name)
+		default:
 			return o, nil
 		}
 	}

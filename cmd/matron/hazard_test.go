@@ -79,7 +79,7 @@ func TestHazardLogBesideARunningGateway(t *testing.T) {
 		}
 	}
 	hazard("import", filepath.Join(s.dir, "small.json"))
-	shows("Draft: no version has been approved by a clinical safety officer.")
+	shows("No version has been approved by a clinical safety officer.")
 	signed("assess", "--all", "--why", "workshop")
 	signed("accept", "SM-01", "--reason", "Going lower is impractical")
 	approved := signed("approve", "1.0", "--statement", "The residual risk is acceptable.", "--reviewed", "--registered")
@@ -91,7 +91,7 @@ func TestHazardLogBesideARunningGateway(t *testing.T) {
 		t.Errorf("lint: %s", out)
 	}
 	hazard("status", "SM-01", "Closed", "--why", "words that nobody else may read")
-	shows("Draft: 1 change since version 1.0 was approved")
+	shows("1 change since version 1.0 was approved")
 	s.eventually("every change is recorded", func() error {
 		out, err := exec.CommandContext(t.Context(), binary(t), "hazard", "verify", "-c", s.config).CombinedOutput()
 		if err != nil || !strings.Contains(string(out), "Log small: 7 event(s) are as recorded; 0 wait") {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/matron-epr/matron/dashboards"
 	"github.com/matron-epr/matron/dashboards/internal/fake"
+	"github.com/matron-epr/matron/hazardlog"
 	"github.com/matron-epr/matron/policy"
 )
 
@@ -72,9 +73,12 @@ func run(stdin io.Reader, stdout io.Writer) error {
 func states() map[string]state {
 	full := func() state {
 		reader := fake.New()
-		return state{subject: fake.Subject(), cfg: dashboards.Config{
+		book := fake.NewBook(fake.BusyLog())
+		subject := fake.Subject()
+		subject.AuthTime = fake.Now()
+		return state{subject: subject, cfg: dashboards.Config{
 			Site: fake.Site, Branding: dashboards.Branding{Organisation: "Example Hospital"},
-			Key: []byte("0123456789abcdef0123456789abcdef"), Accesses: reader, Alerts: reader, Hazards: fake.Hazards{Log: fake.HazardLog()},
+			Key: []byte("0123456789abcdef0123456789abcdef"), Accesses: reader, Alerts: reader, Hazards: book, Safety: book.Safety(),
 			Emergencies: fake.NewEmergencies(),
 			Health:      func(context.Context) dashboards.Health { return fake.Healthy() },
 			Record:      new(fake.Journal).Record,
@@ -87,6 +91,7 @@ func states() map[string]state {
 
 	empty := full()
 	empty.cfg.Accesses, empty.cfg.Alerts, empty.cfg.Hazards = &fake.Reader{}, &fake.Reader{}, nil
+	empty.cfg.Safety = dashboards.Safety{}
 	empty.cfg.Rules, empty.cfg.Decisions = nil, fake.Decisions{Unasked: "The rules were not asked: no map knew this request."}
 	out["empty"] = empty
 
@@ -96,6 +101,8 @@ func states() map[string]state {
 	broken.cfg.Hazards = fake.Hazards{Err: errors.New("no answer")}
 	broken.cfg.Health = func(context.Context) dashboards.Health { return dashboards.Health{} }
 	out["error"] = broken
+
+	out["draft"] = full().proposed()
 
 	stale := full()
 	stale.cfg.Health = func(context.Context) dashboards.Health {
@@ -154,12 +161,44 @@ func pages(h http.Handler) map[string]string {
 		"emergencies": "/.matron/emergencies", "emergency": "/.matron/emergencies/BG-NEW2", "emergency-own": "/.matron/emergencies/BG-MINE",
 		"hazards": "/.matron/hazards", "hazards-initial": "/.matron/hazards?rating=initial",
 		"hazards-cell": "/.matron/hazards?severity=Major&likelihood=Low", "hazard": "/.matron/hazards/GW-01",
+		"hazards-today": "/.matron/hazards?rating=today", "hazards-filtered": "/.matron/hazards?risk=3%2B&evidence=question",
+		"safety": "/.matron/safety", "safety-control": "/.matron/safety/controls/C-01", "signals": "/.matron/safety/signals",
+		"incidents": "/.matron/safety/incidents", "incident": "/.matron/safety/incidents/I-01", "reviews": "/.matron/safety/reviews",
+		"safety-decisions": "/.matron/safety/decisions", "release": "/.matron/safety/release", "sign": link(h, "/.matron/safety/release", "sign"),
+		"sign-accept": link(h, "/.matron/hazards/GW-02", "sign"), "hazard-edit": "/.matron/hazards/GW-01/edit", "hazard-rate": "/.matron/hazards/GW-01/residual",
+		"hazard-status": "/.matron/hazards/GW-01/status", "control-edit": "/.matron/safety/controls/C-01/edit", "incident-new": "/.matron/safety/new/incident",
+		"hazard-new": "/.matron/safety/new/hazard", "review-done": "/.matron/safety/reviews/R-02/done", "incident-resolve": "/.matron/safety/incidents/I-02/resolve",
 		"not-found": "/.matron/patients/none", "rules": "/.matron/rules", "decision": decision(h),
 		"patient": find(h, "nhs", fake.Patient), "patient-events": find(h, "nhs", fake.Patient) + "&view=events",
 		"patient-revealed": find(h, "nhs", fake.Patient) + "&reveal=yes", "patient-nobody": find(h, "nhs", fake.Nobody),
 		"patient-why": strings.Split(find(h, "nhs", fake.Patient), "?")[0], "staff": find(h, "staff", fake.Nurse),
 		"staff-own": find(h, "staff", fake.Reviewer),
 	}
+}
+
+// proposed is the state with the log that comes with Matron, which nobody has signed.
+func (st state) proposed() state {
+	book := fake.NewBook(starter())
+	st.cfg.Hazards, st.cfg.Safety = book, book.Safety()
+	return st
+}
+
+// starter is the log that comes with Matron.
+func starter() hazardlog.Log {
+	l, err := hazardlog.StarterLog()
+	if err != nil {
+		log.Fatal(err)
+	}
+	return l
+}
+
+// link finds the last page that a page leads to by signing in again.
+func link(h http.Handler, from, to string) string {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequestWithContext(context.Background(), http.MethodGet, from, nil))
+	parts := strings.Split(w.Body.String(), "return=%2F.matron%2Fsafety%2F"+to+"%2F")
+	id, _, _ := strings.Cut(parts[len(parts)-1], `"`)
+	return "/.matron/safety/" + to + "/" + id
 }
 
 // find posts the look-up form and returns where it leads.

@@ -18,8 +18,11 @@ const TAGS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-prac
 // Which pages each state is looked at on, and the status that each page has.
 const STATES = {
   full: ['home', 'lookup', 'alerts', 'live', 'health', 'modes', 'hazards', 'hazards-initial', 'hazards-cell', 'hazard', 'not-found',
+    'safety', 'hazards-today', 'hazards-filtered', 'safety-control', 'signals', 'incidents', 'incident', 'reviews', 'safety-decisions', 'release', 'sign', 'sign-accept',
+    'hazard-edit', 'hazard-rate', 'hazard-status', 'control-edit', 'incident-new', 'hazard-new', 'review-done', 'incident-resolve',
     'patient', 'patient-events', 'patient-revealed', 'patient-nobody', 'patient-why', 'staff', 'staff-own', 'decision', 'rules', 'emergencies', 'emergency', 'emergency-own'],
-  empty: ['home', 'alerts', 'live', 'hazards', 'patient', 'staff', 'decision', 'rules'],
+  draft: ['safety', 'hazards', 'hazard', 'release'],
+  empty: ['home', 'alerts', 'live', 'hazards', 'safety', 'signals', 'release', 'incidents', 'patient', 'staff', 'decision', 'rules'],
   error: ['home', 'alerts', 'live', 'health', 'modes', 'patient', 'staff'],
   stale: ['home', 'alerts', 'live', 'health', 'patient', 'patient-nobody', 'staff'],
   observed: ['modes', 'health', 'home'],

@@ -587,8 +587,12 @@ type Officer struct {
 	// it the officer cannot sign. Required.
 	Expires string `yaml:"expires"`
 	// KeyFile holds the officer's public key, one line, as "matron hazard key"
-	// prints it. Required.
+	// prints it. Without one the officer does not sign by command.
 	KeyFile string `yaml:"key_file"`
+	// Person is the officer's id with the sign-in service, as sign_in.claims.person
+	// gives it. Without one the officer does not sign on the pages. One of key_file
+	// and person is required.
+	Person string `yaml:"person"`
 }
 
 // BreakGlass is emergency access: see docs/break-glass.md. Which roles may have it, and

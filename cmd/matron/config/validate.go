@@ -341,11 +341,15 @@ func (h HazardLog) validate(ps *problems) {
 		if _, err := time.Parse(time.DateOnly, o.Expires); err != nil {
 			ps.add(at+".expires", "%q is no day: write for example 2027-03-31", o.Expires)
 		}
-		ps.required(at+".key_file", o.KeyFile)
-		if first, ok := seen[o.Name]; ok {
-			ps.add(at+".name", "%q is hazard_log.officers[%d] already", o.Name, first)
+		if o.KeyFile == "" && o.Person == "" {
+			ps.add(at, "needs key_file, to sign by command, or person, to sign on the pages")
 		}
-		seen[o.Name] = i
+		for _, f := range [][2]string{{"name", o.Name}, {"person", o.Person}} {
+			if first, ok := seen[f[0]+" "+f[1]]; ok && f[1] != "" {
+				ps.add(at+"."+f[0], "%q is hazard_log.officers[%d] already", f[1], first)
+			}
+			seen[f[0]+" "+f[1]] = i
+		}
 	}
 }
 

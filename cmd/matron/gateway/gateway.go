@@ -252,7 +252,7 @@ func (g *Gateway) openPages(context.Context) error {
 	g.pages, err = dashboards.New(dashboards.Config{
 		Site: g.cfg.Site, Key: key, Location: g.detection.location,
 		Branding: dashboards.Branding{Organisation: g.cfg.Branding.Organisation, Service: g.cfg.Branding.ServiceName},
-		Accesses: index{g.office}, Alerts: alertReader{g.detection.store, g.detection.names}, Hazards: hazardReader{g.hazards},
+		Accesses: index{g.office}, Alerts: alertReader{g.detection.store, g.detection.names}, Hazards: hazardReader{g.hazards}, Safety: g.safety(),
 		Decisions: &decisions{cfg: g.cfg, index: index{g.office}, now: g.policy}, Rules: g.ruleBook(),
 		Emergencies: emergencyReader{g}, EmergencyUntil: g.emergency.Open,
 		Explain: g.detection.explain, HospitalNumber: g.detection.hospitalNumber,

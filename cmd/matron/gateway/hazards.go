@@ -25,7 +25,8 @@ import (
 // HazardLogID is the log of Matron's manufacturer, which every database holds.
 const HazardLogID = "matron"
 
-// Officer is a clinical safety officer and the key that proves who it is.
+// Officer is a clinical safety officer and the key that proves who it is, nil for
+// one who signs on the pages alone.
 type Officer struct {
 	hazardlog.Officer
 	Key note.Verifier
@@ -35,17 +36,23 @@ type Officer struct {
 func Officers(c config.Config) ([]Officer, error) {
 	var list []Officer
 	for _, o := range c.HazardLog.Officers {
-		text, err := os.ReadFile(o.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("read key of %s: %w", o.Name, err)
+		officer := Officer{Officer: registered(o)}
+		if o.KeyFile != "" {
+			text, err := os.ReadFile(o.KeyFile)
+			if err != nil {
+				return nil, fmt.Errorf("read key of %s: %w", o.Name, err)
+			}
+			if officer.Key, err = merkle.ParseVerifier(text); err != nil {
+				return nil, fmt.Errorf("%s: %w", o.KeyFile, err)
+			}
 		}
-		key, err := merkle.ParseVerifier(text)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", o.KeyFile, err)
-		}
-		list = append(list, Officer{hazardlog.Officer{Name: o.Name, Body: o.Body, Number: o.Number, Expires: hazardlog.Day(o.Expires)}, key})
+		list = append(list, officer)
 	}
 	return list, nil
+}
+
+func registered(o config.Officer) hazardlog.Officer {
+	return hazardlog.Officer{Name: o.Name, Body: o.Body, Number: o.Number, Expires: hazardlog.Day(o.Expires)}
 }
 
 // OpenHazards opens the hazard logs of c's gateway, for a command beside it.
