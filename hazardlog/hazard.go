@@ -27,6 +27,7 @@ type Hazard struct {
 	Status     Status      `json:"status"`
 	Review     Day         `json:"review,omitempty"` // when it must be looked at again
 	Origin     *Origin     `json:"origin,omitempty"` // where it came from; nil: written here
+	Notes      []string    `json:"notes,omitempty"`  // what an import brought that has no place of its own
 }
 
 // Condition is a condition of use in which a hazard arises.

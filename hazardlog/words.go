@@ -44,6 +44,7 @@ func (h Hazard) fields() []field {
 		{name: "acceptance.reason", text: h.Acceptance.Reason},
 		{name: "acceptance.benefit", text: h.Acceptance.Benefit},
 		{name: "acceptance.by", text: h.Acceptance.By},
+		{name: "notes", items: h.Notes},
 	}, h.Origin.fields("origin"))
 }
 

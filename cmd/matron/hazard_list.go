@@ -174,6 +174,9 @@ func printHazard(out io.Writer, l hazardlog.Log, h hazardlog.Hazard) {
 		line("Accepted", "by "+h.Acceptance.By+": "+h.Acceptance.Reason)
 	}
 	line("Review by", h.Review.String())
+	for _, note := range h.Notes {
+		line("Note", note)
+	}
 	for _, c := range l.ControlsOf(h.ID) {
 		line(c.ID, fmt.Sprintf("%s (%s, %s, %s)", c.Text, c.Type, c.Timing, c.Status))
 	}

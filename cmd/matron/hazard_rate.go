@@ -59,7 +59,7 @@ func newHazardRate() *cobra.Command {
 				}
 				rated.State, rated.By = hazardlog.RatingAssessed, o.String()
 			}
-			return b.change(c, s, steps(b.current.Revision(h.Subject()), why, h, next)...)
+			return b.change(c, s, hazardlog.Steps(h, next, b.current.Revision(h.Subject()), why)...)
 		})
 	}
 	return c

@@ -26,6 +26,7 @@ type sheet struct {
 	Owner      string         `yaml:"owner"`
 	Status     string         `yaml:"status"`
 	Review     string         `yaml:"review"`
+	Notes      []string       `yaml:"notes,omitempty"`
 	Initial    ratingSheet    `yaml:"initial"`
 	Residual   ratingSheet    `yaml:"residual"`
 	Controls   []controlSheet `yaml:"controls"`
@@ -75,7 +76,7 @@ const sheetHead = `# Words: severity, likelihood and the rest as in docs/hazard-
 func sheetOf(l hazardlog.Log, h hazardlog.Hazard) sheet {
 	s := sheet{
 		ID: h.ID, Revision: revision(l, h), Name: h.Name, Effect: h.Effect, Hazard: h.Hazard, Harm: h.Harm, Causes: h.Causes,
-		Conditions: texts(h.Conditions), Types: h.Types, Owner: h.Owner, Status: string(h.Status), Review: string(h.Review),
+		Conditions: texts(h.Conditions), Types: h.Types, Owner: h.Owner, Status: string(h.Status), Review: string(h.Review), Notes: h.Notes,
 		Initial: ratingSheetOf(h.Initial), Residual: ratingSheetOf(h.Residual),
 	}
 	for _, c := range l.ControlsOf(h.ID) {
@@ -167,44 +168,19 @@ func (s sheet) changes(l hazardlog.Log, why string) []hazardlog.Change {
 	old, known := l.Find(s.ID)
 	next := hazardlog.Hazard{
 		ID: s.ID, Name: s.Name, Effect: s.Effect, Hazard: s.Hazard, Harm: s.Harm, Causes: s.Causes, Types: s.Types, Owner: s.Owner,
-		Status: hazardlog.Status(s.Status), Review: hazardlog.Day(s.Review), Acceptance: old.Acceptance, Origin: old.Origin,
+		Status: hazardlog.Status(s.Status), Review: hazardlog.Day(s.Review), Notes: s.Notes, Acceptance: old.Acceptance, Origin: old.Origin,
 		Initial: s.Initial.rating(l, old.Initial), Residual: s.Residual.rating(l, old.Residual),
 	}
 	for _, c := range s.Conditions {
 		next.Conditions = append(next.Conditions, hazardlog.Condition(c))
 	}
 	if known {
-		list = steps(uint64(s.Revision), why, old, next) //nolint:gosec // checked by the caller
+		list = hazardlog.Steps(old, next, uint64(s.Revision), why) //nolint:gosec // checked by the caller
 	} else {
 		list = append(list, hazardlog.Change{Act: hazardlog.Raise, Value: next, Why: why})
 	}
 	for i, c := range s.Controls {
 		list = append(list, c.changes(l, s, i, why)...)
-	}
-	return list
-}
-
-// steps takes a hazard from what it was to what it shall be, one act at a time.
-func steps(expect uint64, why string, old, next hazardlog.Hazard) []hazardlog.Change {
-	words := next
-	words.Initial, words.Residual, words.Status = old.Initial, old.Residual, old.Status
-	if next.Residual != old.Residual && old.Acceptance.Accepted { // what was accepted was the other one
-		next.Acceptance = hazardlog.Acceptance{}
-	}
-	words.Acceptance = old.Acceptance
-	rated := next
-	rated.Status = old.Status
-	var list []hazardlog.Change
-	at := old
-	for _, step := range []struct {
-		act hazardlog.Act
-		to  hazardlog.Hazard
-	}{{hazardlog.Edit, words}, {hazardlog.Rate, rated}, {hazardlog.Move, next}} {
-		if !hazardlog.Same(at, step.to) {
-			list = append(list, hazardlog.Change{Act: step.act, Value: step.to, Expect: expect, Why: why})
-			expect++
-		}
-		at = step.to
 	}
 	return list
 }
@@ -246,18 +222,7 @@ func (c controlSheet) changes(l hazardlog.Log, s sheet, i int, why string) []haz
 	if !slices.Contains(old.Hazards, s.ID) {
 		next.Hazards = append(slices.Clip(old.Hazards), s.ID)
 	}
-	words := next
-	words.Status = old.Status
-	expect := uint64(c.Revision) //nolint:gosec // checked by the caller
-	var list []hazardlog.Change
-	if !hazardlog.Same(old, words) {
-		list = append(list, hazardlog.Change{Act: hazardlog.Edit, Value: words, Expect: expect, Why: why})
-		expect++
-	}
-	if !hazardlog.Same(words, next) {
-		list = append(list, hazardlog.Change{Act: hazardlog.Move, Value: next, Expect: expect, Why: why})
-	}
-	return list
+	return hazardlog.Steps(old, next, uint64(c.Revision), why) //nolint:gosec // checked by the caller
 }
 
 // newBefore counts the new controls before the one at i.
