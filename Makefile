@@ -10,7 +10,7 @@ export CGO_ENABLED ?= 0
 DEMO_DIR ?= demo-data
 VULNDB := $(firstword $(wildcard ../shared/vulndb))
 
-TEST_PACKAGES := chromium fonts-liberation orthanc orthanc-dicomweb dcmtk gcc libc6-dev rsyslog rsyslog-gnutls strace e2fsprogs mount python3-hl7 postgresql
+TEST_PACKAGES := chromium fonts-liberation orthanc orthanc-dicomweb dcmtk gcc libc6-dev rsyslog rsyslog-gnutls strace e2fsprogs mount python3-hl7 postgresql libreoffice-calc
 
 .PHONY: help demo build test check lint unit race browser fuzz vuln scripts crashtest powercut bench bench-audit deps test-deps assets clean
 

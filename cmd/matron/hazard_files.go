@@ -3,27 +3,39 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/matron-epr/matron/cmd/matron/gateway"
 	"github.com/matron-epr/matron/hazardlog"
+	"github.com/matron-epr/matron/hazardlog/workbook"
 )
 
 func newHazardExport() *cobra.Command {
 	var b book
-	var out string
+	var out, format string
 	c := &cobra.Command{
-		Use: "export", Short: "Write the log with its whole history as JSON", Args: cobra.NoArgs,
-		Example: "  matron hazard export --out hazards.json",
+		Use: "export", Short: "Write the log with its whole history as JSON, or as an Excel workbook", Args: cobra.NoArgs,
+		Long: "JSON holds the whole history and comes back exactly. The workbook has the 28 columns of the NHS hazard\n" +
+			"log template and sheets for the rest; what people change in it, \"matron hazard import\" takes in.",
+		Example: "  matron hazard export --out hazards.json\n  matron hazard export --format xlsx --out hazards.xlsx",
 	}
 	b.flags(c)
 	c.Flags().StringVarP(&out, "out", "o", "", "file to write, which must not be there yet (default: standard output)")
+	c.Flags().StringVar(&format, "format", "json", "json or xlsx")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		return b.with(c, func() error {
-			text, err := b.current.Export()
+			var text []byte
+			var err error
+			switch format {
+			case "json":
+				text, err = b.current.Export()
+			case "xlsx":
+				text, err = b.workbook()
+			default:
+				return failure{exitUsage, fmt.Errorf("--format is %q: expected json or xlsx", format)}
+			}
 			if err != nil || out == "" {
 				if err == nil {
 					_, err = c.OutOrStdout().Write(text)
@@ -36,38 +48,13 @@ func newHazardExport() *cobra.Command {
 	return c
 }
 
-func newHazardImport() *cobra.Command {
-	var b book
-	var dry bool
-	c := &cobra.Command{
-		Use: "import FILE", Short: "Take in a log that was exported, with its history", Args: cobra.ExactArgs(1),
-		Long: "Takes in a new log, or what came after in one that is here. A file whose events do not follow each other\n" +
-			"as they were written is refused, and a log that has gone another way since is left as it is.",
-		Example: "  matron hazard import hazards.json --dry-run",
+// workbook is the log as a workbook, and a draft unless it stands as it was approved.
+func (b *book) workbook() ([]byte, error) {
+	var facts workbook.Facts
+	if a, changes := b.current.Since(); a == nil || len(changes) > 0 {
+		facts.Draft = "DRAFT. " + b.current.State()
 	}
-	c.Flags().StringVarP(&b.config, "config", "c", "matron.yaml", "configuration file")
-	c.Flags().BoolVar(&dry, "dry-run", false, "only say what would be taken in")
-	c.RunE = func(c *cobra.Command, args []string) error {
-		text, err := os.ReadFile(args[0])
-		if err != nil {
-			return failure{exitFailure, err}
-		}
-		l, err := hazardlog.Import(text)
-		if err != nil {
-			return failure{exitFailure, fmt.Errorf("%s: %w", args[0], err)}
-		}
-		return b.with(c, func() error {
-			verb := "Taken in"
-			if dry {
-				verb = "Would be taken in"
-			} else if err := b.store.Import(c.Context(), l.Events()); err != nil {
-				return err
-			}
-			_, err := fmt.Fprintf(c.OutOrStdout(), "%s: log %s, %d hazards, %d events. %s\n", verb, l.ID, len(l.Hazards), l.Seq(), l.State())
-			return err
-		})
-	}
-	return c
+	return workbook.Write(b.current, facts)
 }
 
 func newHazardDerive() *cobra.Command {
