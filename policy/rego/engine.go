@@ -56,6 +56,7 @@ func (cfg Config) withDefaults() Config {
 type Engine struct {
 	cfg     Config
 	current atomic.Pointer[compiled]
+	rooms   rooms
 	// remembered counts answers that the rules were not asked for again.
 	remembered atomic.Uint64
 	reload     sync.Mutex // one reload at a time, so that the last one asked for wins
@@ -150,20 +151,50 @@ func (e *Engine) Decide(ctx context.Context, q policy.Request) policy.Decision {
 	if c == nil {
 		return refuseOnError("")
 	}
-	var buf [512]byte
-	key := appendKey(buf[:0], c.reads, &q)
+	a := e.rooms.take(q)
+	defer e.rooms.giveBack(a)
+	a.key = appendKey(a.key, c.reads, &a.q)
 	now := e.cfg.Now()
-	if d, ok := c.cache.get(key, now); ok {
+	if d, ok := c.cache.get(a.key, now); ok {
 		e.remembered.Add(1)
 		return d
 	}
-	d, err := c.decide(ctx, &q, e.cfg.Timeout)
+	d, err := c.decide(ctx, &a.q, e.cfg.Timeout)
 	if err != nil {
 		e.cfg.Log.ErrorContext(ctx, "policy evaluation failed; only emergency access is let through", slog.String("at", place(err)))
-		return c.withoutRules(&q)
+		return c.withoutRules(&a.q)
 	}
-	c.cache.put(key, d, now)
+	c.cache.put(a.key, d, now)
 	return d
+}
+
+// keyed is a question while it is being answered, and its bytes in the cache.
+type keyed struct {
+	q   policy.Request
+	key []byte
+}
+
+// rooms lends room for questions, which would otherwise be most of what a remembered
+// answer costs.
+type rooms struct{ pool sync.Pool } // of *keyed
+
+func (r *rooms) take(q policy.Request) *keyed {
+	a, ok := r.pool.Get().(*keyed)
+	if !ok {
+		a = &keyed{key: make([]byte, 0, 512)}
+	}
+	a.q = q
+	return a
+}
+
+// giveBack keeps nothing of the question.
+func (r *rooms) giveBack(a *keyed) {
+	if cap(a.key) > cacheKey {
+		return
+	}
+	clear(a.key)
+	a.q, a.key = policy.Request{}, a.key[:0]
+	r.pool.Put(a)
 }
 
 // refuseOnError is the refusal when the rules gave no answer.

@@ -192,16 +192,14 @@ func TestFactsThatTheDefaultBundleReads(t *testing.T) {
 func TestCache(t *testing.T) {
 	now := time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC)
 	allow := policy.Decision{Effect: policy.Allow, Rules: []string{"allow"}}
-	c := newCache()
-	c.put([]byte("a"), allow, now)
-	c.put([]byte("denied"), policy.Decision{}, now)
-	c.put([]byte("challenged"), policy.Decision{Effect: policy.Challenge}, now)
 	for _, row := range []struct {
 		key  string
 		at   time.Duration
 		want bool
 	}{
 		{"a", 0, true},
+		{"a", cacheFor/2 - 1, true},
+		{"a", cacheFor / 2, true},
 		{"a", cacheFor - 1, true},
 		{"a", cacheFor, false},
 		{"a", -1, false},
@@ -209,19 +207,48 @@ func TestCache(t *testing.T) {
 		{"denied", 0, false},
 		{"challenged", 0, false},
 	} {
+		c := newCache()
+		c.put([]byte("a"), allow, now)
+		c.put([]byte("denied"), policy.Decision{}, now)
+		c.put([]byte("challenged"), policy.Decision{Effect: policy.Challenge}, now)
 		if _, ok := c.get([]byte(row.key), now.Add(row.at)); ok != row.want {
 			t.Errorf("%s after %v: %v", row.key, row.at, ok)
 		}
 	}
-	for i := range 2 * cacheEntries {
-		c.put(fmt.Append(nil, i), allow, now)
+}
+
+// TestCacheForgetsInTime: however often and when it is used meanwhile, nothing is
+// remembered for longer than cacheFor.
+func TestCacheForgetsInTime(t *testing.T) {
+	now := time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC)
+	allow := policy.Decision{Effect: policy.Allow}
+	for _, step := range []time.Duration{cacheFor / 7, cacheFor / 3, cacheFor/2 + 1, cacheFor - 1} {
+		c := newCache()
+		c.put([]byte("before"), allow, now)
+		c.put([]byte("a"), allow, now.Add(step/2))
+		for at := step / 2; at < 3*cacheFor; at += step {
+			if _, ok := c.get([]byte("a"), now.Add(at)); ok && at-step/2 >= cacheFor {
+				t.Errorf("used every %v: remembered for %v", step, at-step/2)
+			}
+			c.put(fmt.Append(nil, at), allow, now.Add(at))
+		}
 	}
-	if len(c.entries) != cacheEntries {
-		t.Errorf("%d entries", len(c.entries))
-	}
-	c.put([]byte("b"), allow, now.Add(cacheFor))
-	if len(c.entries) != 1 {
-		t.Errorf("%d entries after all went stale", len(c.entries))
+}
+
+// TestCacheIsBounded: it holds no more than cacheEntries, the newest among them.
+func TestCacheIsBounded(t *testing.T) {
+	now := time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC)
+	c := newCache()
+	for i := range 5 * cacheEntries / 2 {
+		c.put(fmt.Append(nil, i), policy.Decision{Effect: policy.Allow}, now)
+		if n := len(c.young) + len(c.old); n > cacheEntries {
+			t.Fatalf("%d entries", n)
+		}
+		for _, back := range []int{0, cacheEntries/2 - 1} {
+			if _, ok := c.get(fmt.Append(nil, max(i-back, 0)), now); !ok {
+				t.Fatalf("%d of the newest is forgotten", back)
+			}
+		}
 	}
 }
 
