@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/matron-epr/matron/hazardlog"
+	"github.com/matron-epr/matron/hazardlog/evidence"
 )
 
 // mark is a comment that ties a test, a rule or a setting to a control.
@@ -141,6 +142,41 @@ func TestStarterWaitsForCliniciansAlone(t *testing.T) {
 		case !f.Error && (f.Rule == "not-accepted" || f.Rule == "no-reason"): // an officer accepts, and says why
 		default:
 			t.Error(f)
+		}
+	}
+}
+
+// Each indicator measures a control of the hazard that it names.
+func TestIndicatorsAreOfControlsOfTheStarter(t *testing.T) {
+	l := starter(t)
+	definitions, err := evidence.Definitions()
+	if err != nil || len(definitions) == 0 {
+		t.Fatalf("%d indicators, %v", len(definitions), err)
+	}
+	for _, d := range definitions {
+		if c, ok := l.Control(d.Control); !ok || !slices.Contains(c.Hazards, d.Hazard) {
+			t.Errorf("%s measures %s of %s, which are not together in the log", d.ID, d.Control, d.Hazard)
+		}
+	}
+}
+
+// The page for clinical safety officers counts as the log does.
+func TestPageForOfficersCountsRight(t *testing.T) {
+	l := starter(t)
+	page, err := os.ReadFile("../docs/safety-officer.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(strings.Fields(string(page)), " ")
+	found := l.Lint(hazardlog.Facts{Today: "2026-11-26"})
+	errs := len(hazardlog.Errors(found))
+	for _, want := range []string{
+		fmt.Sprintf("%d hazards of a gateway", len(l.Hazards)), fmt.Sprintf("%d controls and %d things", len(l.Controls), len(l.Transfers)),
+		fmt.Sprintf("finds %d errors and %d warnings", errs, len(found)-errs),
+		fmt.Sprintf("**Controls** C-01 to C-%d", len(l.Controls)), fmt.Sprintf("**Transfers** T-01 to T-%d", len(l.Transfers)),
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("does not say %q", want)
 		}
 	}
 }
