@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -28,6 +29,7 @@ type Counts struct {
 	// Disagreements names the numbers that must agree and do not.
 	Disagreements []string     `json:"disagreements"`
 	Staff         staff.Counts `json:"staff"`
+	Misuse        *Misuse      `json:"misuse,omitempty"` // of a day that was played
 }
 
 // String is what the terminal shows.
@@ -35,6 +37,9 @@ func (c Counts) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nRequests sent %d, decisions recorded %d, outcomes recorded %d, denials %d\n", c.Requests, c.Decisions, c.Outcomes, c.Denials)
 	fmt.Fprintf(&b, "Records in the journal %d, rows in ClickHouse %d, sign-ins %d, alerts %d\n", c.Records, c.Rows, c.SignIns, c.Alerts)
+	if m := c.Misuse; m != nil {
+		fmt.Fprintf(&b, "Misuse of the day: alerts ask about %d of %d labels; unseen: %s\n", m.Asked, m.Labels, cmp.Or(strings.Join(m.Unseen, ", "), "none"))
+	}
 	for _, d := range c.Disagreements {
 		fmt.Fprintf(&b, "Disagreement: %s\n", d)
 	}
@@ -77,6 +82,11 @@ func (w *world) count(ctx context.Context, worked staff.Counts) Counts {
 	rows, err := w.rows(ctx, after.last)
 	c.Rows, c.Denials = rows.Count, rows.Denials
 	c.compare(err, failures, rows.Duplicates)
+	if w.played != nil {
+		if c.Misuse, err = w.judge(ctx); err != nil {
+			c.Disagreements = append(c.Disagreements, err.Error())
+		}
+	}
 	return c
 }
 

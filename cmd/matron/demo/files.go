@@ -1,11 +1,13 @@
 package demo
 
 import (
+	"bytes"
 	_ "embed"
 	"fmt"
+	"os"
 	"strings"
+	"text/template"
 
-	"github.com/matron-epr/matron/cmd/matron/demo/hospital"
 	"github.com/matron-epr/matron/cmd/matron/demo/openmaxims"
 	"github.com/matron-epr/matron/cmd/matron/gateway"
 )
@@ -17,76 +19,27 @@ var pagesMap string
 
 // configuration is matron.yaml of the demonstration: what an operator would
 // write, with addresses on this machine.
-func configuration(port int, issuer, epr, messages string) string {
-	return fmt.Sprintf(`# Demonstration data only. Written anew at each start.
-site: %s
-source: demo
-data_dir: .
-external_url: https://localhost:%d
-home: /ui/patients
-listen:
-  address: 127.0.0.1:%d
-admin:
-  address: 127.0.0.1:0
-tls:
-  mode: local
-  names: [localhost, 127.0.0.1]
-sign_in:
-  issuer: %s
-  client_id: matron
-  client_secret_file: client.secret
-  scopes: [profile]
-  userinfo: true
-  claims:
-    person: person
-    assurance: assurance
-  bearer:
-    audiences: [matron-api]
-    types: [JWT]
-limits:
-  interactive: {per_second: 20, burst: 200}
-  search: {per_second: 5, burst: 60}
-machines:
-- client: results-interface
-  name: Laboratory results
-  purpose: finds patients by NHS number and files their results
-  owner: pathology systems manager
-  networks: [127.0.0.0/8, "::1/128"]
-  expires: 2099-12-31
-care:
-  listen: %s
-  certificate_file: hl7.pem
-  key_file: hl7.key
-  ca_file: hl7-ca.pem
-  staff: staff.csv
-  senders:
-  - certificate: `+admissionsName+`
-    sources: [{application: `+admissionsApp+`, facility: `+hospital.Site+`}]
-applications:
-- name: fhir
-  prefix: /fhir
-  upstream: http://%s/fhir
-  map: fhir-r4
-  patient_authority: `+hospital.Site+`
-- name: epr
-  prefix: /ui
-  upstream: http://%s/ui
-  map: pages-map.yaml
-  patient_authority: `+hospital.Site+`
-- name: openmaxims
-  prefix: /MAXIMS
-  upstream: http://%s/MAXIMS
-  map: openmaxims
-clickhouse:
-  embedded: true
-detection:
-  staff: staff.ndjson
-  patients: patients.ndjson
-  care: care.ndjson
-  every: 15s
-branding:
-  organisation: Demonstration Hospital
-`, hospital.Site, port, port, issuer, messages, epr, epr, epr)
+//
+//go:embed matron.yaml.tmpl
+var configuration string
+
+// settings are what configuration leaves open.
+type settings struct {
+	Site, Issuer, EPR string
+	Port              int
+	// Messages is where the register of care relationships listens, "" for none: a
+	// day that is played again goes without, since the register would refuse most of
+	// the misuse that detection is to find.
+	Messages, Sender, SenderApp string
+	Devices                     bool // there is a list of devices
+}
+
+func (s settings) write(path string) error {
+	var b bytes.Buffer
+	if err := template.Must(template.New("matron.yaml").Parse(configuration)).Execute(&b, s); err != nil {
+		return err
+	}
+	return os.WriteFile(path, b.Bytes(), 0o600)
 }
 
 // Addresses is what somebody who wants to try the demonstration must know.

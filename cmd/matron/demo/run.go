@@ -48,18 +48,28 @@ type Options struct {
 	EngineArgs []string
 	Log        *slog.Logger
 	Ready      func(Addresses) // called once everything serves
+	// Play is a folder of "matron simulate hospital" whose last day the staff live
+	// again instead of working as they like; "" for none.
+	Play string
+	// Played is told of each thing done of how many that day holds.
+	Played func(done, of int)
 }
 
 // Run runs the demonstration until ctx ends, then stops everything and counts.
 func Run(ctx context.Context, o Options) (Counts, error) {
-	h, err := hospital.Open(o.Dir, seed, time.Now())
+	w := &world{opts: o, began: time.Now()}
+	var err error
+	if o.Play == "" {
+		w.hospital, err = hospital.Open(o.Dir, seed, time.Now())
+	} else {
+		w.hospital, w.played, err = openSimulated(o.Play, time.Now())
+	}
 	if err != nil {
 		return Counts{}, fmt.Errorf("open the hospital: %w", err)
 	}
-	if err := h.WriteFiles(o.Dir); err != nil {
-		return Counts{}, fmt.Errorf("write staff and patient files: %w", err)
+	if err := w.writeFeeds(); err != nil {
+		return Counts{}, fmt.Errorf("write what detection reads: %w", err)
 	}
-	w := &world{opts: o, hospital: h, began: time.Now()}
 	if err := w.prepare(ctx); err != nil {
 		return Counts{}, errors.Join(err, w.close())
 	}
@@ -71,6 +81,7 @@ func Run(ctx context.Context, o Options) (Counts, error) {
 type world struct {
 	opts     Options
 	hospital *hospital.Hospital
+	played   *played // nil when the staff work as they like
 	config   config.Config
 	hash     string
 
@@ -82,6 +93,18 @@ type world struct {
 	servers    []*served
 	before     tally // what the folder held at the start
 	began      time.Time
+}
+
+// writeFeeds puts what detection reads into the folder.
+func (w *world) writeFeeds() error {
+	if err := w.hospital.WriteFiles(w.opts.Dir); err != nil || w.played == nil {
+		return err
+	}
+	devices, err := os.ReadFile(filepath.Join(w.opts.Play, "devices.ndjson"))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(w.opts.Dir, "devices.ndjson"), devices, 0o600) //nolint:gosec // the demonstration's own folder
 }
 
 // served is one plain HTTP server on loopback.
@@ -172,18 +195,19 @@ func (w *world) configure(ctx context.Context, port int, issuer, epr string) err
 	if err != nil {
 		return err
 	}
-	messages := fmt.Sprintf("127.0.0.1:%d", messagesPort)
-	if w.admissions, err = newAdmissions(w.hospital, w.opts.Dir, messages, w.opts.Log); err != nil {
-		return fmt.Errorf("admission system: %w", err)
+	set := settings{Site: hospital.Site, Issuer: issuer, EPR: epr, Port: port, Devices: w.played != nil}
+	if w.played == nil {
+		set.Messages, set.Sender, set.SenderApp = fmt.Sprintf("127.0.0.1:%d", messagesPort), admissionsName, admissionsApp
+		if w.admissions, err = newAdmissions(w.hospital, w.opts.Dir, set.Messages, w.opts.Log); err != nil {
+			return fmt.Errorf("admission system: %w", err)
+		}
 	}
 	path := filepath.Join(w.opts.Dir, "matron.yaml")
-	files := map[string]string{
-		path: configuration(port, issuer, epr, messages),
-		filepath.Join(w.opts.Dir, "client.secret"):  w.provider.ClientSecret() + "\n",
-		filepath.Join(w.opts.Dir, "pages-map.yaml"): pagesMap,
+	if err := set.write(path); err != nil {
+		return err
 	}
-	for name, text := range files {
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+	for name, text := range map[string]string{"client.secret": w.provider.ClientSecret() + "\n", "pages-map.yaml": pagesMap} {
+		if err := os.WriteFile(filepath.Join(w.opts.Dir, name), []byte(text), 0o600); err != nil {
 			return err
 		}
 	}
@@ -241,8 +265,10 @@ func (w *world) work(ctx, serving context.Context, a gateway.Addresses) (staff.C
 	if err != nil {
 		return staff.Counts{}, err
 	}
-	if err := w.admissions.history(serving); err != nil {
-		return staff.Counts{}, err
+	if w.played == nil {
+		if err := w.admissions.history(serving); err != nil {
+			return staff.Counts{}, err
+		}
 	}
 	if w.opts.Ready != nil {
 		w.opts.Ready(w.addresses(a))
@@ -250,16 +276,24 @@ func (w *world) work(ctx, serving context.Context, a gateway.Addresses) (staff.C
 	working, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(serving, cancel)()
+	if w.played != nil {
+		return w.play(working, roots), nil
+	}
 	var telling sync.WaitGroup
 	telling.Go(func() { w.admissions.run(working) })
 	defer telling.Wait()
-	return staff.Run(working, staff.Config{
+	return staff.Run(working, w.staff(roots)), nil
+}
+
+// staff is how the staff reach what they work with.
+func (w *world) staff(roots *x509.CertPool) staff.Config {
+	return staff.Config{
 		Gateway: w.gatewayURL, CA: roots, Hospital: w.hospital, Rate: w.opts.Rate, Seed: uint64(time.Now().UnixNano()),
 		FHIR: "/fhir", UI: "/ui", SignOut: "/.matron/sign-out",
 		Dashboards: []string{"/.matron/", "/.matron/lookup", "/.matron/alerts", "/.matron/live", "/.matron/hazards"},
 		TokenURL:   w.provider.TokenURL(), ClientID: signin.APIClientID, ClientSecret: w.provider.APIClientSecret(),
 		Now: time.Now, Log: w.opts.Log,
-	}), nil
+	}
 }
 
 func (w *world) closeServers() error {

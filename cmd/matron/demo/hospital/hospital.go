@@ -166,19 +166,25 @@ func New(seed uint64, now time.Time) *Hospital {
 	g := NewMaker(seed)
 	h := &Hospital{
 		Seed: seed, Day: now.UTC().Truncate(24 * time.Hour), Wards: wards(),
-		Households: map[string][]string{}, staff: map[string]int{}, patients: map[string]int{},
+		Households: map[string][]string{},
 	}
 	h.Staff = g.people(h.Wards)
 	h.Patients = g.patients(h)
+	h.index()
+	h.Care = g.care(h)
+	h.Rota = g.rota(h)
+	return h
+}
+
+// index makes people and patients quick to find.
+func (h *Hospital) index() {
+	h.staff, h.patients = map[string]int{}, map[string]int{}
 	for i, s := range h.Staff {
 		h.staff[s.Person] = i
 	}
 	for i, p := range h.Patients {
 		h.patients[p.ID] = i
 	}
-	h.Care = g.care(h)
-	h.Rota = g.rota(h)
-	return h
 }
 
 // ErrSeed says that the folder holds the hospital of another seed.
