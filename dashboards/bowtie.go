@@ -239,8 +239,9 @@ func (c safetyCase) bowTieTable(h hazardlog.Hazard) table {
 		ID: "bow-tie-table", Caption: caption{Text: "Bow-tie as a table", Size: "m"}, Compact: true, Responsive: true,
 		Head: []cell{text("Part"), text("Id"), text("What it is"), text("Since"), text("Implemented"), text("Effective")},
 	}
+	none := cell{Class: "app-table__empty"}
 	row := func(part, what string) {
-		t.Rows = append(t.Rows, []cell{text(part), text(""), text(what), text(""), text(""), text("")})
+		t.Rows = append(t.Rows, []cell{text(part), none, text(what), none, none, none})
 	}
 	barrier := func(part string, x hazardlog.Control) {
 		since := "Before the gateway"
