@@ -24,10 +24,20 @@ func engineer() hazardlog.Actor {
 	return hazardlog.Actor{Issuer: "os", Account: "bob", Name: "Bob"}
 }
 
-// begin stores the starter log.
+// begin stores the beginning of the starter log: its hazards and the first controls,
+// more than go into one batch.
 func begin(t *testing.T, s *store.Store) hazardlog.Log {
 	t.Helper()
+	return beginWith(t, s, 80)
+}
+
+// beginWith stores the first events of the starter log, 0 all of them.
+func beginWith(t *testing.T, s *store.Store, events int) hazardlog.Log {
+	t.Helper()
 	changes, err := hazardlog.Starter()
+	if events > 0 {
+		changes = changes[:min(events, len(changes))]
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

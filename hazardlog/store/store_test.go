@@ -158,7 +158,7 @@ func TestConcurrentEdits(t *testing.T) {
 func TestAlteredEventsAreNoticed(t *testing.T) {
 	for _, c := range []struct{ name, query string }{
 		{"a word", `UPDATE hazard_event SET body = replace(body, 'Matron', 'Nobody') WHERE seq = 1`},
-		{"the last one", `UPDATE hazard_event SET body = replace(body, 'offered', 'declined') WHERE seq = (SELECT max(seq) FROM hazard_event)`},
+		{"the last one", `UPDATE hazard_event SET body = replace(body, 'additional', 'existing') WHERE seq = (SELECT max(seq) FROM hazard_event)`},
 		{"one is gone", `DELETE FROM hazard_event WHERE seq = 50`},
 		{"another number", `UPDATE hazard_event SET seq = seq + 1 WHERE seq = (SELECT max(seq) FROM hazard_event)`},
 	} {

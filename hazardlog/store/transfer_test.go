@@ -141,7 +141,7 @@ func TestALogGoesToATrustAndItsAnswersComeBack(t *testing.T) {
 	onEach(t, func(t *testing.T, d place) {
 		e := databases[strings.TrimPrefix(t.Name(), "TestALogGoesToATrustAndItsAnswersComeBack/")](t)
 		maker, trust := newParty(t, d, "Maker", "0000001"), newParty(t, e, "Trust", "0000002")
-		made := maker.approves(begin(t, maker.store), "1.0")
+		made := maker.approves(beginWith(t, maker.store, 0), "1.0")
 		pack, then := maker.handsOver(made, "1.0")
 
 		changes, err := hazardlog.Derive(then, pack.Approval.Version, hazardlog.Head{Title: "Ours", StandardID: "dcb0160-3.2", Organisation: "Example Trust"})
