@@ -93,6 +93,7 @@ func TestAnOfficerSignsAVersionAndOnlyOnce(t *testing.T) {
 	}
 }
 
+// hazard:GW-32 control:C-235
 func TestSigningIsRefused(t *testing.T) {
 	tests := map[string]struct {
 		spoil  func(b *bench, book *fake.Book)
@@ -184,6 +185,7 @@ func TestAnotherSiteCannotSign(t *testing.T) {
 // TestConcurrentEditsAreShownAndNeverOverwritten opens a form twice. The second to
 // save sees what the first wrote, keeps what they left alone, and decides where both
 // wrote.
+// hazard:GW-32 control:C-236
 func TestConcurrentEditsAreShownAndNeverOverwritten(t *testing.T) {
 	b, book := safetyBench()
 	h, _ := log(t, book).Find("GW-01")
@@ -217,6 +219,7 @@ func TestConcurrentEditsAreShownAndNeverOverwritten(t *testing.T) {
 	}
 }
 
+// hazard:GW-32 control:C-241
 func TestARatingInQuestionIsMarkedEverywhereAndStaysVisible(t *testing.T) {
 	b, _ := safetyBench()
 	for _, path := range []string{"/.matron/safety", "/.matron/hazards", "/.matron/hazards?rating=today", "/.matron/hazards/GW-01", "/.matron/safety/release", b.signPage(t, "/.matron/safety/release")} {
@@ -230,6 +233,7 @@ func TestARatingInQuestionIsMarkedEverywhereAndStaysVisible(t *testing.T) {
 	}
 }
 
+// hazard:GW-32 control:C-241
 func TestNoDataIsNeverGreen(t *testing.T) {
 	b, _ := safetyBench()
 	b.cfg.Safety.Evidence = func(context.Context) evidence.Report { return evidence.Report{} }

@@ -182,7 +182,9 @@ func TestPageForOfficersCountsRight(t *testing.T) {
 }
 
 // What is asked of the deploying organisation is asked control by control: whatever
-// its people must do is a transfer of its own, under the hazard of the control.
+// its people must do is a transfer of its own, under the hazard of the control. And each
+// hazard is whole, and says which controls its residual rating supposes that are not
+// built.
 func TestStarterTransfersEachControlOfTheDeployer(t *testing.T) {
 	l := starter(t)
 	of := map[string]hazardlog.Transfer{}
@@ -200,6 +202,16 @@ func TestStarterTransfersEachControlOfTheDeployer(t *testing.T) {
 		}
 	}
 	for _, h := range l.Hazards {
+		var missing []string
+		for _, c := range l.ControlsOf(h.ID) {
+			if c.Timing == hazardlog.Additional && c.Type == hazardlog.Design && c.Status == hazardlog.Proposed {
+				missing = append(missing, c.ID)
+			}
+		}
+		want := "Not built yet: " + strings.Join(missing, ", ") + ";"
+		if got := strings.Contains(h.Residual.Justification, "Not built yet"); got != (missing != nil) || got && !strings.Contains(h.Residual.Justification, want) {
+			t.Errorf("%s does not say what its residual rating supposes: %v: %s", h.ID, missing, h.Residual.Justification)
+		}
 		if !slices.ContainsFunc(l.TransfersOf(h.ID), func(x hazardlog.Transfer) bool { return x.Control == "" }) {
 			t.Errorf("%s asks nothing as a whole", h.ID)
 		}

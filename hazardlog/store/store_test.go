@@ -370,6 +370,7 @@ func TestTwoGatewaysShareTheWork(t *testing.T) {
 // A gateway that claims events and never comes back is waited for, and then not any
 // more: whether it died before or after its records, another one makes them. When it
 // does come back, it neither records them again nor says that they are its own.
+// hazard:GW-32 control:C-233
 func TestAGatewayThatNeverComesBack(t *testing.T) {
 	onEach(t, func(t *testing.T, d place) {
 		for _, point := range []string{"before", "after"} {

@@ -137,6 +137,8 @@ func raised(l hazardlog.Log, r hazardlog.Reply) hazardlog.Change {
 // The built-in log goes from its maker to a trust, each with a database of its own:
 // the trust answers each transfer, the answers go back, an update says what changed in
 // what was accepted, and is answered again.
+// hazard:GW-32 control:C-237
+// hazard:GW-32 control:C-238
 func TestALogGoesToATrustAndItsAnswersComeBack(t *testing.T) {
 	onEach(t, func(t *testing.T, d place) {
 		e := databases[strings.TrimPrefix(t.Name(), "TestALogGoesToATrustAndItsAnswersComeBack/")](t)
