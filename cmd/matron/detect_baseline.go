@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/matron-epr/matron/audit/detect"
 	"github.com/matron-epr/matron/audit/detect/evaluate"
 	"github.com/matron-epr/matron/audit/detect/yardstick"
 )
@@ -23,8 +22,8 @@ func newDetectBaseline() *cobra.Command {
 		Use: "baseline --run DIR", Short: "Make the lists of cases that are usual elsewhere, to compare with", Args: cobra.NoArgs,
 		Long: `Writes baseline-NAME.ndjson into a folder of "matron simulate hospital", one list of cases
 for each usual way: volume (how far a day is above what the person usually opens), rules
-(own record, household, colleague, VIP), rules-unexplained (those without what a ward stay
-explains), raw-sum (all signals of a day added up) and isolation-forest. Each holds the cases
+(own record, household, colleague, VIP), rules-unexplained (those without what is
+explained), raw-sum (all signals of a day added up) and isolation-forest. Each holds the cases
 of a budget of 20 a day for 1,000 staff.`,
 		Example: "  matron detect baseline --run sim1\n" +
 			"  matron detect evaluate --run sim1 --cases cases.ndjson --cases baseline-rules.ndjson",
@@ -57,14 +56,12 @@ func baselines(c *cobra.Command, dir string, location *time.Location, without []
 	if staff == 0 {
 		staff = f.accesses.People.Len() - 1 // nobody has said who works here: everybody who was seen
 	}
-	explainer := detect.NewExplainer(detect.Config{Location: location}, f.context)
 	budgets := evaluate.Budgets()
+	masks := f.engine.Rows(f.accesses)
 	lists := yardstick.Lists(yardstick.Input{
-		Accesses: f.accesses, Context: f.context, Machines: f.machines, Location: location, InUse: explainer.InUse,
-		Explain: func(person, patient string, at time.Time) bool {
-			return len(explainer.Explain(person, patient, at)) > 0
-		},
-		Limit: budgets[len(budgets)-1] * f.days() * staff / 1000,
+		Accesses: f.accesses, Context: f.context, Machines: f.machines, Location: location, InUse: f.engine.InUse,
+		Explained: func(row int) bool { return masks[row].Strong() },
+		Limit:     budgets[len(budgets)-1] * f.days() * staff / 1000,
 	})
 	for _, l := range lists {
 		path := filepath.Join(dir, "baseline-"+l.Name+".ndjson")

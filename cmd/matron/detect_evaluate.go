@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/matron-epr/matron/audit/detect"
 	"github.com/matron-epr/matron/audit/detect/evaluate"
 	"github.com/matron-epr/matron/audit/feeds"
 	"github.com/matron-epr/matron/cmd/matron/gateway"
@@ -181,17 +180,16 @@ func (e *evaluating) folder(c *cobra.Command, dir string) (evaluated, error) {
 	return e.files(one, dir, staff, days)
 }
 
-// explained counts how many accesses are explained.
+// explained counts how many accesses are explained, and by what.
 func (f *folder) explained(labels []feeds.Label) evaluate.ExplainedReport {
-	explainer := detect.NewExplainer(detect.Config{Location: f.location}, f.context)
+	masks := f.engine.Rows(f.accesses)
 	counts := evaluate.NewExplained(labels, f.location)
 	t := f.accesses
 	for i := range t.Len() {
 		if !t.Counts(i) || f.machines[t.Person[i]] {
 			continue
 		}
-		person, patient, at := t.People.Text(t.Person[i]), explainer.InUse(t.Patients.Text(t.Patient[i])), t.Time(i)
-		counts.Add(person, patient, at, len(explainer.Explain(person, patient, at)) > 0)
+		counts.Add(t.People.Text(t.Person[i]), f.engine.InUse(t.Patients.Text(t.Patient[i])), t.Time(i), masks[i])
 	}
 	return counts.Report()
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/audit/detect/explain"
 	"github.com/matron-epr/matron/audit/detect/table"
 	"github.com/matron-epr/matron/audit/feeds"
 	"github.com/matron-epr/matron/audit/history"
@@ -23,6 +24,7 @@ import (
 type folder struct {
 	dir      string
 	context  feeds.Context
+	engine   *explain.Engine
 	accesses *table.Table
 	machines map[uint32]bool // of the people of accesses
 	location *time.Location
@@ -56,6 +58,8 @@ func openFolder(c *cobra.Command, dir string, location *time.Location, without [
 		return nil, err
 	}
 	f.accesses.Sort()
+	f.accesses.Settle()
+	f.engine = explain.New(explain.Config{Location: location}, f.context)
 	for i := range f.context.Staff {
 		if s := &f.context.Staff[i]; s.Kind == "machine" {
 			if n, ok := f.accesses.People.Find(s.Person); ok {

@@ -127,6 +127,11 @@ func printEvaluation(out io.Writer, all []evaluated) {
 					p("    %s: %s\n", k.Kind, percent(k.Misuse))
 				}
 			}
+			p("    could be explained by")
+			for _, u := range x.Templates {
+				p(" %s %d", u.Template, u.Accesses)
+			}
+			p("\n")
 		}
 	}
 	lists := spreads(all)

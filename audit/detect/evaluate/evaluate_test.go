@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/matron-epr/matron/audit/detect/evaluate"
+	"github.com/matron-epr/matron/audit/detect/explain"
 	"github.com/matron-epr/matron/audit/feeds"
 )
 
@@ -139,16 +140,24 @@ func TestExplainedRates(t *testing.T) {
 		{Person: "ann", Day: "2026-09-02", Kind: "own-record", Patient: "a"}, {Person: "bob", Day: "2026-09-02", Kind: "bulk"},
 	}, london)
 	at := time.Date(2026, 9, 1, 22, 30, 0, 0, time.UTC)
-	e.Add("ann", "a", at, true)                    // the day before, in London
-	e.Add("ann", "a", at.Add(time.Hour), true)     // the labelled day, not a first access
-	e.Add("ann", "a", at.Add(2*time.Hour), false)  // again
-	e.Add("bob", "a", at.Add(25*time.Hour), false) // no patient is labelled: says nothing
-	e.Add("bob", "b", at.Add(26*time.Hour), true)
+	yes, no := explain.By(explain.OnWard, explain.Strong), explain.By(explain.Handover, explain.Weak)
+	e.Add("ann", "a", at, yes)                 // the day before, in London
+	e.Add("ann", "a", at.Add(time.Hour), yes)  // the labelled day, not a first access
+	e.Add("ann", "a", at.Add(2*time.Hour), no) // again
+	e.Add("bob", "a", at.Add(25*time.Hour), 0) // no patient is labelled: says nothing
+	e.Add("bob", "b", at.Add(26*time.Hour), yes)
 	want := evaluate.ExplainedReport{
 		All: evaluate.Ratio{Hits: 3, Of: 5}, First: evaluate.Ratio{Hits: 2, Of: 3}, Misuse: evaluate.Ratio{Hits: 1, Of: 2},
 		Kinds: []evaluate.ExplainedUsage{{Kind: "own-record", Misuse: evaluate.Ratio{Hits: 1, Of: 2}}},
 	}
-	if d := cmp.Diff(want, e.Report()); d != "" {
+	got := e.Report()
+	for _, u := range got.Templates {
+		if n := map[string]int{"T3": 3, "T10": 1}[u.Template]; u.Accesses != n {
+			t.Errorf("%s could explain %d, want %d", u.Template, u.Accesses, n)
+		}
+	}
+	got.Templates = nil
+	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
 	if e.Days() != 3 {

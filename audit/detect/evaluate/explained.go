@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/matron-epr/matron/audit/detect/explain"
 	"github.com/matron-epr/matron/audit/feeds"
 	"github.com/matron-epr/matron/audit/intake"
 )
@@ -22,6 +23,7 @@ type Explained struct {
 	all       Ratio
 	first     Ratio
 	misuse    map[string]Ratio
+	by        [explain.Templates]int
 	from, end time.Time
 }
 
@@ -38,8 +40,14 @@ func NewExplained(labels []feeds.Label, location *time.Location) *Explained {
 	return e
 }
 
-// Add counts one access.
-func (e *Explained) Add(person, patient string, at time.Time, explained bool) {
+// Add counts one access with what explains it.
+func (e *Explained) Add(person, patient string, at time.Time, by explain.Mask) {
+	explained := by.Strong()
+	for i := range e.by {
+		if by.Has(explain.Template(i + 1)) {
+			e.by[i]++
+		}
+	}
 	if e.from.IsZero() || at.Before(e.from) {
 		e.from = at
 	}
@@ -80,6 +88,14 @@ type ExplainedReport struct {
 	First  Ratio            `json:"first"` // of each person to each patient
 	Misuse Ratio            `json:"misuse"`
 	Kinds  []ExplainedUsage `json:"kinds"`
+	// Templates is how many accesses each template could explain, weak ones too.
+	Templates []TemplateUse `json:"templates"`
+}
+
+// TemplateUse is how many accesses one template could explain.
+type TemplateUse struct {
+	Template string `json:"template"`
+	Accesses int    `json:"accesses"`
 }
 
 // ExplainedUsage is the share of one kind of misuse that is explained away.
@@ -91,6 +107,9 @@ type ExplainedUsage struct {
 // Report is the shares so far.
 func (e *Explained) Report() ExplainedReport {
 	r := ExplainedReport{All: e.all, First: e.first, Kinds: []ExplainedUsage{}}
+	for i, n := range e.by {
+		r.Templates = append(r.Templates, TemplateUse{explain.Template(i + 1).Code(), n})
+	}
 	for kind, m := range e.misuse {
 		r.Misuse.Hits += m.Hits
 		r.Misuse.Of += m.Of

@@ -55,7 +55,8 @@ const (
 	Deliberate Flag = 1 << iota
 	Incidental
 	BreakGlass
-	Refused // denied or failed: nothing was seen
+	Refused  // denied or failed: nothing was seen
+	Reasoned // the person gave a reason
 )
 
 // Table is accesses by column: row i of one column belongs to row i of the others.
@@ -109,6 +110,9 @@ func (t *Table) Add(r *audit.Imported) {
 	if r.BreakGlass {
 		f |= BreakGlass
 	}
+	if r.Reason != "" {
+		f |= Reasoned
+	}
 	if r.Outcome == "denied" || r.Outcome == "failed" {
 		f |= Refused
 	}
@@ -152,6 +156,65 @@ func (t *Table) Screen(row int) string {
 
 // Time is when a row happened, UTC.
 func (t *Table) Time(row int) time.Time { return time.UnixMicro(t.At[row]).UTC() }
+
+// Writes says whether one of Words changes a record.
+func Writes(word string) bool {
+	action, _, _ := strings.Cut(word, " ")
+	return action == "create" || action == "update" || action == "delete"
+}
+
+// prefetch is how many patients a session may open within a second by hand; more
+// are fetched by a program.
+const prefetch = 4
+
+// Settle marks as incidental what nobody chose where that is not known: lists,
+// searches, and what a session opens faster than a hand does. Rows are in the
+// order of time.
+func (t *Table) Settle() {
+	passive := make([]bool, t.Words.Len())
+	for i := range passive {
+		action, _, _ := strings.Cut(t.Words.Text(uint32(i)), " ")
+		passive[i] = action == "list" || action == "search"
+	}
+	bursts := map[uint32]burst{}
+	for row, f := range t.Flags {
+		if f&(Deliberate|Incidental) != 0 || t.Patient[row] == 0 {
+			continue
+		}
+		if passive[t.Word[row]] {
+			t.Flags[row] |= Incidental
+			continue
+		}
+		b := bursts[t.Session[row]]
+		if t.Session[row] == 0 || len(b.rows) > 0 && t.At[row]-b.from > int64(time.Second/time.Microsecond) {
+			b = burst{}
+		}
+		if len(b.rows) == 0 {
+			b.from = t.At[row]
+		}
+		b.rows = append(b.rows, row)
+		if b.add(t.Patient[row]) > prefetch {
+			for _, r := range b.rows {
+				t.Flags[r] |= Incidental
+			}
+		}
+		bursts[t.Session[row]] = b
+	}
+}
+
+// burst is what a session opens within a second.
+type burst struct {
+	from     int64
+	rows     []int
+	patients []uint32
+}
+
+func (b *burst) add(patient uint32) int {
+	if !slices.Contains(b.patients, patient) {
+		b.patients = append(b.patients, patient)
+	}
+	return len(b.patients)
+}
 
 // Counts says whether a row is a look at a patient that somebody may have chosen:
 // what was refused showed nothing, and being in a list is not being opened.

@@ -25,10 +25,10 @@ type Input struct {
 	Context  feeds.Context
 	Machines map[uint32]bool // of Accesses.People: they are left out
 	Location *time.Location  // of days
-	// Explain reports whether an access has a strong explanation.
-	Explain func(person, patient string, at time.Time) bool
-	InUse   func(patient string) string // follows merged numbers
-	Limit   int                         // cases a list
+	// Explained reports whether the access of a row has a strong explanation.
+	Explained func(row int) bool
+	InUse     func(patient string) string // follows merged numbers
+	Limit     int                         // cases a list
 }
 
 // List is one way and what it found, best first.

@@ -171,7 +171,7 @@ func (u *units) add(d *day, row int) {
 	v := d.patients[patient]
 	if v == nil {
 		text := u.patient(patient)
-		v = &visit{relation: u.relate(person, text), explained: u.in.Explain(person, text, at)}
+		v = &visit{relation: u.relate(person, text), explained: u.in.Explained(row)}
 		d.patients[patient] = v
 		d.sequence(text)
 	}

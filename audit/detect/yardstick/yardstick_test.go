@@ -42,7 +42,10 @@ func hospital(t *testing.T) Input {
 	if in.Context.Patients, _, err = r.Patients(strings.NewReader(patientsFile)); err != nil {
 		t.Fatal(err)
 	}
-	in.Explain = func(_, patient string, _ time.Time) bool { return strings.HasPrefix(patient, "W") || patient == "H6" }
+	in.Explained = func(row int) bool {
+		patient := in.Accesses.Patients.Text(in.Accesses.Patient[row])
+		return strings.HasPrefix(patient, "W") || patient == "H6"
+	}
 	in.InUse = func(patient string) string { return strings.Replace(patient, "H8", "H5", 1) }
 	open := func(day, minute int, person, patient string) {
 		in.Accesses.Add(&audit.Imported{
