@@ -77,7 +77,7 @@ func newDemo() *cobra.Command {
 		if err != nil {
 			return failure{exitFailure, err}
 		}
-		return report(c, counts, asJSON, length > 0 || o.Play != "")
+		return printCounts(c, counts, asJSON, length > 0 || o.Play != "")
 	}
 	return c
 }
@@ -108,8 +108,8 @@ func demoLog(c *cobra.Command, dir string, verbose bool) (*slog.Logger, func(), 
 	return slog.New(slog.NewTextHandler(f, nil)), func() { _ = f.Close() }, nil
 }
 
-// report prints the counts and turns disagreement into the exit code.
-func report(c *cobra.Command, counts demo.Counts, asJSON, mustAgree bool) error {
+// printCounts prints the counts and turns disagreement into the exit code.
+func printCounts(c *cobra.Command, counts demo.Counts, asJSON, mustAgree bool) error {
 	if asJSON {
 		enc := json.NewEncoder(c.OutOrStdout())
 		enc.SetIndent("", "  ")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/matron-epr/matron/cmd/matron/gateway"
 	"github.com/matron-epr/matron/hazardlog"
+	"github.com/matron-epr/matron/hazardlog/report"
 	"github.com/matron-epr/matron/hazardlog/workbook"
 )
 
@@ -52,7 +53,7 @@ func newHazardExport() *cobra.Command {
 func (b *book) workbook() ([]byte, error) {
 	var facts workbook.Facts
 	if a, changes := b.current.Since(); a == nil || len(changes) > 0 {
-		facts.Draft = "DRAFT. " + b.current.State()
+		facts.Draft = report.DraftOf(b.current)
 	}
 	return workbook.Write(b.current, facts)
 }

@@ -114,7 +114,7 @@ func (i *hazardIntake) workbook(c *cobra.Command, file string, data []byte) erro
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
-	if err := i.show(c, plan, file); err != nil {
+	if err := i.show(c, plan); err != nil {
 		return err
 	}
 	switch {
@@ -137,7 +137,7 @@ func (i *hazardIntake) onlyLog(c *cobra.Command) error {
 	return err
 }
 
-func (i *hazardIntake) show(c *cobra.Command, p workbook.Plan, file string) error {
+func (i *hazardIntake) show(c *cobra.Command, p workbook.Plan) error {
 	out := c.OutOrStdout()
 	if i.asJSON {
 		return json.NewEncoder(out).Encode(p)

@@ -73,6 +73,10 @@ func control(id string, hazards ...string) hazardlog.Control {
 		ID: id, Hazards: hazards, Type: hazardlog.Design, Timing: hazardlog.Additional, Status: hazardlog.Verified,
 		Text: "Every refusal offers\nC-77: emergency access", CommonCause: "They fail apart.",
 		NewHazards: hazardlog.NewHazards{Answer: hazardlog.SomeNewHazards, Hazards: []string{hazards[0]}},
+		Documents: []hazardlog.Document{
+			{Slot: hazardlog.SlotImplemented, Title: "A report | of a drill", Link: "https://docs.example.test/1", On: "2026-10-01", Review: "2027-10-01"},
+			{Slot: hazardlog.SlotEffective, Title: "An audit", Link: "https://docs.example.test/2", On: "2026-10-02", Review: "2027-10-02"},
+		},
 	}
 }
 

@@ -274,7 +274,8 @@ func read(f *excelize.File, name string, part []byte, left *limits) (sheet, erro
 func (s *sheet) index() {
 	for _, c := range s.notes {
 		if x, y, err := excelize.CellNameToCoordinates(c.Cell); err == nil {
-			s.cells[place{y, x}] = s.cells[place{y, x}]
+			c := s.cells[place{y, x}] // empty, where only a comment stands
+			s.cells[place{y, x}] = c
 		}
 	}
 	s.bottom, s.right = 0, 0

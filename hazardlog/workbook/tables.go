@@ -126,7 +126,33 @@ func controls() table[hazardlog.Control] {
 			c.NewHazards.Hazards = ofIDs(text)
 		}},
 		plain("Common cause", 40, func(c *control) *string { return &c.CommonCause }),
+		{"Documents (slot | title | link | of | review by)", 60, func(c control) string {
+			var lines []string
+			for _, d := range c.Documents {
+				lines = append(lines, strings.Join([]string{string(d.Slot), d.Title, d.Link, string(d.On), string(d.Review)}, " | "))
+			}
+			return inLines(lines)
+		}, func(c *control, text string) { c.Documents = documents(text) }},
 	}}
+}
+
+// documents reads written evidence back. What is no such line becomes a title alone,
+// which the log refuses by name.
+func documents(text string) []hazardlog.Document {
+	var list []hazardlog.Document
+	for _, line := range joined(ofLines(text)) {
+		parts := strings.Split(line, " | ")
+		n := len(parts)
+		if n < 5 {
+			list = append(list, hazardlog.Document{Title: line})
+			continue
+		}
+		list = append(list, hazardlog.Document{
+			Slot: hazardlog.EvidenceSlot(parts[0]), Title: strings.Join(parts[1:n-3], " | "), Link: parts[n-3],
+			On: hazardlog.Day(parts[n-2]), Review: hazardlog.Day(parts[n-1]),
+		})
+	}
+	return list
 }
 
 func incidents() table[hazardlog.Incident] {

@@ -573,6 +573,10 @@ type HazardLog struct {
 	// rating stays proposed and every version a draft.
 	// hazard:GW-32 control:C-235
 	Officers []Officer `yaml:"officers"`
+	// TextsFile holds what only people can write in the clinical safety case report,
+	// as YAML: intended_use, scope, process, team, third_parties, test_issues,
+	// limitations, quality. Default: none, and the report names each as missing.
+	TextsFile string `yaml:"texts_file"`
 }
 
 // Officer is one clinical safety officer.

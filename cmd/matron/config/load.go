@@ -192,6 +192,7 @@ func (c *Config) paths() []*string {
 			paths = append(paths, &approvers[i].KeyFile)
 		}
 	}
+	paths = append(paths, &c.HazardLog.TextsFile)
 	for i := range c.HazardLog.Officers {
 		paths = append(paths, &c.HazardLog.Officers[i].KeyFile)
 	}

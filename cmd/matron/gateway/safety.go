@@ -15,7 +15,7 @@ func (g *Gateway) safety() dashboards.Safety {
 			_, _, err := g.hazards.Change(ctx, log, by, changes...)
 			return err
 		},
-		Officer: g.officer, Began: g.signin.Began, SignIn: signInPath, Running: g.running,
+		Officer: g.officer, Began: g.signin.Began, SignIn: signInPath, Running: g.running, Packer: issuePacker{g},
 	}
 }
 
