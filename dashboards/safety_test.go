@@ -34,13 +34,13 @@ func (b *bench) send(t *testing.T, path string, form url.Values) *httptest.Respo
 	return b.do(t, r)
 }
 
-// signPage is the address to which a page leads by signing in again.
-func (b *bench) signPage(t *testing.T, from string) string {
+// signPage is the address to which the sign-off leads by signing in again.
+func (b *bench) signPage(t *testing.T) string {
 	t.Helper()
-	body := b.get(t, from).Body.String()
+	body := b.get(t, "/.matron/safety/release").Body.String()
 	links := regexp.MustCompile(`href="(/\.matron/sign-in\?again=now&amp;return=[^"]+)"`).FindAllStringSubmatch(body, -1)
 	if links == nil {
-		t.Fatalf("%s leads to no signing", from)
+		t.Fatal("the page leads to no signing")
 	}
 	u, err := url.Parse(html.UnescapeString(links[len(links)-1][1]))
 	if err != nil {
@@ -64,7 +64,7 @@ func log(t *testing.T, book *fake.Book) hazardlog.Log {
 
 func TestAnOfficerSignsAVersionAndOnlyOnce(t *testing.T) {
 	b, book := safetyBench()
-	page := b.signPage(t, "/.matron/safety/release")
+	page := b.signPage(t)
 	before := log(t, book)
 	content, err := before.Snapshot()
 	if err != nil {
@@ -101,7 +101,9 @@ func TestSigningIsRefused(t *testing.T) {
 		status int
 		why    string
 	}{
-		"not signed in again":           {spoil: func(b *bench, _ *fake.Book) { b.cfg.Safety.Began = func(policy.Subject) time.Time { return fake.Now().Add(-time.Second) } }, status: 409, why: "You have not proved again who you are"},
+		"not signed in again": {spoil: func(b *bench, _ *fake.Book) {
+			b.cfg.Safety.Began = func(policy.Subject) time.Time { return fake.Now().Add(-time.Second) }
+		}, status: 409, why: "You have not proved again who you are"},
 		"the provider did not ask them": {spoil: func(b *bench, _ *fake.Book) { b.subject.AuthTime = fake.Now().Add(-2 * time.Minute) }, status: 409, why: "You have not proved again who you are"},
 		"no time of proof":              {spoil: func(b *bench, _ *fake.Book) { b.subject.AuthTime = time.Time{} }, status: 409, why: "You have not proved again who you are"},
 		"opened too long ago": {spoil: func(b *bench, _ *fake.Book) {
@@ -135,7 +137,7 @@ func TestSigningIsRefused(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			b, book := safetyBench()
-			page := b.signPage(t, "/.matron/safety/release")
+			page := b.signPage(t)
 			form := approval()
 			if tt.form != nil {
 				tt.form(form)
@@ -173,7 +175,7 @@ func TestErrorsStandInTheWayOfSigning(t *testing.T) {
 
 func TestAnotherSiteCannotSign(t *testing.T) {
 	b, book := safetyBench()
-	page := b.signPage(t, "/.matron/safety/release")
+	page := b.signPage(t)
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, page, strings.NewReader(approval().Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Sec-Fetch-Site", "cross-site")
@@ -222,7 +224,7 @@ func TestConcurrentEditsAreShownAndNeverOverwritten(t *testing.T) {
 // hazard:GW-32 control:C-241
 func TestARatingInQuestionIsMarkedEverywhereAndStaysVisible(t *testing.T) {
 	b, _ := safetyBench()
-	for _, path := range []string{"/.matron/safety", "/.matron/hazards", "/.matron/hazards?rating=today", "/.matron/hazards/GW-01", "/.matron/safety/release", b.signPage(t, "/.matron/safety/release")} {
+	for _, path := range []string{"/.matron/safety", "/.matron/hazards", "/.matron/hazards?rating=today", "/.matron/hazards/GW-01", "/.matron/safety/release", b.signPage(t)} {
 		body := b.get(t, path).Body.String()
 		if !strings.Contains(body, "In question: evidence contradicts C-01") {
 			t.Errorf("%s does not say that the rating is in question", path)
