@@ -67,6 +67,9 @@ func (c safetyCase) hazardFacts(h hazardlog.Hazard) []summaryRow {
 		{text("Conditions"), text(sentenceCase(list(conditions, "not said")))},
 		{text("Log"), approvalCell(c.Log)},
 	}
+	if len(h.Notes) > 0 {
+		rows = append(rows, summaryRow{text("Notes"), cell{Lines: h.Notes}})
+	}
 	if h.Origin != nil {
 		rows = append(rows, summaryRow{text("Comes from"), text("Log " + h.Origin.Log + ", " + h.Origin.ID + ", version " + cmp.Or(h.Origin.Version, "not approved"))})
 	}
