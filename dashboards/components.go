@@ -160,6 +160,7 @@ type cell struct {
 	Class  string // numeric: app-table__number
 	Hidden string // text for screen readers only, after Text
 	After  string // text after the link
+	Links  []pageLink
 	Lines  []string
 }
 

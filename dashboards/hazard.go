@@ -204,11 +204,15 @@ func findingsPart(heading string, all []hazardlog.Finding, keep func(hazardlog.F
 	return p
 }
 
-func findingCell(f hazardlog.Finding) cell {
-	kind := tag{Text: "Warning", Colour: "yellow"}
+func findingTag(f hazardlog.Finding) tag {
 	if f.Error {
-		kind = tag{Text: "Error", Colour: "red"}
+		return tag{Text: "Error", Colour: "red"}
 	}
+	return tag{Text: "Warning", Colour: "yellow"}
+}
+
+func findingCell(f hazardlog.Finding) cell {
+	kind := findingTag(f)
 	words := f.Text
 	if f.Field != "" {
 		words = strings.NewReplacer(".", " ", "_", " ").Replace(f.Field) + ": " + words

@@ -45,7 +45,7 @@ func (s *Site) releaseView(r *http.Request, c safetyCase, refused string) (answe
 	page.add(s.runningPart(c))
 	page.Parts[len(page.Parts)-1].Heading = "Is the running gateway the one approved?"
 	page.add(questionPart(c))
-	page.add(findingsPart("What the checks found", findings, func(hazardlog.Finding) bool { return true }))
+	page.add(allFindings(findings))
 	page.add(s.signPart(r, c, findings))
 	if s.cfg.Safety.Packer != nil && s.permits(r.Context(), policy.Safety, policy.Export) {
 		page.add(safetyPart{
@@ -108,6 +108,41 @@ func questionPart(c safetyCase) safetyPart {
 	if p.Items == nil {
 		p.Text = []string{"The evidence contradicts none. Where nothing is measured, that says nothing."}
 	}
+	return p
+}
+
+// allFindings lists what the checks found, errors first, each kind once with all that
+// it is about.
+func allFindings(found []hazardlog.Finding) safetyPart {
+	p := safetyPart{ID: "checks", Heading: "What the checks found"}
+	if len(found) == 0 {
+		p.Text = []string{"Nothing."}
+		return p
+	}
+	t := table{
+		ID: "findings", Caption: caption{Text: "What the checks found, errors first", Hidden: true}, Compact: true, Responsive: true,
+		Head: []cell{text("Kind"), text("What"), text("Clause"), text("Where")},
+	}
+	rows := map[[2]string]int{}
+	for _, isError := range []bool{true, false} {
+		for _, f := range found {
+			if f.Error != isError {
+				continue
+			}
+			key := [2]string{f.Rule, f.Text}
+			at, known := rows[key]
+			if !known {
+				at = len(t.Rows)
+				rows[key] = at
+				t.Rows = append(t.Rows, []cell{tagged(findingTag(f)), text(sentenceCase(f.Text)), text(f.Clause), {}})
+			}
+			where := pageLink{f.Subject.String(), cmp.Or(subjectHref(f.Subject), hazardsBase)}
+			if links := t.Rows[at][3].Links; !slices.Contains(links, where) {
+				t.Rows[at][3].Links = append(links, where)
+			}
+		}
+	}
+	p.Tables = []table{t}
 	return p
 }
 

@@ -163,7 +163,7 @@ func TestErrorsStandInTheWayOfSigning(t *testing.T) {
 		t.Fatal(err)
 	}
 	body := b.get(t, "/.matron/safety/release").Body.String()
-	for _, want := range []string{"errors stand in the way of sign-off", "nobody has rated it"} {
+	for _, want := range []string{"errors stand in the way of sign-off", "Nobody has rated it"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the page lacks %q", want)
 		}

@@ -32,7 +32,7 @@ func (o officer) page(path string) string {
 // service, signs in there once more, and returns where that led.
 func (o officer) again(page, words string) (path string) {
 	o.t.Helper()
-	m := regexp.MustCompile(`href="([^"]+)"[^>]*>`+words).FindStringSubmatch(o.page(page))
+	m := regexp.MustCompile(`href="([^"]+)"[^>]*>` + words).FindStringSubmatch(o.page(page))
 	if m == nil {
 		o.t.Fatalf("%s has no link %q", page, words)
 	}
