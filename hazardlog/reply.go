@@ -17,6 +17,7 @@ type Reply struct {
 	Of      Origin     `json:"of"`           // the log and version that it answers
 	MadeAt  time.Time  `json:"made_at"`
 	Key     string     `json:"key,omitempty"`         // that signed its pack: name and hash
+	OldKey  string     `json:"old_key,omitempty"`     // that signed the one before, where somebody has made sure that Key is theirs too
 	Pack    string     `json:"pack_sha256,omitempty"` // of the pack as it came
 	Answers []Transfer `json:"answers"`               // each with its state, the reason and the officer who answered
 }
@@ -96,6 +97,10 @@ func (l Log) checkReply(found *mistakes, r Reply) {
 			found.add("made_at", "is not after that of %s, which %s gave before", old.ID, r.From)
 		}
 	}
+	// Whoever has a key that is trusted cannot answer in the name of others.
+	if last := l.lastReply(r.Log); last != nil && last.Key != r.Key && last.Key != r.OldKey {
+		found.add("key", "is %s, but %s signed with %s before", r.Key, last.From, last.Key)
+	}
 	seen := map[string]bool{}
 	for i, t := range r.Answers {
 		at := fmt.Sprintf("answers[%d]", i)
@@ -119,6 +124,25 @@ func (l Log) checkReply(found *mistakes, r Reply) {
 	}
 }
 
+// lastReply is the newest one of a log, nil when there is none.
+func (l Log) lastReply(log string) *Reply {
+	for i := len(l.Replies) - 1; i >= 0; i-- {
+		if l.Replies[i].Log == log {
+			return &l.Replies[i]
+		}
+	}
+	return nil
+}
+
+// Theirs is a reply after somebody has made sure that a key which has not signed for
+// its log before is theirs.
+func (l Log) Theirs(r Reply) Reply {
+	if last := l.lastReply(r.Log); last != nil && last.Key != r.Key {
+		r.OldKey = last.Key
+	}
+	return r
+}
+
 // Answered is what one organisation has answered to a transfer.
 type Answered struct {
 	From string
@@ -132,7 +156,7 @@ type Answered struct {
 func (l Log) AnswersTo(transfer string) (list []Answered) {
 	now, _ := find(l.Transfers, transfer)
 	for i, r := range l.Replies {
-		if slices.ContainsFunc(l.Replies[i+1:], func(later Reply) bool { return later.Log == r.Log }) {
+		if l.lastReply(r.Log) != &l.Replies[i] {
 			continue
 		}
 		if t, ok := find(r.Answers, transfer); ok {

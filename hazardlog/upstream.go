@@ -161,6 +161,9 @@ func (l Log) accepted(id string) bool {
 // gets a review that says what changed, and the head names the new version.
 // Words and ratings of this log stay: they are for its own people to change.
 func (l Log) Changes(u Update, after Log, today Day) ([]Change, error) {
+	if taken := l.Upstream; taken != nil && taken.Version != "" && !laterVersion(taken.Version, u.Version) {
+		return nil, fmt.Errorf("%w: version %s of log %s does not come after version %s, which was taken in", ErrInvalid, u.Version, after.ID, taken.Version)
+	}
 	if len(u.Clashes) > 0 {
 		words := make([]string, len(u.Clashes))
 		for i, s := range u.Clashes {

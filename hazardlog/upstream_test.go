@@ -127,6 +127,23 @@ func TestOwnNumbersOfADerivedLog(t *testing.T) {
 	}
 }
 
+// An update leads forward alone.
+func TestAnOlderVersionIsNoUpdate(t *testing.T) {
+	maker := sound(t)
+	changes, err := hazardlog.Derive(maker.Log, "1.9", hazardlog.Head{Title: "Ours", StandardID: "dcb0160-3.2", Organisation: "Trust"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := &book{t: t, Log: hazardlog.Begin("rba")}
+	own.must(engineer(), changes...)
+	for version, later := range map[string]bool{"1.8": false, "1.9": false, "1.10": true, "2.0": true} {
+		_, err := own.Changes(own.Upgrade(maker.Log, maker.Log, version), maker.Log, "2026-11-27")
+		if later != (err == nil) || !later && !strings.Contains(err.Error(), "does not come after version 1.9, which was taken in") {
+			t.Errorf("%s: %v", version, err)
+		}
+	}
+}
+
 // The state that another log was derived from is found again by its hash, not after
 // that time.
 func TestHeld(t *testing.T) {

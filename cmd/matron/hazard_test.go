@@ -203,6 +203,18 @@ func TestTransferPacks(t *testing.T) {
 	news := "Version 1.1: 1 hazard you accepted has changed, 1 hazard in all; 1 entry is new."
 	expect(news, exitOK, second, "--dry-run")
 	expect(news, exitOK, second)
+	expect("version 1.0 of log small does not come after version 1.1", exitFailure, first)
+	again := filepath.Join(trust.dir, "rba-1.1.answers")
+	trust.run("hazard", "reply", "--out", again, "--key", filepath.Join(maker.dir, "bob.key"), "-c", trust.config)
+	args := []string{"hazard", "receive", again, "--from", filepath.Join(maker.dir, "bob.key.pub"), "-c", maker.config}
+	out, err := exec.CommandContext(t.Context(), binary(t), args...).CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != exitIntegrity || !strings.Contains(string(out), "but Example Trust signed with ann+") {
+		t.Errorf("in the name of the trust, with another key: %v: %s", err, out)
+	}
+	if out := maker.run(append(args, "--new-key")...); !strings.Contains(out, "Example Trust on version 1.1: 1 accepted") {
+		t.Errorf("a key of which the maker has made sure: %s", out)
+	}
 	if out := trust.run("hazard", "show", "SM-01", "-c", trust.config); !strings.Contains(out, "Major x Low = 3, proposed") || !strings.Contains(out, "Drill each quarter (offered to Example Trust)") {
 		t.Errorf("the trust's own: %s", out)
 	}

@@ -61,7 +61,7 @@ func writeNew(path string, text []byte) error {
 type receiving struct {
 	book
 	from, id, organisation string
-	dry                    bool
+	dry, newKey            bool
 }
 
 func newHazardReceive() *cobra.Command {
@@ -75,7 +75,7 @@ func newHazardReceive() *cobra.Command {
 			"offered again, and each changed hazard gets a review; your words and ratings stay. A log that was begun\n" +
 			"with \"matron hazard derive\" is updated likewise.\n\n" +
 			"Answers (\"matron hazard reply\") go into the log whose version they answer: exit code 5 when they are to\n" +
-			"other words than it transferred.",
+			"other words than it transferred, or signed with another key than the last ones of that log.",
 		Example: "  matron hazard receive matron-1.4.pack --from maker.key.pub --id rba --organisation \"Example NHS Trust\"\n" +
 			"  matron hazard receive matron-1.5.pack --from maker.key.pub --dry-run\n" +
 			"  matron hazard receive rba-1.5.answers --from rba.key.pub",
@@ -84,6 +84,7 @@ func newHazardReceive() *cobra.Command {
 	c.Flags().StringVar(&r.from, "from", "", "file of the public key of who made it")
 	c.Flags().StringVar(&r.id, "id", "", "first pack: name of the new log, for example your ODS code in lower case")
 	c.Flags().StringVar(&r.organisation, "organisation", "", "first pack: whose log it is")
+	c.Flags().BoolVar(&r.newKey, "new-key", false, "answers: you have made sure that the key is theirs, although another one signed their answers before")
 	c.Flags().BoolVar(&r.dry, "dry-run", false, "only say what it would do")
 	_ = c.MarkFlagRequired("from") // fails only for a flag that is not there
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -136,6 +137,9 @@ func (r *receiving) answers(c *cobra.Command, path string, text []byte, key note
 	r.log = reply.Of.Log
 	return r.with(c, func() error {
 		reply.ID = r.current.NextID("A")
+		if r.newKey {
+			reply = r.current.Theirs(reply)
+		}
 		change := hazardlog.Change{Act: hazardlog.Raise, Value: reply, Why: "signed with " + reply.Key}
 		if _, _, err := r.current.Record(time.Now(), hazardlog.Actor{Issuer: "os", Account: "rehearsal"}, rehearsed, change); err != nil {
 			return failure{exitIntegrity, fmt.Errorf("%s: %w", path, err)}
@@ -279,20 +283,21 @@ func (r *receiving) keepPack(p transfer.Pack, text []byte) error {
 // before is the upstream log as it was taken before: from the pack that was kept or,
 // where this log was derived without one, from the log beside it.
 func (r *receiving) before(ctx context.Context, taken *hazardlog.Origin) (hazardlog.Log, error) {
-	text, key, err := r.read(r.packFile(taken.SHA256))
-	if errors.Is(err, os.ErrNotExist) {
+	path := r.packFile(taken.SHA256)
+	text, err := os.ReadFile(path) //nolint:gosec // in the data folder
+	switch {
+	case errors.Is(err, os.ErrNotExist):
 		beside, err := r.store.Log(ctx, taken.Log)
 		if err != nil {
 			return hazardlog.Log{}, err
 		}
 		return beside.Held(taken.SHA256, r.current.Events()[0].At)
+	case err != nil:
+		return hazardlog.Log{}, err
 	}
-	if err == nil {
-		_, l, err := transfer.Open(text, key)
-		if err == nil {
-			return l, nil
-		}
-		return hazardlog.Log{}, fmt.Errorf("the pack of version %s, which was taken in before: %w", taken.Version, err)
+	l, err := transfer.Kept(text, taken.SHA256)
+	if err != nil {
+		return hazardlog.Log{}, fmt.Errorf("%s, the pack of version %s that was taken in before: %w", path, taken.Version, err)
 	}
-	return hazardlog.Log{}, err
+	return l, nil
 }

@@ -202,8 +202,8 @@ func TestALogGoesToATrustAndItsAnswersComeBack(t *testing.T) {
 		if a := made.AnswersTo("T-01"); len(a) != 1 || !a[0].Changed {
 			t.Errorf("an answer to other words: %+v", a)
 		}
-		trust.now = trust.now.Add(time.Hour)
-		maker.change("matron", engineer(), raised(made, trust.reply(trust.answers(own, hazardlog.Accepted, "", "T-01"))))
+		trust.now, trust.signer, trust.verifier = trust.now.Add(time.Hour), maker.signer, maker.verifier // a new key, of which the maker has made sure
+		maker.change("matron", engineer(), raised(made, made.Theirs(trust.reply(trust.answers(own, hazardlog.Accepted, "", "T-01")))))
 		made = maker.read(d, "matron")
 		if a := made.AnswersTo("T-01"); len(a) != 1 || a[0].State != hazardlog.Accepted || a[0].Changed || a[0].Version != "1.1" || len(made.Replies) != 2 {
 			t.Errorf("the newest answer counts: %+v", a)
@@ -216,17 +216,18 @@ func TestALogGoesToATrustAndItsAnswersComeBack(t *testing.T) {
 func refusedReplies(t *testing.T, maker *party, made hazardlog.Log, first hazardlog.Reply) {
 	t.Helper()
 	for want, change := range map[string]func(*hazardlog.Reply){
-		"was taken in before, as A-01":               func(*hazardlog.Reply) {},
-		"is not after that of A-01":                  func(r *hazardlog.Reply) { r.Pack = "other" },
-		"that was never approved here":               func(r *hazardlog.Reply) { r.Of.Version = "0.9" },
-		"of log matron: that was never approved":     func(r *hazardlog.Reply) { r.Of.SHA256 = strings.Repeat("0", 64) },
-		`"T-99" is no transfer of version 1.0`:       func(r *hazardlog.Reply) { r.Answers[3].ID = "T-99" },
-		"T-01 is answered twice":                     func(r *hazardlog.Reply) { r.Answers[1] = r.Answers[0] },
-		"T-02 is about other words than version 1.0": func(r *hazardlog.Reply) { r.Answers[1].Condition = "Nothing." },
-		"answers[0].by: is empty":                    func(r *hazardlog.Reply) { r.Answers[0].By = "" },
-		`answers[0].state: is "perhaps"`:             func(r *hazardlog.Reply) { r.Answers[0].State = "perhaps" },
-		"answers[34].reason: is empty":               func(r *hazardlog.Reply) { r.Answers[34].Reason = "" },
-		"key: is empty":                              func(r *hazardlog.Reply) { r.Key = "" },
+		"was taken in before, as A-01":                             func(*hazardlog.Reply) {},
+		"is not after that of A-01":                                func(r *hazardlog.Reply) { r.Pack = "other" },
+		"that was never approved here":                             func(r *hazardlog.Reply) { r.Of.Version = "0.9" },
+		"of log matron: that was never approved":                   func(r *hazardlog.Reply) { r.Of.SHA256 = strings.Repeat("0", 64) },
+		`"T-99" is no transfer of version 1.0`:                     func(r *hazardlog.Reply) { r.Answers[3].ID = "T-99" },
+		"T-01 is answered twice":                                   func(r *hazardlog.Reply) { r.Answers[1] = r.Answers[0] },
+		"T-02 is about other words than version 1.0":               func(r *hazardlog.Reply) { r.Answers[1].Condition = "Nothing." },
+		"answers[0].by: is empty":                                  func(r *hazardlog.Reply) { r.Answers[0].By = "" },
+		`answers[0].state: is "perhaps"`:                           func(r *hazardlog.Reply) { r.Answers[0].State = "perhaps" },
+		"answers[34].reason: is empty":                             func(r *hazardlog.Reply) { r.Answers[34].Reason = "" },
+		"key: is other+0000, but Example Trust signed with trust+": func(r *hazardlog.Reply) { r.Key = "other+0000" },
+		"key: is empty":                                            func(r *hazardlog.Reply) { r.Key = "" },
 	} {
 		r := first
 		r.Answers = slices.Clone(first.Answers)

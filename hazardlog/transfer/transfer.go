@@ -70,6 +70,21 @@ func Open(pack []byte, key note.Verifier) (Pack, hazardlog.Log, error) {
 	return p, l, nil
 }
 
+// Kept reads a pack that was opened before and is known by the hash of its content: it
+// is what it was, whatever key its maker uses now.
+func Kept(pack []byte, sha256 string) (hazardlog.Log, error) {
+	_, rest, _ := strings.Cut(string(pack), "\n")
+	line, _, _ := strings.Cut(rest, "\n")
+	var p Pack
+	if err := json.Unmarshal([]byte(line), &p); err != nil {
+		return hazardlog.Log{}, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	if hazardlog.Hash(append(bytes.Clone(p.Content), '\n')) != sha256 {
+		return hazardlog.Log{}, fmt.Errorf("%w: its content is not what was taken in", ErrRefused)
+	}
+	return hazardlog.ReadSnapshot(p.Content)
+}
+
 // IsReply reports whether a file says that it holds answers. It proves nothing.
 func IsReply(file []byte) bool { return strings.HasPrefix(string(file), replyFormat+"\n") }
 
@@ -94,7 +109,7 @@ func OpenReply(pack []byte, key note.Verifier) (hazardlog.Reply, error) {
 	if err := unseal(replyFormat, pack, key, &r); err != nil {
 		return hazardlog.Reply{}, err
 	}
-	if r.ID != "" || r.Key != "" || r.Pack != "" {
+	if r.ID != "" || r.Key != "" || r.OldKey != "" || r.Pack != "" {
 		return hazardlog.Reply{}, fmt.Errorf("%w: it says itself who signed it", ErrRefused)
 	}
 	r.Key, r.Pack = keyName(key.Name(), key.KeyHash()), hazardlog.Hash(pack)

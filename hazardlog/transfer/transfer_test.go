@@ -106,6 +106,17 @@ func TestAPackIsReadAsItWasMade(t *testing.T) {
 	if snapshot(t, got) != snapshot(t, l) || p.Approval.Version != "1.4" || p.Approval.Officer.Name != "Dr Ann Example" || got.Hazards[0].Residual.Risk() != 3 {
 		t.Errorf("%+v %+v", p.Approval, got)
 	}
+	if kept, err := transfer.Kept(pack, p.Approval.SHA256); err != nil || snapshot(t, kept) != snapshot(t, l) {
+		t.Errorf("as it was kept: %v", err)
+	}
+	for _, sum := range []string{"", hazardlog.Hash(pack)} {
+		if _, err := transfer.Kept(pack, sum); !errors.Is(err, transfer.ErrRefused) {
+			t.Errorf("another one was kept: %v", err)
+		}
+	}
+	if _, err := transfer.Kept([]byte("well"), ""); !errors.Is(err, transfer.ErrRefused) {
+		t.Errorf("no pack: %v", err)
+	}
 	if _, err := transfer.Make(l, "9.9", k.signer, when()); err == nil {
 		t.Error("a pack of a version that nobody approved")
 	}
