@@ -26,6 +26,7 @@ type conn struct {
 	// idle or active again: what is written meanwhile is the handler's.
 	handling  atomic.Bool
 	malformed func(c net.Conn, status int)
+	lookout   lookout
 }
 
 // tlsConn is a conn over TLS. Its ConnectionState makes net/http fill in
@@ -51,7 +52,10 @@ func followed(c net.Conn) *conn {
 
 // Read follows what is read.
 func (c *conn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
+	if len(p) == 1 && !c.upgraded.Load() && c.lookout.postponed() {
+		return 0, nil
+	}
+	n, err := c.lookout.read(c.Conn, p)
 	if c.framing.state != unfollowed && !c.upgraded.Load() {
 		c.framing.feed(p[:n])
 		if c.framing.ambiguous {
@@ -71,6 +75,13 @@ func (c *conn) Write(p []byte) (int, error) {
 		}
 	}
 	return c.Conn.Write(p)
+}
+
+// Close ends the connection and what looks out for its end.
+func (c *conn) Close() error {
+	err := c.Conn.Close()
+	c.lookout.close()
+	return err
 }
 
 // CloseWrite lets net/http end its side first, so that the client can read why.
@@ -100,6 +111,7 @@ type connKey struct{}
 // withConn is http.Server.ConnContext.
 func withConn(ctx context.Context, c net.Conn) context.Context {
 	if c := followed(c); c != nil {
+		ctx, c.lookout.gone = context.WithCancel(ctx)
 		return context.WithValue(ctx, connKey{}, c)
 	}
 	return ctx
@@ -107,12 +119,13 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 
 // framingError reports whether the request's connection is ambiguous. Where
 // nobody follows the bytes, as in HTTP/2, lengths have one reading only.
-func framingError(ctx context.Context) error {
-	c, ok := ctx.Value(connKey{}).(*conn)
+func framingError(r *http.Request) error {
+	c, ok := r.Context().Value(connKey{}).(*conn)
 	if !ok {
 		return nil
 	}
 	c.handling.Store(true)
+	c.lookout.begin(r.Body == nil || r.Body == http.NoBody)
 	if c.doubtful.Load() {
 		return errFraming
 	}
@@ -128,9 +141,13 @@ func connState(nc net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateActive, http.StateIdle:
 		c.handling.Store(false)
+		c.lookout.end(c.Conn)
 	case http.StateHijacked:
 		c.upgraded.Store(true)
-	case http.StateNew, http.StateClosed:
+		c.lookout.end(c.Conn)
+	case http.StateClosed:
+		c.lookout.gone()
+	case http.StateNew:
 	}
 }
 
@@ -143,6 +160,7 @@ type listener struct {
 	handshake time.Duration
 	malformed func(net.Conn, int)
 
+	open   lookouts
 	ready  chan net.Conn
 	cancel context.CancelFunc
 	once   sync.Once
@@ -168,6 +186,7 @@ func listen(ln net.Listener, t *tls.Config, handshake time.Duration, malformed f
 		ready: make(chan net.Conn), cancel: cancel,
 	}
 	l.wg.Go(func() { l.accept(ctx) })
+	l.wg.Go(func() { l.open.run(ctx) })
 	return l
 }
 
@@ -234,7 +253,7 @@ func (l *listener) prepare(ctx context.Context, raw net.Conn) {
 // secure returns the connection that net/http gets to see.
 func (l *listener) secure(ctx context.Context, raw net.Conn) (net.Conn, error) {
 	if l.tls == nil {
-		return &conn{Conn: raw, malformed: l.malformed}, nil
+		return l.follow(raw), nil
 	}
 	t := tls.Server(raw, l.tls)
 	ctx, cancel := context.WithTimeout(ctx, l.handshake)
@@ -246,7 +265,14 @@ func (l *listener) secure(ctx context.Context, raw net.Conn) (net.Conn, error) {
 	if t.ConnectionState().NegotiatedProtocol == "h2" {
 		return t, nil
 	}
-	return tlsConn{&conn{Conn: t, malformed: l.malformed}, t}, nil
+	return tlsConn{l.follow(t), t}, nil
+}
+
+// follow makes a conn of a connection that speaks HTTP/1.
+func (l *listener) follow(c net.Conn) *conn {
+	f := &conn{Conn: c, malformed: l.malformed}
+	l.open.add(f)
+	return f
 }
 
 // answerCleartext tells somebody who speaks HTTP to a TLS port what is wrong.

@@ -69,7 +69,7 @@ func (x *exchange) serve() {
 // accept refuses malformed requests and takes off what the client says about
 // where it is.
 func (x *exchange) accept() error {
-	if err := framingError(x.r.Context()); err != nil {
+	if err := framingError(x.r); err != nil {
 		return err
 	}
 	if !emptyAsSaid(x.r) {

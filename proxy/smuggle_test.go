@@ -5,9 +5,11 @@ import (
 	"crypto/tls"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -220,3 +222,48 @@ func TestSmuggling(t *testing.T) {
 }
 
 func length(s string) string { return strconv.Itoa(len(s)) }
+
+// TestExchangesThatLast: what a client sends while an exchange lasts, a body or the
+// next request, arrives whole and in order.
+func TestExchangesThatLast(t *testing.T) {
+	w := build(t, func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/patient/1" {
+			time.Sleep(700 * time.Millisecond) // longer than it takes until somebody looks whether the client is there
+		}
+		_, _ = io.WriteString(rw, r.URL.Path)
+	}, nil)
+	long := strings.Repeat("0123456789", 1000)
+	for name, parts := range map[string][]string{
+		"next request": {"GET /patient/1 HTTP/1.1\r\n" + signedIn + "\r\n", probe[:1], probe[1:]},
+		"body":         {"POST /patient/2 HTTP/1.1\r\n" + signedIn + "Content-Length: 10001\r\n\r\n", "x", long + probe},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := w.dialled()
+			for i, part := range parts {
+				if i > 0 {
+					time.Sleep(600 * time.Millisecond)
+				}
+				if _, err := io.WriteString(c, part); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r := bufio.NewReader(c)
+			for _, path := range []string{parts[0][strings.IndexByte(parts[0], '/'):][:10], "/patient/9"} {
+				res, err := http.ReadResponse(r, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, err := io.ReadAll(res.Body)
+				_ = res.Body.Close()
+				if err != nil || string(body) != path {
+					t.Errorf("%s was answered with %s %q %v", path, res.Status, body, err)
+				}
+			}
+		})
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !slices.Contains(w.bodies, "x"+long) {
+		t.Error("the body did not arrive whole")
+	}
+}
