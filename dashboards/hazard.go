@@ -144,7 +144,14 @@ func (s *Site) transferPart(r *http.Request, c safetyCase, h hazardlog.Hazard) s
 		if v.Reason != "" {
 			said.Lines = append(said.Lines, v.Reason)
 		}
-		t.Rows = append(t.Rows, []cell{{Text: v.ID, Class: "app-table__id"}, text(v.Condition), text(cmp.Or(v.To, "Nobody is named")), said})
+		for _, a := range c.AnswersTo(v.ID) {
+			said.Lines = append(said.Lines, a.From+" on "+a.On.String()+", on version "+a.Version+": "+a.Answer())
+		}
+		asked := v.Condition
+		if v.Control != "" {
+			asked = v.Control + ": " + asked
+		}
+		t.Rows = append(t.Rows, []cell{{Text: v.ID, Class: "app-table__id"}, text(asked), text(cmp.Or(v.To, "Nobody is named")), said})
 		if isOfficer && s.mayEdit(r) && v.State == hazardlog.Offered && c.Role == hazardlog.Deployer {
 			p.Links = append(p.Links, pageLink{"Accept or decline " + v.ID, s.signAgain(s.ticket(r, c, signAnswer, v.ID))})
 		}

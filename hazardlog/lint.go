@@ -61,17 +61,6 @@ type Facts struct {
 	Issue bool
 }
 
-// MayIssue is nil when the log may be given to others as it stands, as a document or a
-// pack: approved, not changed since, and without errors. Else it wraps ErrInvalid and
-// names the first errors.
-func (l Log) MayIssue(facts Facts) error {
-	facts.Issue = true
-	if errors := Errors(l.Lint(facts)); len(errors) > 0 {
-		return fmt.Errorf("%w: log %s may not be issued: %d error(s) stand in its way:\n%s", ErrInvalid, l.ID, len(errors), first(errors))
-	}
-	return nil
-}
-
 // linter collects findings.
 type linter struct {
 	log   Log
