@@ -21,32 +21,51 @@ type tail struct {
 // what precedes it (GW-13).
 func scan(f io.ReaderAt, name string, from, size int64, visit func(frame) error) (tail, error) {
 	t := tail{end: from, start: from}
-	in := readFrames(f, from, size)
 	for {
-		fr, err := in.next()
-		if errors.Is(err, io.EOF) || errors.Is(err, errNoFrame) {
-			break
+		if err := t.frames(f, name, from, size, visit); err != nil {
+			return t, err
 		}
+		last, err := lastByte(f, t.end, size)
 		if err != nil {
 			return t, err
 		}
+		t.torn = last - t.end
+		at, err := laterCommit(f, t.end, last, size)
+		if err == nil && at < 0 {
+			return t, nil
+		}
+		// Whoever writes the file may have filled the hole since it was read, and gone on.
+		if err != nil || !frameAt(f, t.end, size) {
+			return t, errors.Join(err, &Damage{File: name, Offset: t.end, What: "unreadable, though synced records follow"})
+		}
+	}
+}
+
+// frameAt reports whether a frame begins at off.
+func frameAt(f io.ReaderAt, off, size int64) bool {
+	_, err := readFrames(f, off, size).next()
+	return err == nil
+}
+
+// frames visits those that follow the tail so far.
+func (t *tail) frames(f io.ReaderAt, name string, from, size int64, visit func(frame) error) error {
+	in := readFrames(f, t.end, size)
+	for {
+		fr, err := in.next()
+		if errors.Is(err, io.EOF) || errors.Is(err, errNoFrame) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
 		if fr.off != from && fr.start != fr.off && fr.start != t.start {
-			return t, &Damage{File: name, Offset: fr.off, What: "frame of another group commit"}
+			return &Damage{File: name, Offset: fr.off, What: "frame of another group commit"}
 		}
 		if err := visit(fr); err != nil {
-			return t, &Damage{File: name, Offset: fr.off, What: err.Error()}
+			return &Damage{File: name, Offset: fr.off, What: err.Error()}
 		}
 		t.end, t.start = fr.end(), fr.start
 	}
-	last, err := lastByte(f, t.end, size)
-	if err != nil {
-		return t, err
-	}
-	t.torn = last - t.end
-	if at, err := laterCommit(f, t.end, last, size); err != nil || at >= 0 {
-		return t, errors.Join(err, &Damage{File: name, Offset: t.end, What: "unreadable, though synced records follow"})
-	}
-	return t, nil
 }
 
 // laterCommit returns the offset of a valid frame behind hole whose group commit
