@@ -135,7 +135,7 @@ func (s *Site) theCase(r *http.Request) (safetyCase, error) {
 
 // facts are what lint may take into account.
 func (s *Site) facts(c safetyCase) hazardlog.Facts {
-	f := hazardlog.Facts{Today: s.today(), Evidence: c.report.States(c.Log)}
+	f := hazardlog.Facts{Today: s.today(), Evidence: c.report.States(c.Log), Implemented: c.report.Implemented()}
 	if s.cfg.Safety.Running != nil {
 		running := s.cfg.Safety.Running()
 		f.Running = &running

@@ -301,6 +301,13 @@ func (s *Site) takeApprove(r *http.Request, c safetyCase, who signer) (hazardlog
 	if s.cfg.Safety.Running != nil {
 		off.Baseline = s.cfg.Safety.Running()
 	}
+	if s.cfg.Safety.Evidence != nil {
+		frozen, err := hazardlog.Freeze(c.report)
+		if err != nil {
+			return hazardlog.Actor{}, nil, nil, err
+		}
+		off.Evidence = frozen
+	}
 	by, change, err := c.Approve(r.Context(), editor(r), off, who, who.now)
 	return by, []hazardlog.Change{change}, nil, err
 }

@@ -49,9 +49,36 @@ type Approval struct {
 	Officer       Officer   `json:"officer"`
 	Statement     string    `json:"statement"`
 	Confirmations []string  `json:"confirmations"`
-	Baseline      Baseline  `json:"baseline,omitzero"` // what ran when it was signed
+	Baseline      Baseline  `json:"baseline,omitzero"`  // what ran when it was signed
+	Evidence      *Frozen   `json:"evidence,omitempty"` // what was known of the controls then; nil: nothing
 	At            time.Time `json:"at"`
 }
+
+// Frozen is what was known of the controls when a version was approved, so that what
+// the officer saw can be seen later. Its hash is part of what is signed.
+type Frozen struct {
+	SHA256 string          `json:"sha256"` // of Report
+	Report json.RawMessage `json:"report"` // see package evidence
+}
+
+func (f *Frozen) hash() string {
+	if f == nil {
+		return ""
+	}
+	return f.SHA256
+}
+
+// Freeze keeps a report of evidence, as JSON.
+func Freeze(report any) (*Frozen, error) {
+	raw, err := json.Marshal(report)
+	if err != nil {
+		return nil, fmt.Errorf("freeze evidence: %w", err)
+	}
+	return &Frozen{SHA256: Hash(raw), Report: raw}, nil
+}
+
+// Whole reports whether the report is the one that was frozen. No evidence is whole.
+func (f *Frozen) Whole() bool { return f == nil || Hash(f.Report) == f.SHA256 }
 
 // Confirmations are what an officer confirms, each for itself.
 func Confirmations() []string {
@@ -143,13 +170,18 @@ type SignOff struct {
 	Statement string
 	Confirmed [2]bool // see Confirmations, each for itself
 	Baseline  Baseline
+	Evidence  *Frozen
 	Facts     Facts
 }
 
 // Text is what the officer signs: it says which bytes are meant.
 func (a Approval) Text(log string) string {
-	return fmt.Sprintf("matron hazard log approval v1\nlog %s\nversion %s\nsha256 %s\nthrough event %d\nofficer %s\nstatement %s\n",
+	text := fmt.Sprintf("matron hazard log approval v1\nlog %s\nversion %s\nsha256 %s\nthrough event %d\nofficer %s\nstatement %s\n",
 		log, a.Version, a.SHA256, a.Through, a.Officer, strings.Join(strings.Fields(a.Statement), " "))
+	if a.Evidence != nil {
+		text += "evidence sha256 " + a.Evidence.SHA256 + "\n"
+	}
+	return text
 }
 
 // Approve makes the change that approves what the log holds now, after the
@@ -162,7 +194,7 @@ func (l Log) Approve(ctx context.Context, by Actor, s SignOff, auth Authenticato
 	}
 	a := Approval{
 		Version: s.Version, SHA256: Hash(content), Through: l.Seq(), Officer: s.Officer, Statement: strings.TrimSpace(s.Statement),
-		Baseline: s.Baseline, At: now.UTC().Truncate(time.Microsecond),
+		Baseline: s.Baseline, Evidence: s.Evidence, At: now.UTC().Truncate(time.Microsecond),
 	}
 	for i, text := range Confirmations() {
 		if !s.Confirmed[i] {
@@ -206,6 +238,8 @@ func (l Log) checkApproval(found *mistakes, by Actor, a Approval) {
 		found.add("officer", "has not just proved who they are")
 	case !a.Officer.Current(DayOf(a.At)):
 		found.add("officer", "has no registration in force: it ended on %s", a.Officer.Expires)
+	case !a.Evidence.Whole():
+		found.add("evidence", "is not what its hash says")
 	case !slices.Equal(a.Confirmations, Confirmations()):
 		found.add("confirmations", "are not both given")
 	}

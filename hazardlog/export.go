@@ -12,22 +12,27 @@ const ExportFormat = "matron-hazard-log-export/1"
 // export is a log as a file: what it holds, for readers, and the events that made
 // it, from which alone it is read back.
 type export struct {
-	Format   string          `json:"format"`
-	State    string          `json:"state"` // in words, when it was exported
-	SHA256   string          `json:"sha256"`
-	Content  json.RawMessage `json:"content"` // the canonical snapshot
-	Versions []Approval      `json:"versions"`
-	Events   []Event         `json:"events"`
-	Last     string          `json:"last"` // hash of the last event, which no other names
+	Format string `json:"format"`
+	State  string `json:"state"` // in words, when it was exported
+	// InQuestion are the hazards whose rating was in question then, and the controls
+	// whose evidence was contradicted.
+	InQuestion map[string][]string `json:"in_question,omitempty"`
+	SHA256     string              `json:"sha256"`
+	Content    json.RawMessage     `json:"content"` // the canonical snapshot
+	Versions   []Approval          `json:"versions"`
+	Events     []Event             `json:"events"`
+	Last       string              `json:"last"` // hash of the last event, which no other names
 }
 
-// Export writes the log down with its whole history.
-func (l Log) Export() ([]byte, error) {
+// Export writes the log down with its whole history. inQuestion are the hazards whose
+// rating is in question now, with the controls whose evidence is contradicted: nil
+// where nobody has looked.
+func (l Log) Export(inQuestion map[string][]string) ([]byte, error) {
 	content, err := l.Snapshot()
 	if err != nil {
 		return nil, err
 	}
-	b, err := json.MarshalIndent(export{ExportFormat, l.State(), Hash(content), content, whole(l.Versions), l.events, l.last()}, "", " ")
+	b, err := json.MarshalIndent(export{ExportFormat, l.State(), inQuestion, Hash(content), content, whole(l.Versions), l.events, l.last()}, "", " ")
 	if err != nil {
 		return nil, fmt.Errorf("export: %w", err)
 	}

@@ -17,7 +17,7 @@ func TestAnExportComesBack(t *testing.T) {
 	h, _ := b.Find("GW-01")
 	h.Harm = "A patient dies <soon> & suddenly."
 	b.must(engineer(), b.change(hazardlog.Edit, h, "clearer"))
-	text, err := b.Export()
+	text, err := b.Export(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

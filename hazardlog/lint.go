@@ -1,6 +1,7 @@
 package hazardlog
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -51,11 +52,16 @@ const (
 	Stale        EvidenceState = "stale"
 )
 
+// word is the state for people.
+func (s EvidenceState) word() string { return cmp.Or(string(s), "not measured") }
+
 // Facts are what the log itself does not hold. What is not given is not checked.
 type Facts struct {
 	Today    Day                      // for what is due
-	Evidence map[string]EvidenceState // by id of control
-	Running  *Baseline                // what runs now
+	Evidence map[string]EvidenceState // by id of control: that it is there and works
+	// Implemented is that it is there, by id of control.
+	Implemented map[string]EvidenceState
+	Running     *Baseline // what runs now
 	// Issue asks whether this may be given to others: then it must be approved,
 	// unchanged, by an officer whose registration was in force.
 	Issue bool
@@ -219,6 +225,16 @@ func (c *linter) control(control Control) {
 		c.warn("common-cause", "effective", s, "hazards", "carries %s at once: when it fails, all of them are rated too low; say in common_cause what stands behind it",
 			strings.Join(control.Hazards, ", "))
 	}
+	if c.facts.Evidence[control.ID] == Contradicted {
+		c.warn("in-question", "effective", s, "", "its evidence is contradicted: the ratings of %s are in question", strings.Join(control.Hazards, ", "))
+	}
+	implemented := c.facts.Implemented[control.ID]
+	if c.facts.Implemented != nil && (control.Status == Implemented || control.Status == Verified) && implemented != Supported {
+		c.warn("no-evidence", "implement", s, "status", "is %s, but that it is there is %s", control.Status, implemented.word())
+	}
+	if state := c.facts.Evidence[control.ID]; c.facts.Evidence != nil && control.Status == Verified && implemented == Supported && state != Supported {
+		c.warn("no-evidence", "effective", s, "status", "is %s, but that it works is %s", control.Status, state.word())
+	}
 	if c.facts.Evidence[control.ID] == Stale {
 		c.warn("stale", "effective", s, "", "its evidence is older than it may be")
 	}
@@ -271,16 +287,17 @@ func (c *linter) approval(s Subject) {
 		c.warn("registration", "csos", a.Subject(), "officer", "the registration of %s ended on %s", a.Officer, a.Officer.Expires)
 	}
 	if c.facts.Running != nil && *c.facts.Running != a.Baseline {
-		c.warn("baseline", "configuration", a.Subject(), "baseline", "what runs is not what was approved: %s", drift(a.Baseline, *c.facts.Running))
+		c.warn("baseline", "configuration", a.Subject(), "baseline", "what runs is not what was approved: %s", a.Baseline.Drift(*c.facts.Running))
 	}
 }
 
-func drift(approved, running Baseline) string {
+// Drift says in what running differs from the approved baseline, "" for nothing.
+func (b Baseline) Drift(running Baseline) string {
 	var parts []string
 	for _, f := range [][3]string{
-		{"program", approved.Program, running.Program},
-		{"configuration", approved.Config, running.Config},
-		{"rules", approved.Policy, running.Policy},
+		{"program", b.Program, running.Program},
+		{"configuration", b.Config, running.Config},
+		{"rules", b.Policy, running.Policy},
 	} {
 		if f[1] != f[2] {
 			parts = append(parts, fmt.Sprintf("%s %s, approved was %s", f[0], brief(f[2]), brief(f[1])))

@@ -121,7 +121,17 @@ func TestLint(t *testing.T) {
 		{
 			"closed in doubt", func(l *hazardlog.Log) { l.Hazards[0].Status = hazardlog.Closed },
 			hazardlog.Facts{Evidence: map[string]hazardlog.EvidenceState{"C-01": hazardlog.Contradicted}},
-			[]string{"closed-doubtful warning GW-01 status"},
+			[]string{"closed-doubtful warning GW-01 status", "in-question warning C-01 "},
+		},
+		{
+			"implemented, nobody knows", func(l *hazardlog.Log) { l.Controls[0].Status = hazardlog.Implemented },
+			hazardlog.Facts{Implemented: map[string]hazardlog.EvidenceState{}},
+			[]string{"no-evidence warning C-01 status"},
+		},
+		{
+			"verified, nobody knows", func(l *hazardlog.Log) { l.Controls[0].Status = hazardlog.Verified },
+			hazardlog.Facts{Evidence: map[string]hazardlog.EvidenceState{}, Implemented: map[string]hazardlog.EvidenceState{"C-01": hazardlog.Supported}},
+			[]string{"no-evidence warning C-01 status"},
 		},
 		{"old evidence", func(*hazardlog.Log) {}, hazardlog.Facts{Evidence: map[string]hazardlog.EvidenceState{"C-01": hazardlog.Stale}}, []string{"stale warning C-01 "}},
 		{

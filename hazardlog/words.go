@@ -141,6 +141,7 @@ func (a Approval) fields() []field {
 		{name: "sha256", text: a.SHA256},
 		{name: "officer", text: a.Officer.String()},
 		{name: "statement", text: a.Statement},
+		{name: "evidence", text: a.Evidence.hash()},
 	}
 }
 

@@ -80,6 +80,15 @@ func (r Report) States(l hazardlog.Log) map[string]hazardlog.EvidenceState {
 	return states
 }
 
+// Implemented is that they are there.
+func (r Report) Implemented() map[string]hazardlog.EvidenceState {
+	states := make(map[string]hazardlog.EvidenceState, len(r.Controls))
+	for id, c := range r.Controls {
+		states[id] = c.Implemented.State
+	}
+	return states
+}
+
 // InQuestion names, by hazard, the controls whose evidence is contradicted: the
 // rating of such a hazard stays what its clinician signed, and is in question.
 func InQuestion(l hazardlog.Log, r Report) map[string][]string {

@@ -1,6 +1,7 @@
 package evidence_test
 
 import (
+	"encoding/json"
 	"math"
 	"strings"
 	"testing"
@@ -170,5 +171,31 @@ func TestTheWorstIndicatorOfAControlSpeaksForIt(t *testing.T) {
 	}
 	if doubted := evidence.InQuestion(l, r); len(doubted) != 1 || doubted["GW-03"][0] != "C-14" {
 		t.Errorf("in question: %v", doubted)
+	}
+}
+
+func TestWhatWasKnownWhenAVersionWasApprovedIsFrozen(t *testing.T) {
+	frozen, err := hazardlog.Freeze(evidence.Report{Build: "v1 <a&b>", Controls: map[string]evidence.Control{"C-01": {Implemented: evidence.Slot{State: hazardlog.Supported}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := hazardlog.Approval{Version: "1.0", Evidence: frozen}
+	if !strings.Contains(a.Text("log"), "evidence sha256 "+frozen.SHA256) {
+		t.Error("what is signed does not name it")
+	}
+	stored, err := json.Marshal(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back hazardlog.Approval
+	if err := json.Unmarshal(stored, &back); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := evidence.Frozen(&back); err != nil || r.Build != "v1 <a&b>" || r.Controls["C-01"].Implemented.State != hazardlog.Supported {
+		t.Errorf("%+v, %v", r, err)
+	}
+	back.Evidence.Report = []byte(strings.Replace(string(back.Evidence.Report), "supported", "stale", 1))
+	if _, err := evidence.Frozen(&back); err == nil || back.Evidence.Whole() {
+		t.Error("altered evidence is taken")
 	}
 }

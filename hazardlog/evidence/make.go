@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -30,7 +31,14 @@ func Make(l hazardlog.Log, in Input) (Report, error) {
 		Controls: make(map[string]Control, len(l.Controls)), Indicators: make([]Indicator, 0, len(definitions)),
 	}
 	for _, d := range definitions {
-		r.Indicators = append(r.Indicators, d.Judge(in.Measured[d.ID], in.Now))
+		m := in.Measured[d.ID]
+		switch d.Reading {
+		case "baseline":
+			m = in.baseline(l)
+		case "reviews-overdue":
+			m = in.overdue(l)
+		}
+		r.Indicators = append(r.Indicators, d.Judge(m, in.Now))
 	}
 	for _, c := range l.Controls {
 		tests := in.Trace.slot(c.ID, in.Running.Program)
@@ -47,6 +55,35 @@ func Make(l hazardlog.Log, in Input) (Report, error) {
 		}
 	}
 	return r, nil
+}
+
+// baseline compares what runs with what was approved.
+func (in Input) baseline(l hazardlog.Log) Measurement {
+	m := Measurement{At: in.Now}
+	a := l.Approved()
+	switch {
+	case a == nil:
+		m.Why = "No version of the hazard log has been approved."
+	case a.Baseline == (hazardlog.Baseline{}) || in.Running == (hazardlog.Baseline{}):
+		m.Why = "It is not known what runs, or what ran when the last version was approved."
+	default:
+		m.Value, m.Sample = new(float64), 1
+		if a.Baseline == in.Running {
+			*m.Value = 1
+		}
+	}
+	return m
+}
+
+// overdue counts the reviews whose day has passed.
+func (in Input) overdue(l hazardlog.Log) Measurement {
+	m := Measurement{At: in.Now, Value: new(float64), Sample: len(l.Reviews)}
+	for _, r := range l.Reviews {
+		if r.Done == "" && r.Due < hazardlog.DayOf(in.Now) {
+			*m.Value++
+		}
+	}
+	return m
 }
 
 func (in Input) before(control string) Control {
@@ -113,4 +150,20 @@ func either(measured, written Slot) Slot {
 	}
 	measured.Sources = slices.Concat(measured.Sources, written.Sources)
 	return measured
+}
+
+// Frozen is the report that was frozen when a version was approved: nil where there
+// is no approval, or none was.
+func Frozen(a *hazardlog.Approval) (*Report, error) {
+	if a == nil || a.Evidence == nil {
+		return nil, nil //nolint:nilnil // none is an answer
+	}
+	if !a.Evidence.Whole() {
+		return nil, fmt.Errorf("the evidence under version %s is not what its hash says", a.Version)
+	}
+	var r Report
+	if err := json.Unmarshal(a.Evidence.Report, &r); err != nil {
+		return nil, fmt.Errorf("the evidence under version %s: %w", a.Version, err)
+	}
+	return &r, nil
 }
