@@ -26,7 +26,7 @@ func newHazard() *cobra.Command {
 			"  matron hazard approve 1.0 --officer \"Dr Ann Example\" --key ann.key --statement \"The residual risk is acceptable.\"",
 	}
 	c.AddCommand(newHazardList(), newHazardShow(), newHazardAdd(), newHazardEdit(), newHazardRate(), newHazardAssess(), newHazardAccept(),
-		newHazardStatus(), newHazardHistory(), newHazardDiff(), newHazardLint(), newHazardVerify(), newHazardApprove(), newHazardExport(), newHazardImport(), newHazardIssue(), newHazardDerive(),
+		newHazardStatus(), newHazardHistory(), newHazardDiff(), newHazardLint(), newHazardEvidence(), newHazardTrace(), newHazardVerify(), newHazardApprove(), newHazardExport(), newHazardImport(), newHazardIssue(), newHazardDerive(),
 		newHazardDecision(), newHazardIncident(), newHazardReview(), newHazardTransfer(), newHazardAnswer(), newHazardPack(), newHazardReceive(), newHazardReply(),
 		newKey("signs for the hazard log", "hazard_log.officers", "matron hazard key"))
 	return c

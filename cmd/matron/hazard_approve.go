@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/matron-epr/matron/hazardlog"
+	"github.com/matron-epr/matron/hazardlog/evidence"
 )
 
 func newHazardApprove() *cobra.Command {
@@ -39,11 +40,18 @@ func newHazardApprove() *cobra.Command {
 			if off.Facts, err = b.facts(c.Context()); err != nil {
 				return err
 			}
+			known, err := b.evidence(c.Context())
+			if err != nil {
+				return err
+			}
+			if off.Evidence, err = hazardlog.Freeze(known); err != nil {
+				return err
+			}
 			off.Version, off.Officer = args[0], o.Officer
 			if off.Facts.Running != nil {
 				off.Baseline = *off.Facts.Running
 			}
-			if err := b.shown(c.OutOrStdout(), off); err != nil {
+			if err := b.shown(c.OutOrStdout(), off, known); err != nil {
 				return err
 			}
 			if err := confirm(c.InOrStdin(), c.OutOrStdout(), &off.Confirmed); err != nil {
@@ -64,7 +72,7 @@ func newHazardApprove() *cobra.Command {
 }
 
 // shown says what is about to be signed.
-func (b *book) shown(out io.Writer, off hazardlog.SignOff) error {
+func (b *book) shown(out io.Writer, off hazardlog.SignOff, known evidence.Report) error {
 	content, err := b.current.Snapshot()
 	if err != nil {
 		return err
@@ -76,9 +84,20 @@ func (b *book) shown(out io.Writer, off hazardlog.SignOff) error {
 	}
 	findings := b.current.Lint(off.Facts)
 	bad := len(hazardlog.Errors(findings))
-	_, err = fmt.Fprintf(out, "%d hazards, %d controls. Checks: %d error(s), %d warning(s).\nSHA-256 of what you sign: %s\n",
-		len(b.current.Hazards), len(b.current.Controls), bad, len(findings)-bad, hazardlog.Hash(content))
+	_, err = fmt.Fprintf(out, "%s\n%d hazards, %d controls. Checks: %d error(s), %d warning(s).\nSHA-256 of what you sign: %s, of the evidence under it: %s\n",
+		evidenceWords(b.current, known), len(b.current.Hazards), len(b.current.Controls), bad, len(findings)-bad, hazardlog.Hash(content), off.Evidence.SHA256)
 	return err
+}
+
+// evidenceWords count the controls by what is known of them.
+func evidenceWords(l hazardlog.Log, r evidence.Report) string {
+	counts := map[hazardlog.EvidenceState]int{}
+	for _, c := range l.Controls {
+		counts[r.State(c.ID)]++
+	}
+	return fmt.Sprintf("Evidence for controls: %d supported, %d contradicted, %d stale, %d without enough data, %d not measured. Ratings in question: %d.",
+		counts[hazardlog.Supported], counts[hazardlog.Contradicted], counts[hazardlog.Stale], counts[hazardlog.NotEnough], counts[hazardlog.NotMeasured],
+		len(evidence.InQuestion(l, r)))
 }
 
 // confirm asks for what was not confirmed by a flag.

@@ -103,6 +103,9 @@ func (b *book) keep(c *cobra.Command, by hazardlog.Actor, changes ...hazardlog.C
 		_, err := fmt.Fprintln(c.OutOrStdout(), "Nothing is other than it was.")
 		return err
 	}
+	if err := b.demandEvidence(c.Context(), by, changes); err != nil {
+		return err
+	}
 	l, events, err := b.store.Change(c.Context(), b.log, by, changes...)
 	if err != nil {
 		return err

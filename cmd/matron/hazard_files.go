@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/matron-epr/matron/cmd/matron/gateway"
 	"github.com/matron-epr/matron/hazardlog"
+	"github.com/matron-epr/matron/hazardlog/evidence"
 	"github.com/matron-epr/matron/hazardlog/report"
 	"github.com/matron-epr/matron/hazardlog/workbook"
 )
@@ -27,13 +29,16 @@ func newHazardExport() *cobra.Command {
 	c.Flags().StringVar(&format, "format", "json", "json or xlsx")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		return b.with(c, func() error {
+			doubts, err := b.doubts(c.Context())
+			if err != nil {
+				return err
+			}
 			var text []byte
-			var err error
 			switch format {
 			case "json":
-				text, err = b.current.Export()
+				text, err = b.current.Export(doubts)
 			case "xlsx":
-				text, err = b.workbook()
+				text, err = b.workbook(c.Context())
 			default:
 				return failure{exitUsage, fmt.Errorf("--format is %q: expected json or xlsx", format)}
 			}
@@ -50,8 +55,15 @@ func newHazardExport() *cobra.Command {
 }
 
 // workbook is the log as a workbook, and a draft unless it stands as it was approved.
-func (b *book) workbook() ([]byte, error) {
-	var facts workbook.Facts
+func (b *book) workbook(ctx context.Context) ([]byte, error) {
+	known, err := b.evidence(ctx)
+	if err != nil {
+		return nil, err
+	}
+	facts := workbook.Facts{InQuestion: evidence.InQuestion(b.current, known), Evidence: func(control string) string {
+		c := known.Controls[control]
+		return fmt.Sprintf("Implemented: %s. %s Effective: %s. %s", stateWord(c.Implemented.State), c.Implemented.Reason, stateWord(c.Effective.State), c.Effective.Reason)
+	}}
 	if a, changes := b.current.Since(); a == nil || len(changes) > 0 {
 		facts.Draft = report.DraftOf(b.current)
 	}

@@ -98,5 +98,9 @@ func (l *linting) report(c *cobra.Command, log hazardlog.Log, facts hazardlog.Fa
 // facts are what is true now, apart from the log.
 func (b *book) facts(ctx context.Context) (hazardlog.Facts, error) {
 	running, err := gateway.Running(ctx, b.cfg)
-	return hazardlog.Facts{Today: today(), Running: running}, err
+	if err != nil {
+		return hazardlog.Facts{}, err
+	}
+	known, err := b.evidence(ctx)
+	return hazardlog.Facts{Today: today(), Running: running, Evidence: known.States(b.current), Implemented: known.Implemented()}, err
 }

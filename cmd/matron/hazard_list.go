@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -31,14 +32,14 @@ func newHazardList() *cobra.Command {
 	c.Flags().BoolVar(&initial, "initial", false, "the matrix of initial instead of residual risk")
 	c.Flags().IntVar(&from, "risk", 0, "only hazards whose residual risk is at least this")
 	c.Flags().StringVar(&status, "status", "", "only hazards of this status")
-	show := func(c *cobra.Command, l hazardlog.Log) error {
+	show := func(c *cobra.Command, l hazardlog.Log, doubts map[string][]string) error {
 		l.Hazards = slices.DeleteFunc(slices.Clone(l.Hazards), func(h hazardlog.Hazard) bool {
 			return int(h.Residual.Risk()) < from || status != "" && !strings.EqualFold(status, string(h.Status))
 		})
 		if b.asJSON {
-			return printSnapshot(c.OutOrStdout(), l)
+			return printSnapshot(c.OutOrStdout(), l, doubts)
 		}
-		printHazards(c.OutOrStdout(), l, initial)
+		printHazards(c.OutOrStdout(), l, initial, doubts)
 		return nil
 	}
 	c.RunE = func(c *cobra.Command, _ []string) error {
@@ -47,28 +48,43 @@ func newHazardList() *cobra.Command {
 			if err != nil {
 				return failure{exitFailure, err}
 			}
-			return show(c, l)
+			return show(c, l, nil)
 		}
-		return b.with(c, func() error { return show(c, b.current) })
+		return b.with(c, func() error {
+			doubts, err := b.doubts(c.Context())
+			if err != nil {
+				return err
+			}
+			return show(c, b.current, doubts)
+		})
 	}
 	return c
 }
 
-func printSnapshot(out io.Writer, l hazardlog.Log) error {
+// printSnapshot prints what the log holds, with the ratings that are in question
+// where there are any.
+func printSnapshot(out io.Writer, l hazardlog.Log, doubts map[string][]string) error {
 	text, err := l.Snapshot()
 	if err != nil {
 		return err
+	}
+	if len(doubts) > 0 {
+		more, err := json.Marshal(doubts)
+		if err != nil {
+			return err
+		}
+		text = slices.Concat(bytes.TrimSuffix(text, []byte("}\n")), []byte(`,"in_question":`), more, []byte("}\n"))
 	}
 	_, err = out.Write(text)
 	return err
 }
 
-func printHazards(out io.Writer, l hazardlog.Log, initial bool) {
+func printHazards(out io.Writer, l hazardlog.Log, initial bool, doubts map[string][]string) {
 	_, _ = fmt.Fprintf(out, "%s (log %s, %s)\n%s\n\n", l.Title, l.ID, l.Standard.Edition, l.State())
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, "ID\tINITIAL\tRESIDUAL\tSTATUS\tHAZARD")
 	for _, h := range l.Hazards {
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", h.ID, rating(h.Initial), rating(h.Residual), h.Status, h.Name)
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", h.ID, rating(h.Initial), rating(h.Residual)+doubt(doubts[h.ID]), h.Status, h.Name)
 	}
 	_ = w.Flush()
 	m, name := l.ResidualMatrix(), "Residual"
@@ -93,6 +109,14 @@ func printHazards(out io.Writer, l hazardlog.Log, initial bool) {
 	if m.Unrated > 0 {
 		_, _ = fmt.Fprintf(out, "Not rated: %d\n", m.Unrated)
 	}
+}
+
+// doubt marks a rating whose controls are contradicted.
+func doubt(controls []string) string {
+	if len(controls) == 0 {
+		return ""
+	}
+	return " IN QUESTION (" + strings.Join(controls, ", ") + ")"
 }
 
 func rating(r hazardlog.Rating) string {
@@ -124,21 +148,29 @@ func newHazardShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			doubts, err := b.doubts(c.Context())
+			if err != nil {
+				return err
+			}
 			switch out := c.OutOrStdout(); {
 			case b.asJSON:
 				return json.NewEncoder(out).Encode(struct {
 					hazardlog.Hazard
-					Controls  []hazardlog.Control  `json:"controls"`
-					Transfers []hazardlog.Transfer `json:"transfers"`
-				}{h, b.current.ControlsOf(h.ID), b.current.TransfersOf(h.ID)})
+					Controls   []hazardlog.Control  `json:"controls"`
+					Transfers  []hazardlog.Transfer `json:"transfers"`
+					InQuestion []string             `json:"in_question,omitempty"`
+				}{h, b.current.ControlsOf(h.ID), b.current.TransfersOf(h.ID), doubts[h.ID]})
 			case asYAML:
 				text, err := sheetOf(b.current, h).encode()
+				if mark := doubt(doubts[h.ID]); mark != "" {
+					text = append([]byte("# The rating is"+mark+": the evidence for these controls is contradicted.\n"), text...)
+				}
 				if err == nil {
 					_, err = out.Write(text)
 				}
 				return err
 			default:
-				printHazard(out, b.current, h)
+				printHazard(out, b.current, h, doubts[h.ID])
 			}
 			return nil
 		})
@@ -146,7 +178,7 @@ func newHazardShow() *cobra.Command {
 	return c
 }
 
-func printHazard(out io.Writer, l hazardlog.Log, h hazardlog.Hazard) {
+func printHazard(out io.Writer, l hazardlog.Log, h hazardlog.Hazard, doubts []string) {
 	_, _ = fmt.Fprintf(out, "%s  %s\n", h.ID, h.Name)
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	line := func(name, text string) {
@@ -166,7 +198,7 @@ func printHazard(out io.Writer, l hazardlog.Log, h hazardlog.Hazard) {
 		name   string
 		rating hazardlog.Rating
 	}{{"Initial risk", h.Initial}, {"Residual risk", h.Residual}} {
-		line(r.name, ratingInWords(r.rating))
+		line(r.name, ratingInWords(r.rating)+doubt(doubts))
 		line("", r.rating.Justification)
 	}
 	line("That risk", l.Standard.Level(h.Residual.Risk()).Meaning)

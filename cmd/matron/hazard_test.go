@@ -44,7 +44,7 @@ func smallLog(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := l.Export()
+	text, err := l.Export(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,6 +87,9 @@ func TestHazardLogBesideARunningGateway(t *testing.T) {
 		t.Errorf("approve: %s", approved)
 	}
 	shows("Version 1.0, approved by Dr Ann Example (GMC 0000001)")
+	if out := hazard("export"); !strings.Contains(out, `"evidence": {`) || !strings.Contains(out, "SPI-40") || !strings.Contains(approved, "of the evidence under it: ") {
+		t.Errorf("no evidence under the approval: %s", approved)
+	}
 	if out := hazard("lint", "--issue"); strings.Contains(out, "error") {
 		t.Errorf("lint: %s", out)
 	}

@@ -54,6 +54,11 @@ func (b *book) compare(c *cobra.Command, recorded map[string][]string) error {
 		return err
 	}
 	var wrong []string
+	for _, a := range b.current.Versions {
+		if !a.Evidence.Whole() {
+			wrong = append(wrong, "the evidence under version "+a.Version+" is not what its hash says")
+		}
+	}
 	same, waiting, elsewhere := 0, 0, 0
 	for _, e := range b.current.Events() {
 		body, err := e.Encode()

@@ -119,7 +119,7 @@ func (in Input) files(books Workbooks) ([]File, error) {
 	page, err1 := d.html()
 	word, err2 := d.docx()
 	sheets, err3 := books.Log(in.Log, in.draft(), func(control string) string { return EvidenceOf(in.Evidence, control) }, evidence.InQuestion(in.Log, in.Evidence))
-	export, err4 := in.Log.Export()
+	export, err4 := in.Log.Export(evidence.InQuestion(in.Log, in.Evidence))
 	answers, err5 := in.compliance(books)
 	frozen, err6 := indented(in.Evidence)
 	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {

@@ -577,6 +577,13 @@ type HazardLog struct {
 	// as YAML: intended_use, scope, process, team, third_parties, test_issues,
 	// limitations, quality. Default: none, and the report names each as missing.
 	TextsFile string `yaml:"texts_file"`
+	// MeasureEvery is how often the safety performance indicators are measured, from
+	// 1m to 12h. Default 1h.
+	MeasureEvery time.Duration `yaml:"measure_every"`
+	// TraceFile holds where the program's controls are and which of their tests
+	// passed, as "matron hazard trace" writes it for a release. Default: none, so that
+	// no control counts as implemented by its tests.
+	TraceFile string `yaml:"trace_file"`
 }
 
 // Officer is one clinical safety officer.

@@ -92,6 +92,7 @@ func Defaults() Config {
 		Retention:  Retention{KeepYears: 8},
 		Bypass:     Bypass{Longest: 4 * time.Hour},
 		BreakGlass: BreakGlass{Lasts: time.Hour, SignInAgain: []string{"staff", "vip"}, Reviewer: "the privacy officer", ReviewDays: 5, Probe: BreakGlassProbe{Every: 5 * time.Minute}},
+		HazardLog:  HazardLog{MeasureEvery: time.Hour},
 	}
 }
 
@@ -193,6 +194,7 @@ func (c *Config) paths() []*string {
 		}
 	}
 	paths = append(paths, &c.HazardLog.TextsFile)
+	paths = append(paths, &c.HazardLog.TraceFile)
 	for i := range c.HazardLog.Officers {
 		paths = append(paths, &c.HazardLog.Officers[i].KeyFile)
 	}

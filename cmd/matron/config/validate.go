@@ -332,6 +332,9 @@ func (b Bypass) validate(ps *problems) {
 }
 
 func (h HazardLog) validate(ps *problems) {
+	if h.MeasureEvery < time.Minute || h.MeasureEvery > 12*time.Hour {
+		ps.add("hazard_log.measure_every", "must be from 1m to 12h: what is older than a day counts as stale")
+	}
 	seen := map[string]int{}
 	for i, o := range h.Officers {
 		at := fmt.Sprintf("hazard_log.officers[%d]", i)

@@ -65,6 +65,8 @@ func Check(ctx context.Context, c config.Config) error {
 	errs = append(errs, err)
 	_, err = Officers(c)
 	errs = append(errs, err)
+	_, err = readTrace(c.HazardLog.TraceFile)
+	errs = append(errs, err)
 	if c.Database.URLFile != "" {
 		_, err = readSecret(c.Database.URLFile)
 		errs = append(errs, err)

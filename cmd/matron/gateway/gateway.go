@@ -74,6 +74,7 @@ type Gateway struct {
 
 	db        *sql.DB
 	hazards   *store.Store
+	measured  atomic.Pointer[kept] // by the indicators of the hazard log; nil until then
 	journal   *journal.Journal
 	peers     *peerService // nil where no peer may keep records here
 	office    *backOffice

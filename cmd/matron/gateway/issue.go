@@ -21,18 +21,12 @@ import (
 // Issue makes the issue pack of a log for a command beside c's gateway, with what the
 // gateway ran last.
 func Issue(ctx context.Context, c config.Config, l hazardlog.Log, draft bool, now time.Time) (report.Pack, error) {
-	running, err := Running(ctx, c)
+	known, err := Evidence(ctx, c, l, now)
 	if err != nil {
 		return report.Pack{}, err
 	}
-	if running == nil {
-		running = &hazardlog.Baseline{}
-	}
-	known, err := evidence.Make(l, evidence.Input{Now: now, Running: *running})
-	if err != nil {
-		return report.Pack{}, err
-	}
-	return makeIssue(c, l, known, *running, draft)
+	running := hazardlog.Baseline{Program: known.Build, Config: known.Config, Policy: known.Policy}
+	return makeIssue(c, l, known, running, draft)
 }
 
 func makeIssue(c config.Config, l hazardlog.Log, known evidence.Report, running hazardlog.Baseline, draft bool) (report.Pack, error) {
@@ -76,7 +70,7 @@ func (p issuePacker) Pack(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	known, err := evidence.Make(l, evidence.Input{Now: p.g.now(), Running: p.g.running()})
+	known, err := p.g.evidenceOf(l)
 	if err != nil {
 		return err
 	}

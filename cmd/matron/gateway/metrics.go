@@ -109,6 +109,27 @@ func (m *metrics) observe(e proxy.Event) {
 	}
 }
 
+// sums are how many exchanges have ended since the start, and how many of them were
+// refused with a code.
+func (m *metrics) sums(code string) (exchanges, refused float64, err error) {
+	families, err := m.registry.Gather()
+	for _, f := range families {
+		for _, one := range f.GetMetric() {
+			switch f.GetName() {
+			case "matron_exchanges_total":
+				exchanges += one.GetCounter().GetValue()
+			case "matron_refusals_total":
+				for _, label := range one.GetLabel() {
+					if label.GetName() == "code" && label.GetValue() == code {
+						refused += one.GetCounter().GetValue()
+					}
+				}
+			}
+		}
+	}
+	return exchanges, refused, err
+}
+
 // reloaded notes that configuration and policy were taken in.
 func (m *metrics) reloaded(at time.Time) {
 	m.reloadOK.Set(1)

@@ -56,6 +56,7 @@ func (g *Gateway) Run(ctx context.Context, reload <-chan os.Signal) (err error) 
 	back.Go(func() error { return g.cosigning.run(behind) })
 	back.Go(func() error { return g.drainSpool(behind) })
 	back.Go(func() error { return g.publishHazards(behind) })
+	back.Go(func() error { return g.measureIndicators(behind) })
 	back.Go(func() error { return g.care.run(behind) })
 
 	front, serving := errgroup.WithContext(ctx)

@@ -12,10 +12,18 @@ import (
 func (g *Gateway) safety() dashboards.Safety {
 	return dashboards.Safety{
 		Change: func(ctx context.Context, log string, by hazardlog.Actor, changes ...hazardlog.Change) error {
-			_, _, err := g.hazards.Change(ctx, log, by, changes...)
+			l, err := g.hazards.Log(ctx, log)
+			if err != nil {
+				return err
+			}
+			if err := DemandEvidence(l, by, changes, g.evidenceOf); err != nil {
+				return err
+			}
+			_, _, err = g.hazards.Change(ctx, log, by, changes...)
 			return err
 		},
 		Officer: g.officer, Began: g.signin.Began, SignIn: signInPath, Running: g.running, Packer: issuePacker{g},
+		Evidence: g.evidence,
 	}
 }
 
