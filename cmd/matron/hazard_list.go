@@ -194,6 +194,9 @@ func printHazard(out io.Writer, l hazardlog.Log, h hazardlog.Hazard, doubts []st
 	for _, cause := range h.Causes {
 		line("Cause", cause)
 	}
+	for _, c := range h.Conditions {
+		line("Arises in", string(c)+" conditions")
+	}
 	for _, r := range []struct {
 		name   string
 		rating hazardlog.Rating
@@ -211,6 +214,9 @@ func printHazard(out io.Writer, l hazardlog.Log, h hazardlog.Hazard, doubts []st
 	}
 	for _, c := range l.ControlsOf(h.ID) {
 		line(c.ID, fmt.Sprintf("%s (%s, %s, %s)", c.Text, c.Type, c.Timing, c.Status))
+		if c.NewHazards.Answer == hazardlog.SomeNewHazards {
+			line("", "brings or changes "+strings.Join(c.NewHazards.Hazards, ", "))
+		}
 	}
 	for _, t := range l.TransfersOf(h.ID) {
 		line(t.ID, transferInWords(t))
