@@ -47,7 +47,7 @@ func (in Input) answer(topic string) (suggested, text string) {
 	case "process-review":
 		return in.processReview()
 	case "decisions":
-		return some(len(l.Decisions), "decisions are recorded")
+		return some(len(l.Decisions), "recorded decisions")
 	case "hazard-log":
 		return yes, fmt.Sprintf("Log %s: %d hazards, %d events.", l.ID, len(l.Hazards), l.Seq())
 	case "approval":
@@ -68,7 +68,7 @@ func (in Input) answer(topic string) (suggested, text string) {
 	case "options":
 		return in.each("hazards with a risk that is not simply acceptable and no additional control", in.controlled)
 	case "new-hazards", "known-risks":
-		return in.eachControl("additional controls for which nobody has said whether they bring hazards or change risks", func(c hazardlog.Control) bool {
+		return in.eachControl("controls are additional, and nobody has said whether they bring hazards or change risks", func(c hazardlog.Control) bool {
 			return c.Timing == hazardlog.Existing || c.NewHazards.Answer != ""
 		})
 	case "residual":
@@ -88,14 +88,14 @@ func (in Input) answer(topic string) (suggested, text string) {
 	case "incidents":
 		return in.incidents()
 	case "modification":
-		return some(len(l.Versions), "versions of the log were approved, each with what ran then")
+		return some(len(l.Versions), "approved versions of the log, each with what ran then")
 	}
 	return awaiting, missing("evidence that the log could give: people answer this")
 }
 
 func some(n int, what string) (suggested, text string) {
 	if n == 0 {
-		return awaiting, missing("any: 0 " + what)
+		return awaiting, missing(what)
 	}
 	return yes, fmt.Sprintf("%d %s.", n, what)
 }

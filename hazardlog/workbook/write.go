@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/xuri/excelize/v2"
 
@@ -33,23 +34,25 @@ const mostText = 32767
 type writer struct {
 	file   *excelize.File
 	styles map[string]int
+	widths map[string]map[int]float64 // by sheet and column
+	lines  map[string]map[int]int     // most in a row, by sheet
 	err    error
 }
 
 func newWriter() *writer {
-	w := &writer{file: excelize.NewFile(), styles: map[string]int{}}
+	w := &writer{file: excelize.NewFile(), styles: map[string]int{}, widths: map[string]map[int]float64{}, lines: map[string]map[int]int{}}
 	border := []excelize.Border{{Type: "left", Color: "AEB7BD", Style: 1}, {Type: "right", Color: "AEB7BD", Style: 1}, {Type: "top", Color: "AEB7BD", Style: 1}, {Type: "bottom", Color: "AEB7BD", Style: 1}}
 	wrap := &excelize.Alignment{WrapText: true, Vertical: "top"}
-	bold := excelize.Font{Bold: true}
+	bold := excelize.Font{Family: "Calibri", Bold: true}
 	for _, s := range []struct {
 		name  string
 		style excelize.Style
 	}{
 		{"text", excelize.Style{Alignment: wrap, Border: border}},
 		{"typed", excelize.Style{Alignment: wrap, Border: border, NumFmt: 49}}, // stays text when somebody edits it
-		{"head", excelize.Style{Alignment: &excelize.Alignment{WrapText: true, Vertical: "center"}, Border: border, Font: &excelize.Font{Bold: true, Color: "FFFFFF"}, Fill: filled("005EB8")}},
-		{"title", excelize.Style{Font: &excelize.Font{Bold: true, Size: 16}}},
-		{"draft", excelize.Style{Font: &excelize.Font{Bold: true, Color: "B10E1E"}, Alignment: wrap}},
+		{"head", excelize.Style{Alignment: &excelize.Alignment{WrapText: true, Vertical: "center"}, Border: border, Font: &excelize.Font{Family: "Calibri", Bold: true, Color: "FFFFFF"}, Fill: filled("005EB8")}},
+		{"title", excelize.Style{Font: &excelize.Font{Family: "Calibri", Bold: true, Size: 16}}},
+		{"draft", excelize.Style{Font: &excelize.Font{Family: "Calibri", Bold: true, Color: "B10E1E"}, Alignment: wrap}},
 		{"risk", excelize.Style{Alignment: &excelize.Alignment{Horizontal: "center", Vertical: "top"}, Border: border, Font: &bold}},
 	} {
 		id, err := w.file.NewStyle(&s.style)
@@ -71,6 +74,7 @@ func (w *writer) fail(err error) {
 
 // sheet begins a sheet, printed on landscape A3 one page wide under repeated rows.
 func (w *writer) sheet(name, draft string, repeat int) {
+	w.widths[name], w.lines[name] = map[int]float64{}, map[int]int{}
 	if _, err := w.file.NewSheet(name); err != nil {
 		w.fail(err)
 		return
@@ -86,9 +90,15 @@ func (w *writer) sheet(name, draft string, repeat int) {
 	if repeat == 0 {
 		return
 	}
+	titles := fmt.Sprintf("'%s'!$1:$%d", name, repeat)
+	if name == hazardSheet { // too wide for one page: the numbers stand on each
+		titles = fmt.Sprintf("'%s'!$A:$A,%s", name, titles)
+		three := 3
+		w.fail(w.file.SetPageLayout(name, &excelize.PageLayoutOptions{FitToWidth: &three}))
+	}
 	top, _ := excelize.CoordinatesToCellName(1, repeat+1)
 	w.fail(w.file.SetPanes(name, &excelize.Panes{Freeze: true, YSplit: repeat, TopLeftCell: top, ActivePane: "bottomLeft"}))
-	w.fail(w.file.SetDefinedName(&excelize.DefinedName{Name: "_xlnm.Print_Titles", RefersTo: fmt.Sprintf("'%s'!$1:$%d", name, repeat), Scope: name}))
+	w.fail(w.file.SetDefinedName(&excelize.DefinedName{Name: "_xlnm.Print_Titles", RefersTo: titles, Scope: name}))
 }
 
 // put writes text as text: whatever it begins with, no program takes it for a
@@ -106,13 +116,25 @@ func (w *writer) put(sheet string, column, row int, text, style string) {
 	if style == "text" && startsFormula(text) {
 		style = "typed"
 	}
+	w.lines[sheet][row] = max(w.lines[sheet][row], linesOf(text, w.widths[sheet][column]))
 	w.fail(w.file.SetCellStr(sheet, cell, text))
 	w.fail(w.file.SetCellStyle(sheet, cell, cell, w.styles[style]))
+}
+
+// linesOf is about how many lines a text takes in a column, since not every program
+// makes a row as high as its text.
+func linesOf(text string, width float64) int {
+	n := 0
+	for _, line := range strings.Split(text, "\n") {
+		n += 1 + int(float64(utf8.RuneCountInString(line))*1.1/max(width, 8))
+	}
+	return n
 }
 
 func startsFormula(text string) bool { return text != "" && strings.ContainsAny(text[:1], "=+-@\t\r") }
 
 func (w *writer) width(sheet string, column int, characters float64) {
+	w.widths[sheet][column] = characters
 	name, err := excelize.ColumnNumberToName(column)
 	w.fail(err)
 	w.fail(w.file.SetColWidth(sheet, name, name, characters))
@@ -121,8 +143,8 @@ func (w *writer) width(sheet string, column int, characters float64) {
 // grid writes rows under a headline.
 func (w *writer) grid(sheet string, heads []string, widths []float64, rows [][]string) {
 	for i, head := range heads {
-		w.put(sheet, i+1, 1, head, "head")
 		w.width(sheet, i+1, widths[i])
+		w.put(sheet, i+1, 1, head, "head")
 	}
 	for y, row := range rows {
 		for x, text := range row {
@@ -140,6 +162,12 @@ func (w *writer) bytes() ([]byte, error) {
 		return nil, fmt.Errorf("write workbook: %w", err)
 	}
 	w.file.SetActiveSheet(0)
+	const line, most = 13.5, 409 // points; Excel's own limit
+	for sheet, rows := range w.lines {
+		for row, lines := range rows {
+			w.fail(w.file.SetRowHeight(sheet, row, min(most, 4+line*float64(lines))))
+		}
+	}
 	recalculate := true
 	w.fail(w.file.SetCalcProps(&excelize.CalcPropsOptions{FullCalcOnLoad: &recalculate}))
 	w.fail(w.file.SetDocProps(&excelize.DocProperties{Creator: "Matron", Created: "2000-01-01T00:00:00Z", Modified: "2000-01-01T00:00:00Z", Language: "en-GB"}))
@@ -198,6 +226,7 @@ func Table(sheet, draft string, heads []string, widths []float64, rows [][]strin
 	w.sheet(sheet, draft, 1)
 	w.grid(sheet, heads, widths, rows)
 	if draft != "" {
+		w.width(sheet, len(heads)+1, 40)
 		w.put(sheet, len(heads)+1, 1, draft, "draft")
 	}
 	return w.bytes()
@@ -237,6 +266,7 @@ const (
 
 func (w *writer) cover(l hazardlog.Log, facts Facts, sum string) {
 	w.sheet(coverSheet, facts.Draft, 0)
+	w.width(coverSheet, 1, 110)
 	w.put(coverSheet, 1, 1, l.Title, "title")
 	w.width(coverSheet, 1, 30)
 	w.width(coverSheet, 2, 110)
