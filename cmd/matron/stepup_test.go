@@ -117,6 +117,7 @@ func (s *sealedSite) saves(when string) {
 // that come with Matron and a real sign-in service: with too weak a sign-in, with one
 // that is too long ago, and without saying what for. What is being saved goes through
 // with whatever sign-in there is.
+// hazard:GW-06 control:C-26
 func TestStepUp(t *testing.T) {
 	t.Parallel()
 	s := newSealedSite(t)
