@@ -59,9 +59,8 @@ func (b *book) evidence(ctx context.Context) (evidence.Report, error) {
 }
 
 // doubts names the ratings that are in question, and by which controls.
-func (b *book) doubts(ctx context.Context) (map[string][]string, error) {
-	r, err := b.evidence(ctx)
-	return evidence.InQuestion(b.current, r), err
+func (b *book) doubts() (map[string][]string, error) {
+	return gateway.InQuestion(b.cfg, b.current, time.Now())
 }
 
 func stateWord(s hazardlog.EvidenceState) string { return cmp.Or(string(s), "not measured") }

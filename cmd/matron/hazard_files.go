@@ -29,7 +29,7 @@ func newHazardExport() *cobra.Command {
 	c.Flags().StringVar(&format, "format", "json", "json or xlsx")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		return b.with(c, func() error {
-			doubts, err := b.doubts(c.Context())
+			doubts, err := b.doubts()
 			if err != nil {
 				return err
 			}

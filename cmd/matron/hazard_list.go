@@ -51,7 +51,7 @@ func newHazardList() *cobra.Command {
 			return show(c, l, nil)
 		}
 		return b.with(c, func() error {
-			doubts, err := b.doubts(c.Context())
+			doubts, err := b.doubts()
 			if err != nil {
 				return err
 			}
@@ -148,7 +148,7 @@ func newHazardShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			doubts, err := b.doubts(c.Context())
+			doubts, err := b.doubts()
 			if err != nil {
 				return err
 			}

@@ -38,6 +38,17 @@ func Evidence(ctx context.Context, c config.Config, l hazardlog.Log, now time.Ti
 	return makeEvidence(c, l, *running, k, now)
 }
 
+// InQuestion names, by hazard, the controls of a log whose evidence is contradicted, by
+// what the gateway of c ran and measured last.
+func InQuestion(c config.Config, l hazardlog.Log, now time.Time) (map[string][]string, error) {
+	k, err := readKept(paths{c.DataDir}.measurements())
+	if err != nil {
+		return nil, err
+	}
+	r, err := makeEvidence(c, l, k.Running, k, now)
+	return evidence.InQuestion(l, r), err
+}
+
 func makeEvidence(c config.Config, l hazardlog.Log, running hazardlog.Baseline, k kept, now time.Time) (evidence.Report, error) {
 	trace, err := readTrace(c.HazardLog.TraceFile)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/matron-epr/matron/hazardlog"
 	"github.com/matron-epr/matron/hazardlog/evidence"
 )
 
@@ -32,6 +33,8 @@ type kept struct {
 	Format   string                          `json:"format"`
 	Measured map[string]evidence.Measurement `json:"measured"` // by indicator
 	Looks    []look                          `json:"looks"`    // the oldest first
+	// Running is what ran then: it costs nothing to look up, as the journal does.
+	Running hazardlog.Baseline `json:"running"`
 	// Contradicted are the controls that were when it was last looked, so that
 	// each contradiction asks for a review once.
 	Contradicted []string `json:"contradicted,omitempty"`
@@ -93,6 +96,7 @@ func (g *Gateway) measureIndicators(ctx context.Context) error {
 		g.log.LogAttrs(ctx, slog.LevelWarn, "indicators begin anew", slog.String("error", err.Error()))
 	}
 	m.publish()
+	m.save(ctx)
 	for {
 		wait := g.cfg.HazardLog.MeasureEvery
 		if !m.measure(ctx) {
@@ -164,6 +168,7 @@ func (m *indicators) failed(ctx context.Context, d evidence.Definition, err erro
 }
 
 func (m *indicators) save(ctx context.Context) {
+	m.kept.Running = m.g.running()
 	if err := m.kept.write(paths{m.g.cfg.DataDir}.measurements()); err != nil {
 		m.g.log.LogAttrs(ctx, slog.LevelError, "measured indicators are not kept", slog.String("error", err.Error()))
 	}

@@ -235,3 +235,68 @@ func TestEveryQueryOfAnIndicatorCountsWhatItSays(t *testing.T) {
 		}
 	}
 }
+
+// Every reading that an indicator names is there, and none is for nothing.
+func TestEveryReadingOfAnIndicatorIsThere(t *testing.T) {
+	all, err := evidence.Definitions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := new(indicators).readings()
+	for _, d := range all {
+		if d.Reading == "" || d.Reading == "baseline" || d.Reading == "reviews-overdue" { // those follow from the log
+			continue
+		}
+		if there[d.Reading] == nil {
+			t.Errorf("%s: nothing reads %q", d.ID, d.Reading)
+		}
+		delete(there, d.Reading)
+	}
+	for name := range there {
+		t.Errorf("no indicator is made of %q", name)
+	}
+}
+
+func TestDiskIsFullWhereItsGrowthLeads(t *testing.T) {
+	at := func(hours int, used float64) look {
+		return look{At: time.Date(2026, 11, 20, hours, 0, 0, 0, time.UTC), DiskUsed: used, DiskKnown: true}
+	}
+	for name, c := range map[string]struct {
+		looks []look
+		days  float64
+		n     int
+	}{
+		"grows":       {[]look{at(0, 0.50), at(24, 0.51), at(48, 0.52)}, 48, 3},
+		"does not":    {[]look{at(0, 0.50), at(24, 0.50)}, neverFull, 2},
+		"shrinks":     {[]look{at(0, 0.50), at(24, 0.40)}, neverFull, 2},
+		"one look":    {[]look{at(0, 0.50)}, 0, 1},
+		"unknown":     {[]look{{}, at(0, 0.50), {}}, 0, 1},
+		"one instant": {[]look{at(0, 0.50), at(0, 0.60)}, 0, 2},
+	} {
+		days, n := fullIn(c.looks)
+		if n != c.n || days-c.days > 0.01 || c.days-days > 0.01 {
+			t.Errorf("%s: %g days of %d looks, want %g of %d", name, days, n, c.days, c.n)
+		}
+	}
+}
+
+func TestMeasurementsThatCannotBeReadAreMeasuredAgain(t *testing.T) {
+	path := t.TempDir() + "/measurements.json"
+	if k, err := readKept(path); err != nil || len(k.Measured) != 0 {
+		t.Errorf("none: %+v, %v", k, err)
+	}
+	value := 2.0
+	written := kept{Format: keptFormat, Measured: map[string]evidence.Measurement{"SPI-04": {Value: &value, Sample: 1, At: time.Now().UTC()}}}
+	if err := written.write(path); err != nil {
+		t.Fatal(err)
+	}
+	if k, err := readKept(path); err != nil || *k.Measured["SPI-04"].Value != 2 {
+		t.Errorf("as written: %+v, %v", k, err)
+	}
+	if err := os.WriteFile(path, []byte(`{"format": "torn`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if k, err := readKept(path); err == nil || k.Measured == nil || len(k.Measured) != 0 {
+		t.Errorf("torn: %+v, %v", k, err)
+	}
+}
