@@ -74,6 +74,9 @@ func TestAnOfficerSignsInTheBrowser(t *testing.T) {
 	s.start()
 	o := officer{s, s.enter(person), person}
 
+	if status, body := o.send(o.client, http.MethodGet, "/.matron/safety/pack", "", nil); status != http.StatusConflict || !strings.Contains(string(body), "approved") {
+		t.Errorf("an issue pack of a draft: status %d: %s", status, body)
+	}
 	assess := o.again("/.matron/safety/release", "Sign in again and assess proposed ratings")
 	o.sign(assess, url.Values{"hazards": {"SM-01"}, "why": {"workshop"}})
 	approve := o.again("/.matron/safety/release", "Sign in again and sign this version")
@@ -86,6 +89,9 @@ func TestAnOfficerSignsInTheBrowser(t *testing.T) {
 	}
 	if page := o.page("/.matron/safety"); !strings.Contains(page, "The same as when version 1.0 was signed.") {
 		t.Error("the running gateway is not said to be the one approved")
+	}
+	if status, body := o.send(o.client, http.MethodGet, "/.matron/safety/pack", "", nil); status != http.StatusOK || !strings.HasPrefix(string(body), "PK") {
+		t.Errorf("the issue pack: status %d: %.200s", status, body)
 	}
 	s.eventually("every change is recorded", func() error {
 		if out := s.run("hazard", "verify", "-c", s.config); !strings.Contains(out, "; 0 wait") {
