@@ -92,7 +92,7 @@ func (c safetyCase) ratingTable(h hazardlog.Hazard) table {
 		}
 		t.Rows = append(t.Rows, []cell{text(name), severity, text(orNotRated(string(v.Likelihood))), risk, text(c.Standard.Level(v.Risk()).Meaning), why, text(assessedBy(v))})
 	}
-	add("Initial", h.Initial, tagged(riskTag(h.Initial.Risk())))
+	add("Initial", h.Initial, tagged(riskTag(h.Initial)))
 	add("Residual", h.Residual, c.risk(h, h.Residual))
 	return t
 }

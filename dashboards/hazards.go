@@ -258,7 +258,7 @@ func (c safetyCase) hazardTable(all []hazardlog.Hazard) table {
 		Head: []cell{text("Id"), text("Hazard"), text("Initial"), text("Residual"), text("Status"), text("Evidence")},
 	}
 	for _, h := range all {
-		initial := tagged(riskTag(h.Initial.Risk()))
+		initial := tagged(riskTag(h.Initial))
 		initial.Lines = proposedLine(h.Initial)
 		t.Rows = append(t.Rows, []cell{
 			{Text: h.ID, Class: "app-table__id"},
@@ -269,10 +269,15 @@ func (c safetyCase) hazardTable(all []hazardlog.Hazard) table {
 	return t
 }
 
-// riskTag names a risk; one that is not rated is never shown as low.
-func riskTag(v hazardlog.Risk) tag {
-	if !v.Rated() {
+// riskTag names the risk of a rating. One that is not rated, or that no clinician
+// stands behind, is never shown as if it were acceptable.
+func riskTag(r hazardlog.Rating) tag {
+	v := r.Risk()
+	switch {
+	case !v.Rated():
 		return tag{Text: "Not rated", Colour: "grey"}
+	case v < 3 && !r.Owned():
+		return tag{Text: "Risk " + v.String(), Colour: "white"}
 	}
 	colour := [5]string{"green", "green", "yellow", "orange", "red"}[v-1]
 	return tag{Text: "Risk " + strconv.Itoa(int(v)), Colour: colour}

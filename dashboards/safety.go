@@ -222,7 +222,7 @@ func (c safetyCase) questioned(hazard string) string {
 // risk is a rating as it was signed or proposed and, beside it, what puts it in
 // question.
 func (c safetyCase) risk(h hazardlog.Hazard, r hazardlog.Rating) cell {
-	shown := riskTag(r.Risk())
+	shown := riskTag(r)
 	words := c.questioned(h.ID)
 	if words != "" && r.Risk().Rated() && r.Risk() < 4 { // no calm colour beside it
 		shown.Colour = "orange"
