@@ -326,3 +326,35 @@ func TestAPackOfSomebodyElseIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// Nothing but what was made is taken, and whatever it is, it is said why.
+func FuzzOpen(f *testing.F) {
+	secret, public, err := note.GenerateKey(rand.Reader, "maker")
+	if err != nil {
+		f.Fatal(err)
+	}
+	signer, err := note.NewSigner(secret)
+	if err != nil {
+		f.Fatal(err)
+	}
+	key, err := note.NewVerifier(public)
+	if err != nil {
+		f.Fatal(err)
+	}
+	sealed, err := transfer.Seal("matron-hazard-transfer/2", json.RawMessage(`{"content":{"hazards":[{"id":"GW-01"},{}],"title":"x"},"list":[]}`), signer)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(sealed)
+	for _, text := range []string{"", "\n\n", "matron-hazard-transfer/2\n", "matron-hazard-transfer/2\n{\"content\":[]}\nx\n\n— maker AAAA\n", "matron-hazard-transfer/2\n[]\n\n\n"} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, pack []byte) {
+		if _, _, err := transfer.Open(pack, key); !errors.Is(err, transfer.ErrRefused) || len(err.Error()) < 30 {
+			t.Errorf("%q: %v", pack, err)
+		}
+		if _, err := transfer.OpenReply(pack, key); !errors.Is(err, transfer.ErrRefused) {
+			t.Errorf("%q: %v", pack, err)
+		}
+	})
+}
