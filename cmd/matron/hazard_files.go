@@ -60,10 +60,9 @@ func (b *book) workbook(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	facts := workbook.Facts{InQuestion: evidence.InQuestion(b.current, known), Evidence: func(control string) string {
-		c := known.Controls[control]
-		return fmt.Sprintf("Implemented: %s. %s Effective: %s. %s", stateWord(c.Implemented.State), c.Implemented.Reason, stateWord(c.Effective.State), c.Effective.Reason)
-	}}
+	facts := workbook.Facts{
+		InQuestion: evidence.InQuestion(b.current, known), Evidence: func(control string) string { return report.EvidenceOf(known, control) },
+	}
 	if a, changes := b.current.Since(); a == nil || len(changes) > 0 {
 		facts.Draft = report.DraftOf(b.current)
 	}

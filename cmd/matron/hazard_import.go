@@ -120,6 +120,16 @@ func (i *hazardIntake) workbook(c *cobra.Command, file string, data []byte) erro
 	switch {
 	case plan.Blocked():
 		return failure{exitTests, errors.New("nothing was written: mend what is marked \"error\" in the workbook first")}
+	case i.options.Head == nil && len(plan.Changes) > 0:
+		by, err := i.account()
+		if err != nil {
+			return err
+		}
+		if err := i.demandEvidence(c.Context(), by, plan.Changes); err != nil {
+			return failure{exitTests, fmt.Errorf("nothing was written: %w", err)}
+		}
+	}
+	switch {
 	case i.confirm == "":
 		return nil
 	case i.confirm != plan.Confirm:

@@ -71,6 +71,15 @@ func TestAWorkbookIsWrittenWhenAPersonConfirmsIt(t *testing.T) {
 	if again := matron(exitFailure, "hazard", "import", file, "--confirm", plan.Confirm); !strings.Contains(again, "not what was confirmed") {
 		t.Errorf("confirmed twice: %s", again)
 	}
+	if err := f.SetCellStr("Controls", "F2", "verified"); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Save(); err != nil {
+		t.Fatal(err)
+	}
+	if doubted := matron(exitTests, "hazard", "import", file); !strings.Contains(doubted, "is not verified: that it is there") {
+		t.Errorf("a control is verified by a workbook: %s", doubted)
+	}
 	if err := f.SetCellStr("Hazard Log", "A6", "GW-01"); err != nil {
 		t.Fatal(err)
 	}

@@ -125,14 +125,18 @@ func (in Input) files(books Workbooks) ([]File, error) {
 	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
 		return nil, fmt.Errorf("issue pack: %w", err)
 	}
-	return []File{
+	files := []File{
 		{"clinical-safety-case-report.html", "clinical safety case report, for reading and printing", page},
 		{"clinical-safety-case-report.docx", "the same, for word processors", word},
 		{"hazard-log.xlsx", "hazard log, for people", sheets},
 		{"hazard-log.json", "hazard log with its whole history", export},
 		{"compliance.xlsx", "answers to the clauses of the standard that the log suggests", answers},
-		{"evidence.json", "what was known of each control, frozen", frozen},
-	}, nil
+		{"evidence.json", "what was known of each control when this was made, frozen", frozen},
+	}
+	if a := in.Log.Approved(); a != nil && a.Evidence != nil {
+		files = append(files, File{"evidence-approved.json", "what the officer saw of each control when approving version " + a.Version, a.Evidence.Report})
+	}
+	return files, nil
 }
 
 // compliance is the workbook with an answer for each clause.

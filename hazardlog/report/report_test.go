@@ -71,8 +71,16 @@ func approved(t *testing.T) hazardlog.Log {
 	l := record(t, hazardlog.Begin("test"), officer(),
 		hazardlog.Change{Act: hazardlog.OpenLog, Value: hazardlog.Head{Title: "Test log", Role: hazardlog.Manufacturer, StandardID: "dcb0129-4.2", Organisation: "Example Maker"}},
 		hazardlog.Change{Act: hazardlog.Raise, Value: h}, hazardlog.Change{Act: hazardlog.Raise, Value: c})
+	known, err := evidence.Make(l, evidence.Input{Now: when(), Running: baseline()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen, err := hazardlog.Freeze(known)
+	if err != nil {
+		t.Fatal(err)
+	}
 	by, change, err := l.Approve(t.Context(), officer(), hazardlog.SignOff{
-		Version: "1.0", Officer: ann(), Statement: "The residual risk is acceptable.", Confirmed: [2]bool{true, true}, Baseline: baseline(),
+		Version: "1.0", Officer: ann(), Statement: "The residual risk is acceptable.", Confirmed: [2]bool{true, true}, Baseline: baseline(), Evidence: seen,
 	}, present{}, when())
 	if err != nil {
 		t.Fatal(err)
@@ -151,7 +159,7 @@ func TestAnIssuePackHoldsEverythingUnderOneHash(t *testing.T) {
 			t.Errorf("%s has another hash", f.Name)
 		}
 	}
-	if want := []string{"clinical-safety-case-report.html", "clinical-safety-case-report.docx", "hazard-log.xlsx", "hazard-log.json", "compliance.xlsx", "evidence.json"}; !slices.Equal(names, want) {
+	if want := []string{"clinical-safety-case-report.html", "clinical-safety-case-report.docx", "hazard-log.xlsx", "hazard-log.json", "compliance.xlsx", "evidence.json", "evidence-approved.json"}; !slices.Equal(names, want) {
 		t.Errorf("files %q", names)
 	}
 	if m := p.Manifest; m.Version != "1.0" || m.Draft != "" || m.Running != baseline() || m.Snapshot != l.Approved().SHA256 || m.Evidence != when() {
@@ -174,6 +182,9 @@ func TestAnIssuePackHoldsEverythingUnderOneHash(t *testing.T) {
 	var frozen evidence.Report
 	if err := json.Unmarshal([]byte(file(t, p, "evidence.json")), &frozen); err != nil || frozen.Build != "1.0" {
 		t.Errorf("frozen evidence: %v %+v", err, frozen)
+	}
+	if file(t, p, "evidence-approved.json") != string(l.Approved().Evidence.Report) {
+		t.Error("the evidence under the approval is another")
 	}
 }
 
