@@ -38,9 +38,10 @@ func (x *exchange) open() error {
 		r := *x.r
 		r.Method = e.Method
 		one := &exchange{
-			g: x.g, route: x.route, w: x.w, r: &r, id: newID(x.start), start: x.start, ip: x.ip, scheme: x.scheme,
+			g: x.g, route: x.route, w: x.w, r: &r, start: x.start, ip: x.ip, scheme: x.scheme,
 			target: target, query: query, subject: x.subject, access: e.Access, mode: x.mode,
 		}
+		one.mint(x.start)
 		one.access.Detail = append(slices.Clip(one.access.Detail), "batch="+x.id, "entry="+strconv.Itoa(i+1))
 		x.entries = append(x.entries, one)
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -42,6 +43,7 @@ type direct struct {
 // line is one connection to an application. One exchange uses it at a time.
 type line struct {
 	conn  net.Conn
+	raw   syscall.RawConn // of conn
 	r     *bufio.Reader
 	w     *bufio.Writer
 	room  int64 // bytes that may still be read
@@ -53,7 +55,7 @@ type line struct {
 
 // newLine waits for an answer no longer than within.
 func newLine(c net.Conn, within time.Duration) *line {
-	l := &line{conn: c, w: bufio.NewWriter(c)}
+	l := &line{conn: c, raw: rawConn(c), w: bufio.NewWriter(c)}
 	l.r = bufio.NewReader(l)
 	l.timer = time.AfterFunc(within, func() {
 		l.late.Store(true)
@@ -152,7 +154,7 @@ func (d *direct) take() *line {
 		d.kept[n] = nil
 		d.kept = d.kept[:n]
 		d.mu.Unlock()
-		switch quiet(l.conn) {
+		switch quiet(l.conn, l.raw) {
 		case silent:
 			return l
 		case spoken:

@@ -21,6 +21,7 @@ type exchange struct {
 	r     *http.Request
 
 	id     string    // minted here, shown to staff as the reference
+	named  [1]string // the id as the value of a header
 	start  time.Time // when the request arrived
 	ip     string    // the client's address
 	scheme string    // how the client speaks to us
@@ -61,6 +62,10 @@ type exchange struct {
 	decided  bool // the decision record is durable
 	decision audit.Record
 	receipt  audit.Receipt
+	// receiptText is the receipt as the value of a header, once somebody has asked
+	// for it; receiptOf is its number.
+	receiptText [1]string
+	receiptOf   uint64
 
 	forwarded  bool // the application may have acted on the request
 	sentAt     time.Time

@@ -6,8 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-
-	"github.com/matron-epr/matron/policy"
 )
 
 // follow takes the exchange's turn in its session of the application, where the
@@ -18,7 +16,7 @@ func (x *exchange) follow() error {
 	if !ok || x.route.Upstream == nil {
 		return nil
 	}
-	turn, err := f.Follow(x.r.WithContext(policy.WithSubject(x.r.Context(), x.subject)))
+	turn, err := f.Follow(x.subject, x.r)
 	switch {
 	case err == nil:
 		x.turn = turn

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -17,13 +18,14 @@ const (
 	silent
 )
 
-// quiet looks at a connection that waits for a request, without waiting itself.
-func quiet(c net.Conn) silence {
+// quiet looks at a connection that waits for a request, without waiting itself. raw is
+// its rawConn.
+func quiet(c net.Conn, raw syscall.RawConn) silence {
 	t, ok := c.(*tls.Conn)
 	if !ok {
-		return unread(c)
+		return unread(raw)
 	}
-	if s := unread(t.NetConn()); s != silent {
+	if s := unread(raw); s != silent {
 		return s
 	}
 	// What has been read and not yet been decrypted: a deadline that has passed does

@@ -2,7 +2,12 @@
 
 package proxy
 
-import "net"
+import (
+	"net"
+	"syscall"
+)
+
+func rawConn(net.Conn) syscall.RawConn { return nil }
 
 // unread cannot be told here: no connection is used twice.
-func unread(net.Conn) silence { return gone }
+func unread(syscall.RawConn) silence { return gone }

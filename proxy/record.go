@@ -57,7 +57,7 @@ func (x *exchange) decidedBy(records []*audit.Record) error {
 // again before the real one.
 func (x *exchange) nameAnswer() {
 	h := x.w.Header()
-	h[requestHeader] = []string{x.id}
+	h[requestHeader] = x.named[:]
 	if x.g.cfg.StrictTransport {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}
@@ -65,11 +65,19 @@ func (x *exchange) nameAnswer() {
 		h[slowedHeader] = []string{x.slowedWords()}
 	}
 	if x.receipt.Source != "" { // a record is certainly durable
-		h[receiptHeader] = []string{x.receipt.String()}
+		h[receiptHeader] = x.receiptWords()
 	}
 	if x.grant.ID != "" {
 		h.Set(emergencyHeader, x.grant.Until.UTC().Format(time.RFC3339))
 	}
+}
+
+// receiptWords are what the header of the receipt says.
+func (x *exchange) receiptWords() []string {
+	if x.receiptOf != x.receipt.Seq {
+		x.receiptOf, x.receiptText[0] = x.receipt.Seq, x.receipt.String()
+	}
+	return x.receiptText[:]
 }
 
 // append waits until the records are on stable storage. On error whether they
@@ -284,7 +292,8 @@ func (x *exchange) recordOutcome() {
 // of which only the connection and the answer are known.
 func (g *Gateway) recordMalformed(c net.Conn, status int) {
 	now := g.cfg.Now()
-	x := &exchange{g: g, w: nowhere{}, r: &http.Request{}, start: now, id: newID(now), status: status}
+	x := &exchange{g: g, w: nowhere{}, r: &http.Request{}, start: now, status: status}
+	x.mint(now)
 	x.ip, _, _ = net.SplitHostPort(c.RemoteAddr().String())
 	cause := errMalformed
 	if status == http.StatusRequestHeaderFieldsTooLarge {
@@ -364,6 +373,12 @@ func count(n int64) uint64 {
 		return 0
 	}
 	return uint64(n)
+}
+
+// mint gives the exchange its id.
+func (x *exchange) mint(now time.Time) {
+	x.id = newID(now)
+	x.named[0] = x.id
 }
 
 // newID mints the id of an exchange: a UUID version 7 (RFC 9562), ordered by

@@ -55,12 +55,12 @@ type Follower interface {
 	Map
 
 	// Follow returns the Map of one exchange, after the exchanges of the same
-	// session that came before have ended. The context of r says who asks
-	// (policy.SubjectFrom) and when nobody waits any more. It may change the
+	// session that came before have ended. who asks, and the context of r says when
+	// nobody waits any more. It may change the
 	// header of r: a session that was not given to this subject is taken off
 	// (GW-07). A nil Turn means that the Map follows no sessions. An error means
 	// that too many are waiting, or that r's context ended.
-	Follow(r *http.Request) (Turn, error)
+	Follow(who policy.Subject, r *http.Request) (Turn, error)
 
 	// DenyForm is the form of a refusal of a request to path that was not
 	// classified, DenyAuto when the path says nothing.

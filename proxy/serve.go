@@ -24,7 +24,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // begin makes the exchange of a request.
 func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	now := g.cfg.Now()
-	x := &exchange{g: g, w: w, start: now, id: newID(now), changes: g.streams.changes.Load()}
+	x := &exchange{g: g, w: w, start: now, changes: g.streams.changes.Load()}
+	x.mint(now)
 	x.target, x.query, _ = strings.Cut(r.RequestURI, "?")
 	x.ip, x.scheme = origin(r, g.cfg.TrustedProxies)
 	x.r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))

@@ -646,7 +646,7 @@ type ending struct {
 	ended chan bool
 }
 
-func (e ending) Follow(*http.Request) (proxy.Turn, error) { return e, nil }
+func (e ending) Follow(policy.Subject, *http.Request) (proxy.Turn, error) { return e, nil }
 func (e ending) End(forwarded bool)                       { e.ended <- forwarded }
 
 // TestStreamKeepsNobodyInItsSessionWaiting: a request that was read in a session of

@@ -14,7 +14,7 @@ import (
 // following is a map that follows sessions as far as the gateway can tell.
 type following struct{ testMap }
 
-func (f following) Follow(*http.Request) (proxy.Turn, error) { return f, nil }
+func (f following) Follow(policy.Subject, *http.Request) (proxy.Turn, error) { return f, nil }
 func (following) DenyForm(string) proxy.DenyForm             { return proxy.DenyAuto }
 func (following) Inherit(proxy.Map)                          {}
 func (following) Received(*http.Response)                    {}

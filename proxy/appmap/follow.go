@@ -109,11 +109,11 @@ func (g *registry) bind(f *followed, cookie string, moves bool) bool {
 func ownerOf(s policy.Subject) string { return s.Issuer + "\x00" + s.Sub + "\x00" + s.Session }
 
 // Follow implements proxy.Follower.
-func (m *Map) Follow(r *http.Request) (proxy.Turn, error) {
+func (m *Map) Follow(who policy.Subject, r *http.Request) (proxy.Turn, error) {
 	if m.follow == nil {
 		return nil, nil
 	}
-	t, err := m.take(r)
+	t, err := m.take(who, r)
 	if err != nil {
 		return nil, err
 	}
@@ -121,8 +121,8 @@ func (m *Map) Follow(r *http.Request) (proxy.Turn, error) {
 }
 
 // take takes the turn of a request.
-func (m *Map) take(r *http.Request) (*turn, error) {
-	t := &turn{m: m, r: r, subject: policy.SubjectFrom(r.Context())}
+func (m *Map) take(who policy.Subject, r *http.Request) (*turn, error) {
+	t := &turn{m: m, r: r, subject: who}
 	owner := ownerOf(t.subject)
 	mine := m.follow.take(r, owner)
 	f := mine

@@ -54,7 +54,7 @@ func httpRequest(ctx context.Context, b *testing.B, cookie string) *http.Request
 
 // oneTurn takes an exchange through the map as the gateway does.
 func oneTurn(m *Map, r *http.Request, request, answer []byte, cookie string) error {
-	t, err := m.Follow(r)
+	t, err := m.Follow(policy.SubjectFrom(r.Context()), r)
 	if err != nil {
 		return err
 	}

@@ -66,7 +66,7 @@ func (m *Map) rehearse(r *http.Request) (*turn, error) {
 	if c, err := r.Cookie(m.follow.cookie); err == nil && m.follow.live.find(c.Value, ownerOf(someone)) == nil {
 		m.follow.live.bind(begun(ownerOf(someone)), c.Value, true)
 	}
-	return m.take(r.WithContext(policy.WithSubject(r.Context(), someone)))
+	return m.take(someone, r)
 }
 
 func (e *Exchange) body() ([]byte, error) { return e.RequestBody, nil }
