@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/matron-epr/matron/hazardlog"
+	"github.com/matron-epr/matron/hazardlog/evidence"
 	"github.com/matron-epr/matron/policy"
 )
 
@@ -197,17 +198,31 @@ func expired(o hazardlog.Officer) string {
 func (s *Site) versionsPart(c safetyCase) safetyPart {
 	t := table{
 		ID: "versions", Caption: caption{Text: "Signed versions", Size: "m"}, FirstCellIsHeader: true, Compact: true, Responsive: true,
-		Head: []cell{text("Version"), text("Signed by"), text("When"), text("Statement"), text("What ran"), text("SHA-256")},
+		Head: []cell{text("Version"), text("Signed by"), text("When"), text("Statement"), text("What ran"), text("Evidence then"), text("SHA-256")},
 	}
 	for _, a := range slices.Backward(c.Versions) {
 		by := cell{Text: a.Officer.String(), Lines: []string{"Registration until " + a.Officer.Expires.String()}}
 		ran := cell{Lines: []string{"Program " + known(a.Baseline.Program), "Configuration " + known(a.Baseline.Config), "Rules " + known(a.Baseline.Policy)}}
-		t.Rows = append(t.Rows, []cell{text(a.Version), by, when(s.formatTime(a.At)), text(a.Statement), ran, {Text: a.SHA256, Class: "app-hash"}})
+		t.Rows = append(t.Rows, []cell{text(a.Version), by, when(s.formatTime(a.At)), text(a.Statement), ran, text(evidenceThen(c.Log, a)), {Text: a.SHA256, Class: "app-hash"}})
 	}
 	if t.Rows == nil {
 		return safetyPart{Heading: "Signed versions", Text: []string{"None."}}
 	}
 	return safetyPart{Tables: []table{t}}
+}
+
+// evidenceThen counts the controls by what was known of them when a version was
+// signed.
+func evidenceThen(l hazardlog.Log, a hazardlog.Approval) string {
+	frozen, err := evidence.Frozen(&a)
+	then, _, missing := l.Version(a.Version)
+	switch {
+	case err != nil || missing != nil:
+		return "Cannot be read: it was altered"
+	case frozen == nil:
+		return "None was kept"
+	}
+	return safetyCase{Log: then, report: *frozen}.evidenceOf(then.Controls)
 }
 
 // nextVersion suggests the version after the last.

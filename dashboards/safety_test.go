@@ -81,6 +81,9 @@ func TestAnOfficerSignsAVersionAndOnlyOnce(t *testing.T) {
 	if a.Version != "1.5" || a.SHA256 != hazardlog.Hash(content) || a.Officer != fake.Officer() || a.Baseline != fake.Running() {
 		t.Errorf("approved: %+v", a)
 	}
+	if body := b.get(t, "/.matron/safety/release").Body.String(); strings.Count(body, "1 contradicted, 1 stale, 1 not enough data, 3 not measured, 1 supported") != 2 || !strings.Contains(body, "None was kept") {
+		t.Error("the signed versions do not say what was known when they were signed")
+	}
 	events := l.Events()
 	last := events[len(events)-1]
 	if last.By.Account != b.subject.Sub || last.By.Proof == nil || last.By.Proof.Method != "sign-in" || !strings.Contains(last.By.Proof.Evidence, hazardlog.Hash([]byte(a.Text(l.ID)))) {
