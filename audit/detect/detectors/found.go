@@ -1,0 +1,88 @@
+package detectors
+
+import (
+	"time"
+
+	"github.com/matron-epr/matron/audit/detect/table"
+)
+
+// Found is what the detectors say about days that hold something.
+type Found struct {
+	Days         []Day // in the order of person and date
+	NotEvaluated []Missing
+	Accesses     int // deliberate looks at patients
+	Explained    int // of them, by strong evidence
+	People       int // who were seen, machines left out
+	From, Until  string
+}
+
+// Day is one person's day.
+type Day struct {
+	Person   string
+	Role     string
+	Date     int32   // days since 1970 in the hospital's time zone
+	Patients int     // opened on the day, explained or not
+	Usual    float64 // patients of a day in the role, the mean
+	Visits   []Visit
+	Rows     []uint32 // of what was printed and exported
+	Signals  []Signal // of the day as a whole
+}
+
+// Visit is what one person did to one patient on one day and no strong evidence
+// explains. A look at one's own record is a visit whatever explains it.
+type Visit struct {
+	Patient    string
+	Rows       []uint32
+	Looks      int    // explained ones too
+	Wrote      bool   // for the patient on that day
+	Covering   bool   // wrote for others of the patient's ward on that day
+	Weak       bool   // every look has a weak explanation
+	Department string // of the person
+	Signals    []Signal
+}
+
+// Run looks at all accesses.
+func Run(in Input) Found {
+	if in.Accesses.Len() == 0 {
+		return Found{}
+	}
+	s := scan(in)
+	f := Found{NotEvaluated: s.evaluate(&in.Context)}
+	for i := range in.Accesses.Len() {
+		if in.Accesses.Counts(i) && !s.people[in.Accesses.Person[i]].machine {
+			f.Accesses++
+			if in.Explained[i] == Strong {
+				f.Explained++
+			}
+		}
+	}
+	usual := map[string]float64{}
+	for role, days := range s.active {
+		usual[role] = float64(s.visits[role]) / float64(max(days, 1))
+	}
+	people := map[uint32]bool{}
+	for i := range s.days {
+		d := &s.days[i]
+		people[d.person] = true
+		if len(d.visits) == 0 && len(d.signals) == 0 {
+			continue
+		}
+		p := &s.people[d.person]
+		out := Day{Person: s.t.People.Text(d.person), Role: p.role, Date: d.date, Patients: int(d.patients), Usual: usual[p.role], Rows: d.rows, Signals: d.signals}
+		for k := range d.visits {
+			v := &d.visits[k]
+			out.Visits = append(out.Visits, Visit{
+				Patient: s.ids.Text(v.patient), Rows: v.rows, Looks: v.looks, Wrote: v.is(wrote), Covering: v.is(covering), Weak: v.is(weakly),
+				Department: p.department, Signals: v.signals,
+			})
+		}
+		f.Days = append(f.Days, out)
+	}
+	f.People = len(people)
+	f.From, f.Until = dateOf(in.Accesses, 0, in.Location), dateOf(in.Accesses, in.Accesses.Len()-1, in.Location)
+	return f
+}
+
+func dateOf(t *table.Table, row int, location *time.Location) string {
+	return t.Time(row).In(location).Format(time.DateOnly)
+}
