@@ -13,7 +13,7 @@ import (
 
 func newAlerts() *cobra.Command {
 	c := &cobra.Command{Use: "alerts", Short: "Accesses that wait for a person to look at", GroupID: "ask"}
-	c.AddCommand(newAlertsList())
+	c.AddCommand(newAlertsList(), newAlertsShow(), newAlertsExport())
 	return c
 }
 

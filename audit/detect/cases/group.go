@@ -67,9 +67,8 @@ func drafts(f *detectors.Found, s *Scoring) []draft {
 func ofPerson(days []detectors.Day, s *Scoring) (draft, bool) {
 	d := draft{kind: OfIncident, person: days[0].Person, block: days[0].Date / block}
 	var scores []float64
-	again := repeated(days)
 	for i := range days {
-		if p := ofDay(&days[i], s, again); p.score > 0 {
+		if p := ofDay(&days[i], s); p.score > 0 {
 			d.parts = append(d.parts, p)
 			scores = append(scores, p.score)
 		}
@@ -90,23 +89,9 @@ func ofPerson(days []detectors.Day, s *Scoring) (draft, bool) {
 	return d, true
 }
 
-// repeated are the patients of a pattern: they belong to the case on all days.
-func repeated(days []detectors.Day) map[string]bool {
-	out := map[string]bool{}
-	for i := range days {
-		for k := range days[i].Visits {
-			v := &days[i].Visits[k]
-			if slices.ContainsFunc(v.Signals, func(g detectors.Signal) bool { return g.Detector == "obsession" }) {
-				out[v.Patient] = true
-			}
-		}
-	}
-	return out
-}
-
-// ofDay scores one day: the visit that says most, half of the others, and the day
-// as a whole.
-func ofDay(day *detectors.Day, s *Scoring, again map[string]bool) part {
+// ofDay scores one day: its visits, each next one counting less, and the day as a
+// whole.
+func ofDay(day *detectors.Day, s *Scoring) part {
 	p := part{day: day}
 	var scores []float64
 	best := 0.
@@ -115,10 +100,10 @@ func ofDay(day *detectors.Day, s *Scoring, again map[string]bool) part {
 		signals := slices.DeleteFunc(slices.Clone(v.Signals), func(g detectors.Signal) bool { return g.Detector == crowd })
 		score, most := s.sum(day.Role, signals)
 		if v.Weak {
-			score *= WeakFactor
+			score *= weakFactor
 		}
 		if v.Wrote || v.Covering {
-			score *= WorkFactor
+			score *= workFactor
 		}
 		if score > 0 {
 			scores = append(scores, score)
@@ -138,8 +123,6 @@ func ofDay(day *detectors.Day, s *Scoring, again map[string]bool) part {
 	}
 	return p
 }
-
-var WeakFactor, WorkFactor = .5, .4
 
 // crowds makes a case of the people around each patient.
 func crowds(f *detectors.Found, s *Scoring) []draft {
@@ -173,7 +156,7 @@ func crowds(f *detectors.Found, s *Scoring) []draft {
 		for _, p := range a.parts {
 			d.block = min(d.block, p.day.Date)
 		}
-		if len(a.parts) > 1 {
+		if len(a.parts) > 1 && d.score > 0 {
 			out = append(out, d)
 		}
 	}

@@ -1,53 +1,127 @@
 package cases
 
 import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
 	"slices"
+	"time"
 
 	"github.com/matron-epr/matron/audit/detect/detectors"
 	"github.com/matron-epr/matron/audit/detect/table"
 )
 
+// groupingVersion changes when grouping, ranking or the budget does.
+const groupingVersion = 1
+
+// mostExplained is how many looks of a case are searched for what could explain
+// them.
+const mostExplained = 12
+
 // Settings say how many cases are made and how they are weighed.
 type Settings struct {
-	Limit   int // cases in all
+	Budget  int    // cases a day for a thousand people
+	People  int    // who could be reviewed
+	Days    int    // that the accesses span
+	Seed    uint64 // of what is drawn by lot
 	Scoring Scoring
+	Explain func(person, patient string, at time.Time) []Explanation // may be nil
 }
 
-// Make groups, ranks and cuts what was found.
+// Make groups and ranks what was found and cuts it to the budget. The cases that
+// must be reviewed and those drawn by lot stand in their ranks.
 func Make(f *detectors.Found, t *table.Table, s Settings) []Case {
-	all := drafts(f, &s.Scoring)
-	all = all[:min(len(all), s.Limit)]
-	out := make([]Case, len(all))
-	for i := range all {
-		out[i] = write(&all[i], t, s.Scoring.Version)
+	rng := rand.New(rand.NewPCG(s.Seed, groupingVersion)) //nolint:gosec // drawn again from the same seed on purpose
+	limit := s.Budget * s.Days * s.People / 1000
+	chosen := choose(drafts(f, &s.Scoring), limit, (s.Days+6)/7, rng)
+	lots := sample(f, t, len(chosen)/(randomEvery-1), rng)
+	var out []Case
+	for i := range chosen {
+		out = append(out, s.write(&chosen[i], t))
+		if len(out)%randomEvery == randomEvery-1 && len(lots) > 0 {
+			out, lots = append(out, lots[0]), lots[1:]
+		}
+	}
+	for i := range out {
 		out[i].Rank = i + 1
 	}
 	return out
 }
 
-func write(d *draft, t *table.Table, version int) Case {
+func (s *Settings) write(d *draft, t *table.Table) Case {
 	c := Case{
-		ID: d.id(), Kind: d.kind, Score: d.score, Lane: Budget, Person: d.person, Versions: map[string]int{"scoring": version},
-		People: []string{}, Patients: []string{}, Days: []string{}, Detectors: []Detector{}, Explanations: []Explanation{}, Sentences: []string{}, Accesses: []string{},
+		ID: d.id(), Kind: d.kind, Score: d.score, Lane: Budget, Person: d.person,
+		Versions: map[string]int{"scoring": s.Scoring.Version, "grouping": groupingVersion},
+		People:   []string{}, Patients: []string{}, Days: []string{}, Detectors: []Detector{}, Explanations: []Explanation{}, Sentences: []string{}, Accesses: []string{},
 	}
+	if d.mustReview() {
+		c.Lane = MustReview
+	}
+	looked := 0
 	for _, p := range d.parts {
-		c.People = add(c.People, p.day.Person)
-		c.Days = add(c.Days, date(p.day.Date))
+		c.People, c.Days = add(c.People, p.day.Person), add(c.Days, date(p.day.Date))
 		c.note(p.day.Signals)
+		c.take(t, p.day.Rows)
 		for _, v := range p.visits {
 			c.Patients = add(c.Patients, v.Patient)
 			c.note(v.Signals)
-			for _, row := range v.Rows {
-				c.Accesses = append(c.Accesses, t.ID(int(row)))
-				if at := t.Time(int(row)); at.After(c.MadeAt) {
-					c.MadeAt = at
+			c.take(t, v.Rows)
+			if s.Explain != nil && looked < mostExplained && len(v.Rows) > 0 {
+				looked++
+				for _, e := range s.Explain(p.day.Person, v.Patient, t.Time(int(v.Rows[0]))) {
+					if !slices.Contains(c.Explanations, e) {
+						c.Explanations = append(c.Explanations, e)
+					}
 				}
 			}
 		}
 	}
 	slices.Sort(c.Days)
 	slices.Sort(c.Patients)
+	slices.Sort(c.People)
+	slices.SortFunc(c.Detectors, func(a, b Detector) int { return cmp.Or(cmp.Compare(a.P, b.P), cmp.Compare(a.ID, b.ID)) })
+	c.say(d)
 	return c
+}
+
+// take lists accesses.
+func (c *Case) take(t *table.Table, rows []uint32) {
+	for _, row := range rows {
+		c.Accesses = add(c.Accesses, t.ID(int(row)))
+		if at := t.Time(int(row)); at.After(c.MadeAt) {
+			c.MadeAt = at
+		}
+	}
+}
+
+// say writes what the case rests on.
+func (c *Case) say(d *draft) {
+	c.Sentences = append(c.Sentences, fmt.Sprintf("%d people, %d patients and %d days are in it, with %d accesses that are not yet explained.",
+		len(c.People), len(c.Patients), len(c.Days), len(c.Accesses)))
+	for _, of := range c.Detectors {
+		if text := detectors.Say(of.ID, of.Value); text != "" {
+			c.Sentences = append(c.Sentences, text+" "+rarity(of.P))
+		}
+	}
+	day := d.parts[0].day
+	c.Sentences = append(c.Sentences, fmt.Sprintf("On %s %d patients were opened; in the role %s a day has %.0f on average.", date(day.Date), day.Patients, day.Role, day.Usual))
+	wrote := false
+	for _, p := range d.parts {
+		for _, v := range p.visits {
+			wrote = wrote || v.Wrote
+		}
+	}
+	if !wrote {
+		c.Sentences = append(c.Sentences, "Nothing was written for any of the patients on these days.")
+	}
+	c.Sentences = append(c.Sentences, "Not yet explained is not suspicious: an appointment, a referral, a shift or a task that no feed knows would explain it.")
+}
+
+func rarity(p float64) string {
+	if p > .1 {
+		return "That is common among comparable ones of the role."
+	}
+	return fmt.Sprintf("So it is with %.3g of a thousand comparable ones of the role.", 1000*p)
 }
 
 // note keeps the rarest value of each detector.

@@ -21,7 +21,7 @@ func yes(b bool) float64 {
 
 // ofVisits are detectors of one person's looks at one patient on one day.
 func ofVisits() []Definition {
-	staff, patients, care, rota := feeds.StaffFeed, feeds.PatientsFeed, feeds.CareFeed, feeds.RotaFeed
+	staff, patients, care := feeds.StaffFeed, feeds.PatientsFeed, feeds.CareFeed
 	return []Definition{
 		{
 			ID: "own-record", Version: 2, Title: "Own record", Needs: []feeds.Kind{staff, patients}, Streaming: true,
@@ -38,7 +38,7 @@ func ofVisits() []Definition {
 			visit:          household,
 		},
 		{
-			ID: "neighbour", Version: 1, Title: "Neighbour", Needs: []feeds.Kind{staff, patients}, Streaming: true, Supporting: true,
+			ID: "neighbour", Version: 1, Title: "Neighbour", Needs: []feeds.Kind{staff, patients}, Streaming: true,
 			Description:    "The person and the patient live in one postcode unit at different addresses.",
 			FalsePositives: "In small towns most patients are neighbours.",
 			Runbook:        "It says nothing alone. Look at what stands beside it.",
@@ -54,7 +54,7 @@ func ofVisits() []Definition {
 			visit:          coWorker,
 		},
 		{
-			ID: "vip-crowd", Version: 1, Title: "Crowd around one patient", Streaming: true,
+			ID: crowdID, Version: 1, Title: "Crowd around one patient", Streaming: true,
 			Description:    "How many departments without an explanation looked at the patient within a week; from three on. A patient marked as VIP, sealed or S-flag counts for three more.",
 			FalsePositives: "Major incidents; case conferences; mortality reviews; legal work; coding.",
 			Runbook:        "Look whether the patient was in the news. Compare the departments with the wards of the stay. Put one question to all, not one to each.",
@@ -95,13 +95,6 @@ func ofVisits() []Definition {
 			Runbook:        "Look whether the person's work is about that part of the record.",
 			visit:          rarePart,
 		},
-		{
-			ID: "out-of-hours", Version: 1, Title: "Out of hours", Needs: []feeds.Kind{rota},
-			Description:    "Every look was more than two hours away from any shift of the rota.",
-			FalsePositives: "Overtime; swaps; late notes; a rota that is late.",
-			Runbook:        "Ask the rota's keeper whether the person worked. Attendance itself is no matter of this review.",
-			day:            func(_ *scanned, d *day) float64 { return float64(d.offDuty) },
-		},
 	}
 }
 
@@ -137,6 +130,12 @@ func coWorker(_ *scanned, v *visit) float64 {
 	}
 	return 0
 }
+
+// crowdID is the detector whose findings belong to the patient.
+const crowdID = "vip-crowd"
+
+// afterEnd is added to the days since an employment ended.
+const afterEnd = 1000
 
 // crowdFrom is how many departments make a crowd.
 const crowdFrom = 3
@@ -191,7 +190,7 @@ func (s *scanned) learnParts() {
 	s.parts = make([]uint32, s.t.Words.Len())
 	numbers := map[string]uint32{"": 0}
 	for i := range s.parts {
-		_, part, _ := strings.Cut(s.t.Words.Text(uint32(i)), " ") //nolint:gosec // words are few
+		_, part, _ := strings.Cut(s.t.Words.Text(uint32(i)), " ")
 		if _, ok := numbers[part]; !ok {
 			numbers[part] = uint32(len(numbers)) //nolint:gosec // words are few
 		}
@@ -212,6 +211,13 @@ func (s *scanned) learnParts() {
 func ofDays() []Definition {
 	staff, care, devices := feeds.StaffFeed, feeds.CareFeed, feeds.DevicesFeed
 	return []Definition{
+		{
+			ID: "out-of-hours", Version: 1, Title: "Out of hours", Needs: []feeds.Kind{feeds.RotaFeed},
+			Description:    "How many patients without an explanation were looked at only more than two hours away from any shift of the rota.",
+			FalsePositives: "Overtime; swaps; late notes; a rota that is late.",
+			Runbook:        "Ask the rota's keeper whether the person worked. Attendance itself is no matter of this review.",
+			day:            func(_ *scanned, d *day) float64 { return float64(d.offDuty) },
+		},
 		{
 			ID: "off-ward", Version: 1, Title: "Patients of another ward", Needs: []feeds.Kind{staff, care},
 			Description:    "How many patients without an explanation and without a word written for them, most of them of one ward; from three on.",
@@ -251,20 +257,13 @@ func ofDays() []Definition {
 			day:            func(_ *scanned, d *day) float64 { return from(2, d.pingPong) },
 		},
 		{
-			ID: "impossible-travel", Version: 1, Title: "Two networks at once", Streaming: true,
-			Description:    "How often, within half an hour, the account came from a network that fewer than three people use, while it also came from another.",
-			FalsePositives: "Remote access; mobile networks.",
-			Runbook:        "Ask security which network it is.",
-			day:            func(_ *scanned, d *day) float64 { return float64(d.travels) },
-		},
-		{
 			ID: "dormant-leaver", Version: 1, Title: "Account that should rest", Needs: []feeds.Kind{staff}, Streaming: true,
 			Description:    "Days of silence before this day, from forty-five on, counted from when the person started or the records begin; after the end of employment 1,000 and the days since.",
 			FalsePositives: "Parental and sick leave; bank staff; people who were taken on again.",
 			Runbook:        "Ask HR whether the person works here. If not, have the account closed today.",
 			day: func(_ *scanned, d *day) float64 {
 				if d.afterEnd > 0 {
-					return 1000 + float64(d.afterEnd)
+					return afterEnd + float64(d.afterEnd)
 				}
 				return from(45, d.gap)
 			},
@@ -339,14 +338,6 @@ func ofWeeks() []Definition {
 				}
 				return d.skew
 			},
-		},
-		{
-			ID: "role-mismatch", Version: 1, Title: "Work unlike the role's",
-			Description:    "How far what the person does in records is from what the role does, one minus the cosine, on days with ten looks or more.",
-			FalsePositives: "A new role that HR does not know yet.",
-			Runbook:        "Ask the manager what the person's work is. If the staff list is wrong, have it put right.",
-			Supporting:     true,
-			day:            func(_ *scanned, d *day) float64 { return d.strange },
 		},
 	}
 }

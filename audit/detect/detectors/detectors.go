@@ -56,5 +56,4 @@ type Signal struct {
 	Version  int
 	Value    float64
 	P        float64 // share of comparable ones with a value as high
-	Weight   float64
 }

@@ -1,6 +1,7 @@
 package detectors
 
 import (
+	"slices"
 	"time"
 
 	"github.com/matron-epr/matron/audit/detect/table"
@@ -13,7 +14,7 @@ type Found struct {
 	Accesses     int // deliberate looks at patients
 	Explained    int // of them, by strong evidence
 	People       int // who were seen, machines left out
-	From, Until  string
+	index        *index
 }
 
 // Day is one person's day.
@@ -31,14 +32,13 @@ type Day struct {
 // Visit is what one person did to one patient on one day and no strong evidence
 // explains. A look at one's own record is a visit whatever explains it.
 type Visit struct {
-	Patient    string
-	Rows       []uint32
-	Looks      int    // explained ones too
-	Wrote      bool   // for the patient on that day
-	Covering   bool   // wrote for others of the patient's ward on that day
-	Weak       bool   // every look has a weak explanation
-	Department string // of the person
-	Signals    []Signal
+	Patient  string
+	Rows     []uint32
+	Looks    int  // explained ones too
+	Wrote    bool // for the patient on that day
+	Covering bool // wrote for others of the patient's ward on that day
+	Weak     bool // every look has a weak explanation
+	Signals  []Signal
 }
 
 // Run looks at all accesses.
@@ -73,16 +73,37 @@ func Run(in Input) Found {
 			v := &d.visits[k]
 			out.Visits = append(out.Visits, Visit{
 				Patient: s.ids.Text(v.patient), Rows: v.rows, Looks: v.looks, Wrote: v.is(wrote), Covering: v.is(covering), Weak: v.is(weakly),
-				Department: p.department, Signals: v.signals,
+				Signals: v.signals,
 			})
 		}
 		f.Days = append(f.Days, out)
 	}
 	f.People = len(people)
-	f.From, f.Until = dateOf(in.Accesses, 0, in.Location), dateOf(in.Accesses, in.Accesses.Len()-1, in.Location)
+	f.index = s.index
 	return f
 }
 
-func dateOf(t *table.Table, row int, location *time.Location) string {
-	return t.Time(row).In(location).Format(time.DateOnly)
+// Counts says whether a row is a look by a person.
+func (f *Found) Counts(t *table.Table, row int) bool {
+	return t.Counts(row) && !f.index.people[t.Person[row]].machine
+}
+
+// DateOf is the day of a row, as a case writes it.
+func (f *Found) DateOf(t *table.Table, row int) string {
+	return t.Time(row).In(f.index.location).Format(time.DateOnly)
+}
+
+// InUse is the patient of a row, under the number in use.
+func (f *Found) InUse(t *table.Table, row int) string {
+	return f.index.ids.Text(f.index.canon[t.Patient[row]])
+}
+
+// Has says whether a detector measured at least least.
+func (d *Day) Has(id string, least float64) bool { return has(d.Signals, id, least) }
+
+// Has says whether a detector measured at least least.
+func (v *Visit) Has(id string, least float64) bool { return has(v.Signals, id, least) }
+
+func has(signals []Signal, id string, least float64) bool {
+	return slices.ContainsFunc(signals, func(g Signal) bool { return g.Detector == id && g.Value >= least })
 }

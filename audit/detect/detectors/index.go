@@ -28,7 +28,6 @@ type person struct {
 	machine    bool
 	start, end int64 // of employment; 0 is not known
 	shifts     []span
-	known      bool // in the staff list
 }
 
 // stay is one line of care.
@@ -41,10 +40,10 @@ type stay struct {
 // patient is what the feeds say of one patient, under the number in use.
 type patient struct {
 	record *feeds.Patient
-	staff  uint32 // person of the table who the patient is; 0 is none
-	group  int8   // sex and age, -1 when not known
-	watch  bool   // vip, sealed or s-flag
-	stays  []stay // in the order of time
+	staff  []*feeds.Staff // what the staff list says of the patient, if they work here
+	group  int8           // sex and age, -1 when not known
+	watch  bool           // vip, sealed or s-flag
+	stays  []stay         // in the order of time
 }
 
 // index is the context, by the numbers of a table.
@@ -95,7 +94,7 @@ func (x *index) addPeople(c *feeds.Context) {
 			continue
 		}
 		p := &x.people[n]
-		p.known, p.lines = true, append(p.lines, s)
+		p.lines = append(p.lines, s)
 		p.machine = p.machine || s.Kind == "machine"
 		if len(s.Roles) > 0 {
 			p.role = s.Roles[0]
@@ -161,12 +160,10 @@ func (x *index) addPatients(c *feeds.Context) {
 	for n := range x.patients {
 		x.patients[n].group = -1
 	}
-	staff := map[feeds.Hash]uint32{}
-	for n := range x.people {
-		for _, s := range x.people[n].lines {
-			if s.NHS != "" {
-				staff[s.NHS] = uint32(n)
-			}
+	staff := map[feeds.Hash][]*feeds.Staff{}
+	for i := range c.Staff {
+		if s := &c.Staff[i]; s.NHS != "" {
+			staff[s.NHS] = append(staff[s.NHS], s)
 		}
 	}
 	for i := range c.Patients {
@@ -205,14 +202,6 @@ func (x *index) group(p *feeds.Patient) int8 {
 		band += groups / 2
 	}
 	return int8(band)
-}
-
-func groupName(g int8) string {
-	sex := "men and boys"
-	if g >= groups/2 {
-		sex, g = "women and girls", g-groups/2
-	}
-	return sex + " " + []string{"under 2", "from 2 to 15", "from 16 to 19", "from 20 to 39", "from 40 to 59", "from 60 to 79", "over 79"}[g]
 }
 
 func (x *index) addCare(c *feeds.Context) {

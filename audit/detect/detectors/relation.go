@@ -36,8 +36,8 @@ func (x *index) relate(who uint32, n uint32) relation {
 	for _, s := range p.lines {
 		r |= x.kinship(s, q.record)
 	}
-	if q.staff != 0 && q.staff != who && r&own == 0 {
-		r |= mate | colleague(p.lines, x.people[q.staff].lines)
+	if len(q.staff) > 0 && r&own == 0 {
+		r |= mate | colleague(p.lines, q.staff)
 	}
 	return r
 }

@@ -51,7 +51,7 @@ func (s *scanned) signalVisits(d *Definition, of map[string]int) {
 	s.eachVisit(d, func(role string, _ *visit, v float64) { t.add(role, v) })
 	t.sort()
 	s.eachVisit(d, func(role string, to *visit, v float64) {
-		to.signals = append(to.signals, Signal{d.ID, d.Version, v, t.p(role, v), 1})
+		to.signals = append(to.signals, Signal{d.ID, d.Version, v, t.p(role, v)})
 	})
 }
 
@@ -79,6 +79,6 @@ func (s *scanned) signalDays(d *Definition) {
 	each(func(role string, _ *day, v float64) { t.add(role, v) })
 	t.sort()
 	each(func(role string, to *day, v float64) {
-		to.signals = append(to.signals, Signal{d.ID, d.Version, v, t.p(role, v), 1})
+		to.signals = append(to.signals, Signal{d.ID, d.Version, v, t.p(role, v)})
 	})
 }

@@ -19,12 +19,10 @@ const (
 	offDuty                   // every look outside the rota
 	glass                     // through break-glass
 	wrote                     // the person wrote in the record on that day
-	away                      // at a workstation of a ward where the person does not work
 	covering                  // the person wrote for others of the patient's ward on that day
 	noCare                    // the patient has no care around that day
 	pastCare                  // the patient's care ended before that
 	weakly                    // every look has a weak explanation
-	unplaced                  // at a device that stands nowhere
 	ours                      // the last care of the patient was where the person works
 )
 
@@ -38,7 +36,6 @@ type visit struct {
 	ward            uint32   // where the patient lay
 	relation        relation
 	facts           fact
-	sinceCare       int32    // days since the patient's care ended
 	screens         []uint32 // words of the rows
 	again           int32    // days of the last thirty with a look at the same patient
 	againLooks      int32
@@ -61,17 +58,14 @@ type day struct {
 	bytes       int64   // of them
 	denied      int32
 	searches    int32
-	offDuty     int32 // patients of visits outside the rota
-	pingPong    int32 // changes between workstations of two wards within ten minutes
-	gap         int32 // days of silence before
-	afterEnd    int32 // days since the employment ended; 0 when it has not
-	unexplained int32 // patients of visits without a sign of work there
-	mostOfWard  int32 // of them of one ward
-	travels     int32
+	offDuty     int32    // patients of visits outside the rota
+	pingPong    int32    // changes between workstations of two wards within ten minutes
+	gap         int32    // days of silence before
+	afterEnd    int32    // days since the employment ended; 0 when it has not
+	unexplained int32    // patients of visits without a sign of work there
+	mostOfWard  int32    // of them of one ward
 	slow        int32    // patients without care of the last 28 days
 	skew        float64  // minus the logarithm of the chance of their sex and age
-	group       int8     // of that sex and age
-	strange     float64  // how far from what the role does
 	rows        []uint32 // of everything that a volume is about
 	signals     []Signal
 }
@@ -103,7 +97,7 @@ func scan(in Input) *scanned {
 		group.Go(func() {
 			w := newWalker(x, in.Explained)
 			for p := range next {
-				found[p], counts[p] = w.walk(uint32(p), order[starts[p]:starts[p+1]])
+				found[p], counts[p] = w.walk(uint32(p), order[starts[p]:starts[p+1]]) //nolint:gosec // people are numbered in 32 bits
 			}
 		})
 	}
@@ -172,7 +166,6 @@ type walker struct {
 	recent    []recent
 	inRecent  map[uint32]int
 	wards     map[uint32]int // where the person wrote today
-	nets      map[uint32]bool
 	seen      []seen
 }
 
@@ -200,7 +193,7 @@ const (
 )
 
 func newWalker(x *index, explained []Strength) *walker {
-	w := &walker{index: x, explained: explained, at: map[uint32]int{}, inRecent: map[uint32]int{}, wards: map[uint32]int{}, nets: map[uint32]bool{}}
+	w := &walker{index: x, explained: explained, at: map[uint32]int{}, inRecent: map[uint32]int{}, wards: map[uint32]int{}}
 	w.actions = make([]action, x.t.Words.Len())
 	for i := range w.actions {
 		verb, _, _ := strings.Cut(x.t.Words.Text(uint32(i)), " ")
@@ -236,10 +229,10 @@ func (w *walker) walk(who uint32, rows []uint32) ([]day, tally) {
 			d.visits[i].day = date
 		}
 		if last != 0 {
-			d.gap = int32((from - last) / dayLong)
+			d.gap = int32((from - last) / dayLong) //nolint:gosec // days
 		}
 		if end := w.people[who].end; end != 0 && from >= end {
-			d.afterEnd = 1 + int32((from-end)/dayLong)
+			d.afterEnd = 1 + int32((from-end)/dayLong) //nolint:gosec // days
 		}
 		last = from
 		if d.patients > 0 {
@@ -268,7 +261,7 @@ func (w *walker) bounds(at int64) (from, to int64, date int32) {
 	y, m, d := time.UnixMicro(at).In(w.location).Date()
 	from = time.Date(y, m, d, 0, 0, 0, 0, w.location).UnixMicro()
 	to = time.Date(y, m, d+1, 0, 0, 0, 0, w.location).UnixMicro()
-	return from, to, int32(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Unix() / 86400)
+	return from, to, int32(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Unix() / 86400) //nolint:gosec // days
 }
 
 // day takes one day of a person in.
@@ -287,6 +280,7 @@ func (w *walker) day(who uint32, rows []uint32, t *tally) day {
 			search = searchMade{w.t.At[row], w.t.Session[row]}
 		case coming:
 			continue
+		default:
 		}
 		if w.t.Flags[row]&table.Refused != 0 {
 			d.denied++
@@ -301,7 +295,7 @@ func (w *walker) day(who uint32, rows []uint32, t *tally) day {
 			desk.own(w.index, row)
 		}
 	}
-	d.patients = int32(len(w.seen))
+	d.patients = int32(len(w.seen)) //nolint:gosec // patients of one day
 	t.visits += len(w.seen)
 	w.settle(&d)
 	return d
@@ -320,7 +314,7 @@ func (w *walker) look(d *day, row uint32, search searchMade, t *tally) {
 		i = len(w.seen)
 		w.at[n] = i
 		w.seen = append(w.seen, seen{visit: visit{person: d.person, patient: n, facts: offDuty, relation: w.relate(d.person, n)}, at: w.t.At[row]})
-		w.sequence(d, n)
+		w.sequence(d)
 		if g := w.patients[n].group; g >= 0 {
 			t.groups[g]++
 		}
@@ -339,6 +333,7 @@ func (w *walker) look(d *day, row uint32, search searchMade, t *tally) {
 		d.taken++
 		d.bytes += int64(w.t.Bytes[row])
 		d.rows = append(d.rows, row)
+	default:
 	}
 	if w.t.Flags[row]&table.BreakGlass != 0 {
 		v.facts |= glass
@@ -357,7 +352,7 @@ func (w *walker) look(d *day, row uint32, search searchMade, t *tally) {
 }
 
 // sequence follows patients whose numbers are neighbours.
-func (w *walker) sequence(d *day, n uint32) {
+func (w *walker) sequence(d *day) {
 	if len(w.seen) < 2 {
 		d.sequence = 1
 		return
@@ -399,7 +394,7 @@ func (w *walker) crowd(d *day, at int64, n uint32) {
 		}
 		w.recent = w.recent[1:]
 	}
-	d.burst = max(d.burst, int32(len(w.inRecent)))
+	d.burst = max(d.burst, int32(len(w.inRecent))) //nolint:gosec // patients of ten minutes
 }
 
 // place is where somebody was seen last at work that is explained.
@@ -450,7 +445,7 @@ func (w *walker) settle(d *day) {
 				d.offDuty++
 			}
 		}
-		v.visit.rows, v.visit.screens = slices.Clone(v.rows), slices.Clone(v.screens)
+		v.rows, v.screens = slices.Clone(v.rows), slices.Clone(v.screens)
 		d.visits = append(d.visits, v.visit)
 	}
 }
@@ -466,19 +461,12 @@ func (w *walker) about(p *person, v *seen) {
 	if v.ward != 0 && w.wards[v.ward] >= 2 {
 		v.facts |= covering
 	}
-	switch ward := w.devices[w.t.Device[v.rows[0]]]; {
-	case ward == 0:
-		v.facts |= unplaced
-	case !w.works(p, ward, at):
-		v.facts |= away
-	}
 	if w.has[feeds.CareFeed] {
 		end, lastWard, around := q.lastCare(at)
 		switch {
 		case around:
 		case end != 0 && at-end < 90*dayLong:
 			v.facts |= pastCare
-			v.sinceCare = int32((at - end) / dayLong)
 			if lastWard != 0 && w.works(p, lastWard, at) {
 				v.facts |= ours
 			}

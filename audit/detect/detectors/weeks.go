@@ -72,17 +72,17 @@ func (s *scanned) person(days []day) {
 		}
 		if d.unexplained > 0 {
 			d.slow = slow
-			d.skew, d.group = s.skew(s.people[d.person].role, &mix, n)
+			d.skew = s.skew(s.people[d.person].role, &mix, n)
 		}
 	}
 }
 
 // skew is minus the logarithm of the chance that so many patients of one sex and
 // age come together, by what the role sees.
-func (s *scanned) skew(role string, mix *[groups]int, n int) (most float64, group int8) {
+func (s *scanned) skew(role string, mix *[groups]int, n int) (most float64) {
 	const fewest = 8
 	if n < fewest {
-		return 0, 0
+		return 0
 	}
 	usual := s.mix[role]
 	total := 0
@@ -91,11 +91,9 @@ func (s *scanned) skew(role string, mix *[groups]int, n int) (most float64, grou
 	}
 	for g, k := range mix {
 		share := (float64(usual[g]) + 1) / (float64(total) + groups)
-		if v := -binomialTail(n, k, share) / math.Ln10; v > most {
-			most, group = v, int8(g) //nolint:gosec // of fourteen
-		}
+		most = max(most, -binomialTail(n, k, share)/math.Ln10)
 	}
-	return most, group
+	return most
 }
 
 // binomialTail is the logarithm of P(X >= k) for n trials.
@@ -147,7 +145,7 @@ func (s *scanned) crowds() {
 				}
 				most = max(most, len(departments))
 			}
-			v.crowd = int32(most) //nolint:gosec // departments
+			v.crowd = int32(most)
 		}
 	}
 }

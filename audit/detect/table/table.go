@@ -259,3 +259,24 @@ func sorted[T any](column []T, order []uint32) []T {
 	}
 	return out
 }
+
+// Keep leaves the rows outside [from, to) out; a zero time is no bound. The table is
+// in the order of time.
+func (t *Table) Keep(from, to time.Time) {
+	lo, hi := 0, t.Len()
+	if !from.IsZero() {
+		lo, _ = slices.BinarySearch(t.At, from.UnixMicro())
+	}
+	if !to.IsZero() {
+		hi, _ = slices.BinarySearch(t.At, to.UnixMicro())
+	}
+	if t.rows == nil {
+		t.rows = make([]uint32, t.Len())
+		for i := range t.rows {
+			t.rows[i] = uint32(i)
+		}
+	}
+	hi = max(lo, hi)
+	t.At, t.Person, t.Patient, t.Device = t.At[lo:hi], t.Person[lo:hi], t.Patient[lo:hi], t.Device[lo:hi]
+	t.Session, t.Word, t.Bytes, t.Flags, t.rows = t.Session[lo:hi], t.Word[lo:hi], t.Bytes[lo:hi], t.Flags[lo:hi], t.rows[lo:hi]
+}

@@ -1,0 +1,111 @@
+package cases_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/audit/detect/cases"
+	"github.com/matron-epr/matron/audit/detect/detectors"
+	"github.com/matron-epr/matron/audit/detect/table"
+	"github.com/matron-epr/matron/audit/feeds"
+)
+
+// ward is a made-up month: a hundred people who look at what is explained, one who
+// looks at their own record, one who comes back to the same patient, one who was
+// let go, and a crowd.
+func ward() (*table.Table, detectors.Found) {
+	t := table.New()
+	var strength []detectors.Strength
+	add := func(person, patient string, day int, s detectors.Strength) {
+		t.Add(&audit.Imported{ID: fmt.Sprint("a", t.Len()), Person: person, Patient: patient, Time: time.Date(2026, 9, 1+day, 10, 0, t.Len()%60, 0, time.UTC), Action: "read"})
+		strength = append(strength, s)
+	}
+	var c feeds.Context
+	c.Patients = []feeds.Patient{{ID: "self", NHS: "n7"}}
+	for i := range 100 {
+		s := feeds.Staff{Person: fmt.Sprint("s", i), Roles: []string{"nurse"}, Team: fmt.Sprint("t", i), NHS: feeds.Hash(fmt.Sprint("n", i))}
+		if i == 99 {
+			s.End = time.Date(2026, 9, 5, 0, 0, 0, 0, time.UTC)
+		}
+		c.Staff = append(c.Staff, s)
+	}
+	for day := range 28 {
+		for i := range 99 {
+			add(fmt.Sprint("s", i), fmt.Sprint("p", i, "-", day), day, detectors.Strong)
+		}
+		for i := range 99 {
+			if (i+day)%3 == 0 {
+				add(fmt.Sprint("s", i), fmt.Sprint("q", i, "-", day), day, detectors.Unexplained)
+			}
+		}
+		if day >= 9 && day < 19 {
+			add("s8", "again", day, detectors.Unexplained)
+		}
+		if day == 6 {
+			add("s7", "self", day, detectors.Strong)
+			for i := 20; i < 30; i++ {
+				add(fmt.Sprint("s", i), "famous", day, detectors.Unexplained)
+			}
+		}
+	}
+	add("s99", "any", 27, detectors.Unexplained)
+	return t, detectors.Run(detectors.Input{Accesses: t, Explained: strength, Context: c, Location: time.UTC})
+}
+
+func made(budget int) []cases.Case {
+	t, f := ward()
+	return cases.Make(&f, t, cases.Settings{
+		Budget: budget, People: 100, Days: 28, Seed: 1, Scoring: cases.DefaultScoring(),
+		Explain: func(string, string, time.Time) []cases.Explanation {
+			return []cases.Explanation{{Template: "T9", Strength: "weak"}}
+		},
+	})
+}
+
+func of(all []cases.Case, person string) []cases.Case {
+	return slices.DeleteFunc(slices.Clone(all), func(c cases.Case) bool { return c.Person != person || c.Lane == cases.Random })
+}
+
+func TestGroupedByPersonAndByPatient(t *testing.T) {
+	all := made(20)
+	again := slices.DeleteFunc(of(all, "s8"), func(c cases.Case) bool { return !slices.Contains(c.Patients, "again") })
+	if len(again) != 1 || again[0].Kind != cases.OfPerson || len(again[0].Days) < 9 {
+		t.Errorf("the same patient again and again: %+v", again)
+	}
+	crowd := slices.IndexFunc(all, func(c cases.Case) bool { return c.Kind == cases.OfPatient })
+	if crowd < 0 || len(all[crowd].People) != 10 || len(all[crowd].Patients) != 1 || all[crowd].Person != "" {
+		t.Errorf("the crowd: %+v", all)
+	}
+	for i, c := range all {
+		if c.Rank != i+1 || len(c.Accesses) == 0 || len(c.Sentences) == 0 || c.Versions["grouping"] == 0 {
+			t.Errorf("case %d: %+v", i, c)
+		}
+		if c.Lane != cases.Random && (len(c.Detectors) == 0 || len(c.Explanations) != 1 || c.Score <= 0) {
+			t.Errorf("case %d says not why: %+v", i, c)
+		}
+	}
+}
+
+// TestMustReviewIsOutsideTheBudget, however small that is.
+func TestMustReviewIsOutsideTheBudget(t *testing.T) {
+	all := made(0)
+	if len(of(all, "s7")) != 1 || len(of(all, "s99")) != 1 || len(all) != 2 {
+		t.Errorf("%+v", all)
+	}
+	for _, c := range all {
+		if c.Lane == cases.Budget {
+			t.Errorf("in no budget: %+v", c)
+		}
+	}
+}
+
+func TestSameInputSameCases(t *testing.T) {
+	if d := cmp.Diff(made(20), made(20)); d != "" {
+		t.Error(d)
+	}
+}

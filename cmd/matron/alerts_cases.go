@@ -1,0 +1,109 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/matron-epr/matron/audit/detect/cases"
+)
+
+// found is where the cases of a run of detection are read.
+type found struct{ config, folder string }
+
+func (f *found) flags(c *cobra.Command) {
+	c.Flags().StringVarP(&f.config, "config", "c", "matron.yaml", "configuration file")
+	c.Flags().StringVar(&f.folder, "run", "", "folder that \"matron detect run --run\" has written cases into")
+}
+
+func (f *found) read() ([]cases.Case, error) {
+	dir := f.folder
+	if dir == "" {
+		cfg, _, err := load(f.config)
+		if err != nil {
+			return nil, err
+		}
+		dir = cfg.DataDir
+	}
+	path := filepath.Join(dir, casesFile)
+	in, err := os.Open(path) //nolint:gosec // the operator names the folder
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, failure{exitFailure, fmt.Errorf("%s is not there: make it with \"matron detect run\"", path)}
+	}
+	if err != nil {
+		return nil, failure{exitFailure, fmt.Errorf("read cases: %w", err)}
+	}
+	defer func() { _ = in.Close() }()
+	all, err := cases.Read(in)
+	if err != nil {
+		return nil, failure{exitFailure, fmt.Errorf("read %s: %w", path, err)}
+	}
+	return all, nil
+}
+
+func newAlertsExport() *cobra.Command {
+	var f found
+	var asJSON bool
+	c := &cobra.Command{
+		Use: "export --json", Short: "Hand out the cases of the last run of detection, best first", Args: cobra.NoArgs,
+		Long:    "Writes one case a line, as docs/detection.md describes it.",
+		Example: "  matron alerts export --json -c matron.yaml > cases.ndjson\n  matron alerts export --json --run sim1",
+	}
+	f.flags(c)
+	c.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line, the only form there is")
+	_ = c.MarkFlagRequired("json")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		all, err := f.read()
+		if err != nil {
+			return err
+		}
+		return cases.Write(c.OutOrStdout(), all)
+	}
+	return c
+}
+
+func newAlertsShow() *cobra.Command {
+	var f found
+	c := &cobra.Command{
+		Use: "show CASE", Short: "Show one case: why it was flagged, and what could explain it", Args: cobra.ExactArgs(1),
+		Example: "  matron alerts show 7c1f9ab2 --run sim1",
+	}
+	f.flags(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		all, err := f.read()
+		if err != nil {
+			return err
+		}
+		for i := range all {
+			if strings.HasPrefix(all[i].ID, args[0]) {
+				showCase(c, &all[i])
+				return nil
+			}
+		}
+		return failure{exitFailure, fmt.Errorf("no case begins with %s", args[0])}
+	}
+	return c
+}
+
+func showCase(c *cobra.Command, one *cases.Case) {
+	c.Printf("%s  rank %d, lane %s\nPeople: %s\nDays: %s\nPatients: %s\n\nWhy flagged\n", one.ID, one.Rank, one.Lane,
+		strings.Join(one.People, ", "), strings.Join(one.Days, ", "), strings.Join(one.Patients, ", "))
+	for _, s := range one.Sentences {
+		c.Printf("  %s\n", s)
+	}
+	c.Println("\nWhat could explain it")
+	if len(one.Explanations) == 0 {
+		c.Println("  Nothing was found in the feeds. That does not say that there was no reason.")
+	}
+	for _, e := range one.Explanations {
+		c.Printf("  %s (%s, %s): %s\n", e.Sentence, e.Template, e.Strength, e.Evidence)
+	}
+	c.Println("\nWhich detectors")
+	for _, d := range one.Detectors {
+		c.Printf("  %s, version %d: %.3g\n", d.ID, d.Version, d.Value)
+	}
+}

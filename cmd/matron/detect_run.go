@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/audit/detect/cases"
+	"github.com/matron-epr/matron/audit/detect/detectors"
+	"github.com/matron-epr/matron/audit/detect/explain"
+	"github.com/matron-epr/matron/audit/detect/table"
+	"github.com/matron-epr/matron/audit/feeds"
+	"github.com/matron-epr/matron/audit/spool"
+	"github.com/matron-epr/matron/cmd/matron/config"
+	"github.com/matron-epr/matron/cmd/matron/gateway"
+)
+
+// casesFile is where the cases of a run stand, in its folder or in the data folder.
+const casesFile = "cases.ndjson"
+
+// historyRows bounds what is read of one day of imported history.
+const historyRows = 20_000_000
+
+// detecting is one run of "matron detect run".
+type detecting struct {
+	config, folder string
+	from, to       string
+	zone           string
+	without        []string
+	budget         int
+	seed           uint64
+	dryRun         bool
+	location       *time.Location
+}
+
+func newDetectRun() *cobra.Command {
+	var d detecting
+	c := &cobra.Command{
+		Use: "run", Short: "Look for what is not explained and make cases of it", Args: cobra.NoArgs,
+		Long: `Reads accesses and feeds, explains each access, lets the detectors look at what stays
+unexplained and writes the cases that there is time for, best first, to cases.ndjson:
+with --run into the folder of accesses and feeds, else into the data folder of the
+configuration, from the history that "matron audit import" has brought in. Who ran it for
+which days is recorded.
+
+Cases that must be reviewed are outside the budget. One case in twenty is drawn by lot among
+accesses that no detector points at.`,
+		Example: "  matron detect run --run sim1\n" +
+			"  matron detect run -c matron.yaml --from 2026-09-01 --to 2026-10-30\n" +
+			"  matron detect run --run sim1 --without rota --dry-run",
+	}
+	f := c.Flags()
+	f.StringVarP(&d.config, "config", "c", "matron.yaml", "configuration file")
+	f.StringVar(&d.folder, "run", "", "folder of accesses and feeds, as \"matron simulate hospital\" writes it")
+	f.StringVar(&d.from, "from", "", "from this day on")
+	f.StringVar(&d.to, "to", "", "to the end of this day")
+	f.StringVar(&d.zone, "zone", "Europe/London", "time zone of the hospital")
+	f.StringArrayVar(&d.without, "without", nil, "with --run: as if a feed were missing; may be given several times")
+	f.IntVar(&d.budget, "budget", 20, "cases a day for 1,000 staff, in all")
+	f.Uint64Var(&d.seed, "seed", 1, "of what is drawn by lot")
+	f.BoolVar(&d.dryRun, "dry-run", false, "say how many cases there would be, and write none")
+	c.RunE = func(c *cobra.Command, _ []string) error { return d.run(c) }
+	return c
+}
+
+func (d *detecting) run(c *cobra.Command) error {
+	var err error
+	if d.location, err = time.LoadLocation(d.zone); err != nil {
+		return fmt.Errorf("--zone %q is not known: write for example Europe/London", d.zone)
+	}
+	if d.budget < 1 {
+		return failure{exitUsage, errors.New("--budget is how many cases a day for 1,000 staff: at least 1")}
+	}
+	var f *folder
+	out := filepath.Join(d.folder, casesFile)
+	if d.folder != "" {
+		f, err = openFolder(c, d.folder, d.location, d.without)
+	} else {
+		f, out, err = d.history(c)
+	}
+	if err != nil {
+		return err
+	}
+	if err := d.narrow(f); err != nil {
+		return err
+	}
+	made, found := f.cases(d.budget, d.seed)
+	for _, m := range found.NotEvaluated {
+		c.PrintErrf("%s: %s\n", m.Detector, m.Reason)
+	}
+	lanes := map[cases.Lane]int{}
+	for i := range made {
+		lanes[made[i].Lane]++
+	}
+	c.Printf("%d accesses, %d explained; %d cases: %d in the budget, %d that must be reviewed, %d drawn by lot\n",
+		found.Accesses, found.Explained, len(made), lanes[cases.Budget], lanes[cases.MustReview], lanes[cases.Random])
+	if d.dryRun {
+		return nil
+	}
+	if err := writeFound(out, made); err != nil {
+		return failure{exitFailure, err}
+	}
+	c.Println(out)
+	return nil
+}
+
+// history reads what was imported, day by day.
+func (d *detecting) history(c *cobra.Command) (*folder, string, error) {
+	cfg, _, err := load(d.config)
+	if err != nil {
+		return nil, "", err
+	}
+	from, to, _, err := period(d.from, d.to)
+	if err != nil || from.IsZero() || to.IsZero() {
+		return nil, "", failure{exitUsage, errors.Join(errors.New("history needs --from and --to, for example --from 2026-09-01 --to 2026-10-30"), err)}
+	}
+	by, err := operator(cfg.DataDir)
+	if err != nil {
+		return nil, "", failure{exitFailure, err}
+	}
+	f := &folder{accesses: table.New(), machines: map[uint32]bool{}, location: d.location}
+	key, err := gateway.Hasher(cfg)
+	if err == nil {
+		f.context, err = readFeeds(c, feeds.Hasher{Hasher: key}, cfg.Detection)
+	}
+	if err == nil {
+		err = readHistory(c.Context(), cfg, from, to, f.accesses)
+	}
+	if err != nil {
+		return nil, "", failure{exitFailure, err}
+	}
+	f.accesses.Sort()
+	f.engine = explain.New(explain.Config{Location: d.location}, f.context)
+	if d.dryRun {
+		return f, "", nil
+	}
+	return f, filepath.Join(cfg.DataDir, casesFile), spool.Put(gateway.SpoolDir(cfg), &audit.Record{
+		Kind: audit.KindAuditViewed, Time: time.Now(), Action: "detect", UserIssuer: "os", UserSub: by, UserName: by,
+		Detail: []string{"from=" + d.from, "to=" + d.to},
+	})
+}
+
+func readHistory(ctx context.Context, cfg config.Config, from, to time.Time, t *table.Table) error {
+	store, err := gateway.OpenIndex(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = store.Close() }()
+	for ; from.Before(to); from = from.AddDate(0, 0, 1) {
+		end := from.AddDate(0, 0, 1)
+		if end.After(to) {
+			end = to
+		}
+		rows, err := store.Imported(ctx, audit.Query{Site: cfg.Site, From: from, To: end, Limit: historyRows})
+		if err != nil {
+			return err
+		}
+		for i := range rows {
+			t.Add(&rows[i])
+		}
+	}
+	if t.Len() == 0 {
+		return errors.New("no access was imported for these days: bring history in with \"matron audit import\"")
+	}
+	return nil
+}
+
+// narrow leaves the accesses of a folder outside the days out.
+func (d *detecting) narrow(f *folder) error {
+	if d.folder == "" || d.from == "" && d.to == "" {
+		return nil
+	}
+	from, to, _, err := period(d.from, d.to)
+	if err != nil {
+		return failure{exitUsage, err}
+	}
+	f.accesses.Keep(from, to)
+	if f.accesses.Len() == 0 {
+		return failure{exitFailure, errors.New("there is no access on these days")}
+	}
+	return nil
+}
+
+// cases explains, detects, groups and ranks.
+func (f *folder) cases(budget int, seed uint64) ([]cases.Case, detectors.Found) {
+	masks := f.engine.Rows(f.accesses)
+	explained := make([]detectors.Strength, len(masks))
+	for i, m := range masks {
+		switch {
+		case m.Strong():
+			explained[i] = detectors.Strong
+		case m.Weak():
+			explained[i] = detectors.Weak
+		}
+	}
+	found := detectors.Run(detectors.Input{Accesses: f.accesses, Explained: explained, Context: f.context, Location: f.location})
+	people := f.context.People()
+	if people == 0 {
+		people = found.People
+	}
+	return cases.Make(&found, f.accesses, cases.Settings{
+		Budget: budget, People: people, Days: f.days(), Seed: seed, Scoring: cases.DefaultScoring(),
+		Explain: func(person, patient string, at time.Time) []cases.Explanation {
+			var out []cases.Explanation
+			for _, e := range f.engine.Explain(explain.Access{Person: person, Patient: patient, At: at}) {
+				out = append(out, cases.Explanation{Template: e.Template, Strength: e.Strength, Sentence: e.Sentence, Evidence: e.Evidence})
+			}
+			return out
+		},
+	}), found
+}
+
+// writeFound puts cases in their place at once.
+func writeFound(path string, made []cases.Case) error {
+	part := path + ".part"
+	f, err := os.OpenFile(part, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // the operator names the folder
+	if err != nil {
+		return fmt.Errorf("write cases: %w", err)
+	}
+	if err := errors.Join(cases.Write(f, made), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(part, path)
+}
