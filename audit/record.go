@@ -33,12 +33,13 @@ const (
 	KindAuditViewed     Kind = "audit-viewed"
 	KindClock           Kind = "clock" // the wall clock was put forward or back
 	KindImport          Kind = "import"
-	KindHold            Kind = "hold"     // a legal hold was placed or released
-	KindDisposal        Kind = "disposal" // old records were disposed of
-	KindFeed            Kind = "feed"     // a message about patients was refused, or where they come from fell silent or was heard again
-	KindBypass          Kind = "bypass"   // decisions were put aside for a time, or enforced again
-	KindHazard          Kind = "hazard"   // the clinical hazard log was changed, or a version of it approved
-	KindIncident        Kind = "incident" // limits were lifted for a major incident, or are in force again
+	KindHold            Kind = "hold"      // a legal hold was placed or released
+	KindDisposal        Kind = "disposal"  // old records were disposed of
+	KindFeed            Kind = "feed"      // a message about patients was refused, or where they come from fell silent or was heard again
+	KindBypass          Kind = "bypass"    // decisions were put aside for a time, or enforced again
+	KindHazard          Kind = "hazard"    // the clinical hazard log was changed, or a version of it approved
+	KindDetection       Kind = "detection" // detection was begun or told something new: who ran what over whom
+	KindIncident        Kind = "incident"  // limits were lifted for a major incident, or are in force again
 )
 
 // Certainty says how sure the gateway is which patient an exchange concerns.

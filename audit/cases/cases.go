@@ -29,26 +29,26 @@ type Store struct{ db *sql.DB }
 func New(db *sql.DB) *Store { return &Store{db: db} }
 
 // Put stores alerts, all or none; one that is already there is left as it is.
-// added is how many were new.
-func (s *Store) Put(ctx context.Context, alerts []detect.Alert) (added int, err error) {
+// added are those that were new.
+func (s *Store) Put(ctx context.Context, alerts []detect.Alert) (added []detect.Alert, err error) {
 	if len(alerts) == 0 {
-		return 0, nil
+		return nil, nil
 	}
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
-		return 0, fmt.Errorf("store alerts: %w", err)
+		return nil, fmt.Errorf("store alerts: %w", err)
 	}
 	for _, a := range alerts {
 		isNew, err := put(ctx, tx, a)
 		if err != nil {
-			return 0, errors.Join(fmt.Errorf("store alert %s: %w", a.ID, err), tx.Rollback())
+			return nil, errors.Join(fmt.Errorf("store alert %s: %w", a.ID, err), tx.Rollback())
 		}
 		if isNew {
-			added++
+			added = append(added, a)
 		}
 	}
 	if err := tx.Commit(); err != nil {
-		return 0, fmt.Errorf("store alerts: %w", err)
+		return nil, fmt.Errorf("store alerts: %w", err)
 	}
 	return added, nil
 }

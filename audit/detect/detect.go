@@ -8,7 +8,11 @@
 // safe for concurrent reading.
 package detect
 
-import "time"
+import (
+	"time"
+
+	"github.com/matron-epr/matron/audit/detect/explain"
+)
 
 // Kind is the sort of question an alert raises.
 type Kind string
@@ -72,9 +76,7 @@ type Result struct {
 // Config sets thresholds; the zero value uses the defaults below.
 type Config struct {
 	Location *time.Location // the hospital's time zone for days; nil means UTC
-	// GraceBefore and GraceAfter are added around a stay; zero means a day before
-	// and a fortnight after, for preparation and for letters and results.
-	GraceBefore, GraceAfter time.Duration
+	Site     []explain.SiteTemplate
 	// More than BulkLimit distinct unexplained patients within BulkWindow raise a
 	// question; zero means 20 within 10 minutes. ByRole overrides the limit: of
 	// somebody's roles the highest counts. nil takes the default for desks that
@@ -87,12 +89,6 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	if c.Location == nil {
 		c.Location = time.UTC
-	}
-	if c.GraceBefore == 0 {
-		c.GraceBefore = 24 * time.Hour
-	}
-	if c.GraceAfter == 0 {
-		c.GraceAfter = 14 * 24 * time.Hour
 	}
 	if c.BulkWindow == 0 {
 		c.BulkWindow = 10 * time.Minute

@@ -127,7 +127,7 @@ func TestAlertSaysWhy(t *testing.T) {
 			Sentences: []string{
 				"The person and the patient have the same surname and address.",
 				"It was viewed 2 times on 22 November 2026, first at 12:00:01.",
-				"Not yet explained: no stay of a patient on a ward where the person works is known.",
+				"Not yet explained: no stay, list, referral, result, letter or task that leads to the person is known.",
 			},
 			Explanations: []Explanation{}, Evidence: []Ref{{"gw", 1}, {"gw", 2}},
 		}},
@@ -146,7 +146,7 @@ func TestOwnRecordIsReportedEvenWhenExplained(t *testing.T) {
 	c.Care = append(c.Care, feeds.Care{Patient: "self", Kind: "inpatient", Start: noon(), Ward: "ASH", Evidence: "adt:9"})
 	got := Run(Config{}, c, []audit.Record{view(1, "nurse", "self")})
 	want := []Explanation{{
-		Template: "ward-stay", Strength: "strong", Evidence: "adt:9",
+		Template: "T3", Strength: "strong", Evidence: "adt:9",
 		Sentence: "The patient was cared for on ward ASH, where the person works, from 22 November 2026 12:00 on.",
 	}}
 	if len(got.Alerts) != 1 {
@@ -157,37 +157,57 @@ func TestOwnRecordIsReportedEvenWhenExplained(t *testing.T) {
 	}
 }
 
-func TestStayCoversItsGraceAndNoMore(t *testing.T) {
-	r := newRun(Config{GraceBefore: time.Hour, GraceAfter: 2 * time.Hour}.withDefaults(), feeds.Context{})
-	c := feeds.Care{Start: noon(), End: noon().Add(time.Hour)}
-	for offset, want := range map[time.Duration]bool{
-		-time.Hour - 1: false, -time.Hour: true, 0: true, 3 * time.Hour: true, 3*time.Hour + 1: false,
-	} {
-		if got := r.around(c, noon().Add(offset)); got != want {
-			t.Errorf("%v: %v", offset, got)
-		}
+// TestLiveSeesWhatOneLookSees: records in pieces, pieces that come twice and pieces
+// out of order lead to the same questions as all at once.
+func TestLiveSeesWhatOneLookSees(t *testing.T) {
+	c := hospital(t)
+	var records []audit.Record
+	for i := range uint64(200) {
+		records = append(records, view(i+1, []string{"nurse", "desk"}[i%2], []string{"self", "kin", "lodger", fmt.Sprint("x", i)}[i%4]))
 	}
-	if !r.around(feeds.Care{Start: noon()}, noon().Add(9999*time.Hour)) {
-		t.Error("a stay without an end does not go on")
+	ids := func(alerts []Alert) map[string]bool {
+		out := map[string]bool{}
+		for _, a := range alerts {
+			out[a.ID] = true
+		}
+		return out
+	}
+	want := ids(Run(Config{}, c, records).Alerts)
+	live, got := NewLive(Config{}, c), []Alert{}
+	for _, part := range [][2]int{{50, 80}, {0, 60}, {40, 80}, {80, 200}, {100, 200}} {
+		got = append(got, live.Look(records[part[0]:part[1]]).Alerts...)
+	}
+	if d := cmp.Diff(want, ids(got)); d != "" {
+		t.Error(d)
+	}
+	if r := live.Look(records); r.Accesses != 0 || len(r.Alerts) != 0 {
+		t.Errorf("seen again: %+v", r)
 	}
 }
 
-func TestWardsFollowThePeriodsOfTheList(t *testing.T) {
-	day := func(s string) time.Time {
-		d, err := time.Parse(time.DateOnly, s)
-		if err != nil {
-			t.Fatal(err)
+// TestLiveKeepsNoMoreThanItMay under a flood and over days.
+func TestLiveKeepsNoMoreThanItMay(t *testing.T) {
+	live, asked := NewLive(Config{}, hospital(t)), map[string]bool{}
+	for day := range 4 {
+		var records []audit.Record
+		for i := range perPerson + 100 {
+			records = append(records, view(uint64(day*10*perPerson+i+1), "desk", fmt.Sprint("x", i), func(r *audit.Record) {
+				r.Time = noon().AddDate(0, 0, day).Add(time.Duration(i) * time.Millisecond)
+			}))
 		}
-		return d
+		for _, a := range live.Look(records).Alerts {
+			asked[a.ID] = true
+		}
+		if len(asked) != day+1 {
+			t.Errorf("day %d: %d questions, one a day is enough for a flood", day, len(asked))
+		}
+		if n := len(live.people["desk"]); n > perPerson || n != len(live.seen) {
+			t.Errorf("day %d: %d accesses are kept, %d marked as seen", day, n, len(live.seen))
+		}
 	}
-	r := newRun(Config{}.withDefaults(), feeds.Context{Staff: []feeds.Staff{
-		{Person: "p", Wards: []string{"OLD"}, To: day("2026-11-21")},
-		{Person: "p", Wards: []string{"NOW"}, From: day("2026-11-22"), To: day("2026-11-22")},
-		{Person: "p", Wards: []string{"ALWAYS"}},
-		{Person: "p", Wards: []string{"NEXT"}, From: day("2026-11-23")},
-	}})
-	if d := cmp.Diff([]string{"NOW", "ALWAYS"}, r.wards("p", noon())); d != "" {
-		t.Error(d)
+	live.Look([]audit.Record{view(9, "nurse", "kin", func(r *audit.Record) { r.Time = noon().AddDate(0, 0, 30) })})
+	if len(live.people) != 1 {
+		t.Errorf("%d people are kept", len(live.people))
 	}
 }
 
@@ -291,7 +311,7 @@ func TestMissingFeedsAreNamed(t *testing.T) {
 	}
 	c.Care = nil
 	got := Run(Config{}, c, []audit.Record{view(1, "nurse", "kin")})
-	if !strings.Contains(strings.Join(got.Alerts[0].Sentences, " "), "there is no list of ward stays") {
+	if !strings.Contains(strings.Join(got.Alerts[0].Sentences, " "), "there is no care feed") {
 		t.Errorf("a missing care feed looks like an empty one: %v", got.Alerts[0].Sentences)
 	}
 }
@@ -311,6 +331,21 @@ func TestWordsAreNeutral(t *testing.T) {
 					t.Errorf("%q", s)
 				}
 			}
+		}
+	}
+}
+
+func TestFindByNHSNumber(t *testing.T) {
+	h := hasher(t)
+	patients := []feeds.Patient{
+		{ID: "old", NHS: h.NHS("9990000018"), MergedInto: "new"},
+		{ID: "nameless"},
+		{ID: "self", NHS: h.NHS("9990000069")},
+		{ID: "new"},
+	}
+	for number, want := range map[string]string{"999 000 0069": "self", "9990000018": "new", "9990000026": "", "": ""} {
+		if got := h.Find(patients, number); got != want {
+			t.Errorf("%q: %q, want %q", number, got, want)
 		}
 	}
 }

@@ -170,9 +170,9 @@ func (r *run) viewed(all []access) string {
 // unexplained says what was looked for and not found.
 func (r *run) unexplained() string {
 	if r.context.Care == nil || r.context.Staff == nil {
-		return "Not yet explained: there is no list of ward stays or of staff to look in."
+		return "Not yet explained: there is no care feed or no staff list to look in."
 	}
-	return "Not yet explained: no stay of a patient on a ward where the person works is known."
+	return "Not yet explained: no stay, list, referral, result, letter or task that leads to the person is known."
 }
 
 func (r *run) alert(kind Kind, d Detector, k incident, all []access, sentences ...string) Alert {

@@ -2,10 +2,13 @@ package detect
 
 import (
 	"cmp"
+	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/audit/detect/explain"
 	"github.com/matron-epr/matron/audit/feeds"
 )
 
@@ -15,62 +18,29 @@ type access struct {
 	roles                 []string
 	at                    time.Time
 	ref                   Ref
+	wrote                 bool
 	why                   []Explanation // strong ones only
 }
 
-// run is one evaluation: the input, indexed.
+// run is the context of detection, indexed.
 type run struct {
 	cfg      Config
 	context  feeds.Context
+	engine   *explain.Engine
 	staff    map[string][]feeds.Staff
 	patients map[string]feeds.Patient
-	care     map[string][]feeds.Care
 	crowds   map[feeds.Hash]int // patients at one address
 }
 
 // Run looks at the accesses and returns the alerts in a fixed order.
 func Run(cfg Config, c feeds.Context, records []audit.Record) Result {
-	r := newRun(cfg.withDefaults(), c)
-	var out Result
-	accesses := r.accesses(records)
-	out.Accesses = len(accesses)
-	for i := range accesses {
-		accesses[i].why = r.explain(accesses[i])
-		if len(accesses[i].why) > 0 {
-			out.Explained++
-		}
-	}
-	for _, d := range []struct {
-		Detector
-		find  func([]access) []Alert
-		needs []feeds.Kind
-	}{
-		{ownDetector(), r.own, []feeds.Kind{feeds.StaffFeed, feeds.PatientsFeed}},
-		{householdDetector(), r.household, []feeds.Kind{feeds.StaffFeed, feeds.PatientsFeed}},
-		{bulkDetector(), r.bulk, nil},
-	} {
-		if why := c.NotEvaluated(newest(accesses), d.needs...); why != "" {
-			out.NotEvaluated = append(out.NotEvaluated, Missing{d.Detector, why})
-			continue
-		}
-		out.Alerts = append(out.Alerts, d.find(accesses)...)
-	}
-	slices.SortFunc(out.Alerts, func(a, b Alert) int { return cmp.Or(a.Made.Compare(b.Made), cmp.Compare(a.ID, b.ID)) })
-	return out
-}
-
-// newest is the time of the last of the accesses, which stand in order.
-func newest(accesses []access) time.Time {
-	if len(accesses) == 0 {
-		return time.Time{}
-	}
-	return accesses[len(accesses)-1].at
+	return NewLive(cfg, c).Look(records)
 }
 
 func newRun(cfg Config, c feeds.Context) *run {
 	r := &run{
-		cfg: cfg, context: c, staff: map[string][]feeds.Staff{}, patients: map[string]feeds.Patient{},
-		care: map[string][]feeds.Care{}, crowds: map[feeds.Hash]int{},
+		cfg: cfg, context: c, engine: explain.New(explain.Config{Location: cfg.Location, Site: cfg.Site}, c),
+		staff: map[string][]feeds.Staff{}, patients: map[string]feeds.Patient{}, crowds: map[feeds.Hash]int{},
 	}
 	for _, s := range c.Staff {
 		r.staff[s.Person] = append(r.staff[s.Person], s)
@@ -79,41 +49,161 @@ func newRun(cfg Config, c feeds.Context) *run {
 		r.patients[p.ID] = p
 		r.crowds[p.Address]++
 	}
-	for _, care := range c.Care {
-		id := r.survivor(care.Patient)
-		r.care[id] = append(r.care[id], care)
-	}
 	return r
 }
 
-// survivor follows merged numbers to the one that is in use.
-func (r *run) survivor(id string) string {
-	for range 10 { // a ring of merges must not hang us
-		p, ok := r.patients[id]
-		if !ok || p.MergedInto == "" {
-			return id
-		}
-		id = p.MergedInto
-	}
-	return id
+const (
+	// keep is how far back accesses count: a night of more than a day.
+	keep = 36 * time.Hour
+	// perPerson and inAll bound what is kept. Who opens more is asked about long
+	// before.
+	perPerson = 2000
+	inAll     = 500_000
+)
+
+// Live looks at accesses as they come. What it keeps is bounded, and records that
+// come again change nothing. It is not safe for concurrent use.
+type Live struct {
+	run    *run
+	people map[string][]access // each in the order of time
+	seen   map[Ref]bool        // of people
+	newest time.Time
 }
 
-// accesses picks what counts and puts it into the order of time.
-func (r *run) accesses(records []audit.Record) []access {
-	var out []access
+// NewLive makes one that has seen nothing.
+func NewLive(cfg Config, c feeds.Context) *Live {
+	return &Live{run: newRun(cfg.withDefaults(), c), people: map[string][]access{}, seen: map[Ref]bool{}}
+}
+
+// Engine explains single accesses by the same context.
+func (l *Live) Engine() *explain.Engine { return l.run.engine }
+
+// Tell puts another context in the place of the one before. What was seen stays.
+func (l *Live) Tell(c feeds.Context) { l.run = newRun(l.run.cfg, c) }
+
+// Look takes records in and returns the alerts about the people in them, in a
+// fixed order. An alert that was returned before may come again, under the same id.
+func (l *Live) Look(records []audit.Record) Result {
+	var out Result
+	touched := map[string]bool{}
 	for i := range records {
-		rec := &records[i]
-		if !counts(rec) {
+		if a, ok := l.run.access(&records[i]); ok && !l.seen[a.ref] {
+			out.Accesses++
+			if len(a.why) > 0 {
+				out.Explained++
+			}
+			l.seen[a.ref] = true
+			l.people[a.person] = append(l.people[a.person], a)
+			touched[a.person] = true
+			if a.at.After(l.newest) {
+				l.newest = a.at
+			}
+		}
+	}
+	people := slices.Sorted(maps.Keys(touched))
+	for _, p := range people {
+		l.settle(p)
+	}
+	for _, d := range l.run.detectors() {
+		if why := l.run.context.NotEvaluated(l.newest, d.needs...); why != "" {
+			out.NotEvaluated = append(out.NotEvaluated, Missing{d.Detector, why})
 			continue
 		}
-		out = append(out, access{
-			site: rec.Site, person: rec.Person, patient: r.survivor(rec.Patient), roles: rec.Roles,
-			at: rec.Time, ref: Ref{rec.Source, rec.Seq},
-		})
+		for _, p := range people {
+			out.Alerts = append(out.Alerts, d.find(l.people[p])...)
+		}
 	}
-	slices.SortFunc(out, func(a, b access) int {
+	slices.SortFunc(out.Alerts, func(a, b Alert) int { return cmp.Or(a.Made.Compare(b.Made), cmp.Compare(a.ID, b.ID)) })
+	l.forget()
+	return out
+}
+
+// detector is one that is there, and what it needs.
+type detector struct {
+	Detector
+	find  func([]access) []Alert
+	needs []feeds.Kind
+}
+
+func (r *run) detectors() []detector {
+	return []detector{
+		{ownDetector(), r.own, []feeds.Kind{feeds.StaffFeed, feeds.PatientsFeed}},
+		{householdDetector(), r.household, []feeds.Kind{feeds.StaffFeed, feeds.PatientsFeed}},
+		{bulkDetector(), r.bulk, nil},
+	}
+}
+
+// Versions lists the detectors with their versions, for example "household@1".
+func Versions() []string {
+	var out []string
+	for _, d := range new(run).detectors() {
+		out = append(out, fmt.Sprintf("%s@%d", d.ID, d.Version))
+	}
+	return out
+}
+
+// settle sorts somebody's accesses and explains those near an entry of theirs.
+func (l *Live) settle(person string) {
+	all := l.people[person]
+	slices.SortFunc(all, func(a, b access) int {
 		return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.ref.Source, b.ref.Source), cmp.Compare(a.ref.Seq, b.ref.Seq))
 	})
+	wrote := map[string][]Explanation{}
+	for i := range all {
+		if a := &all[i]; a.wrote && wrote[a.patient] == nil {
+			wrote[a.patient] = slices.DeleteFunc(slices.Clone(a.why), func(e Explanation) bool { return e.Template != explain.Charted.Code() })
+		}
+	}
+	for i := range all {
+		if a := &all[i]; len(a.why) == 0 {
+			a.why = wrote[a.patient]
+		}
+	}
+}
+
+// forget lets go of what is too old to count, and of more when there is too much.
+func (l *Live) forget() {
+	for back := keep; ; back /= 2 {
+		before := l.newest.Add(-back)
+		for p, all := range l.people {
+			n, _ := slices.BinarySearchFunc(all, before, func(a access, t time.Time) int { return a.at.Compare(t) })
+			n = max(n, len(all)-perPerson)
+			for _, a := range all[:n] {
+				delete(l.seen, a.ref)
+			}
+			if n == len(all) {
+				delete(l.people, p)
+			} else if n > 0 {
+				l.people[p] = slices.Clone(all[n:])
+			}
+		}
+		if len(l.seen) <= inAll || back < l.run.cfg.BulkWindow {
+			return
+		}
+	}
+}
+
+// access makes of a record what detection looks at, if it counts.
+func (r *run) access(rec *audit.Record) (access, bool) {
+	if !counts(rec) {
+		return access{}, false
+	}
+	a := access{
+		site: rec.Site, person: rec.Person, patient: r.engine.InUse(rec.Patient), roles: rec.Roles,
+		at: rec.Time, ref: Ref{rec.Source, rec.Seq}, wrote: rec.Action == "create" || rec.Action == "update" || rec.Action == "delete",
+	}
+	a.why = r.explain(explain.Access{Person: a.person, Patient: a.patient, At: a.at, Device: rec.Device, Wrote: a.wrote})
+	return a, true
+}
+
+// explain finds the strong explanations of an access.
+func (r *run) explain(a explain.Access) []Explanation {
+	var out []Explanation
+	for _, e := range r.engine.Explain(a) {
+		if e.Strength == explain.Strong {
+			out = append(out, Explanation{Template: e.Template, Strength: e.Strength, Sentence: e.Sentence, Evidence: e.Evidence})
+		}
+	}
 	return out
 }
 
@@ -129,69 +219,4 @@ func counts(r *audit.Record) bool {
 	}
 	listed := r.Action == "search" || r.Action == "list"
 	return !listed || r.PatientSource != audit.SourceResponse
-}
-
-// Explainer says what could explain single accesses, for pages that list them.
-// It is immutable.
-type Explainer struct{ run *run }
-
-// NewExplainer makes an Explainer of what the hospital has told.
-func NewExplainer(cfg Config, c feeds.Context) *Explainer {
-	return &Explainer{newRun(cfg.withDefaults(), c)}
-}
-
-// InUse is the number of a patient that is in use: it follows merged ones.
-func (e *Explainer) InUse(patient string) string { return e.run.survivor(patient) }
-
-// Explain returns the strong explanations of one person's look at one patient's
-// record. None means "not yet explained" and nothing else.
-func (e *Explainer) Explain(person, patient string, at time.Time) []Explanation {
-	return e.run.explain(access{person: person, patient: e.run.survivor(patient), at: at})
-}
-
-// explain finds the strong explanations of an access: the ward-stay template.
-func (r *run) explain(a access) []Explanation {
-	wards := r.wards(a.person, a.at)
-	var out []Explanation
-	for _, c := range r.care[a.patient] {
-		if c.Ward == "" || !slices.Contains(wards, c.Ward) || !r.around(c, a.at) {
-			continue
-		}
-		out = append(out, Explanation{
-			Template: "ward-stay", Strength: "strong", Evidence: c.Evidence,
-			Sentence: "The patient was cared for on ward " + c.Ward + ", where the person works, " + r.period(c) + ".",
-		})
-	}
-	return out
-}
-
-// around reports whether t lies within the stay and its grace.
-func (r *run) around(c feeds.Care, t time.Time) bool {
-	if t.Before(c.Start.Add(-r.cfg.GraceBefore)) {
-		return false
-	}
-	return c.End.IsZero() || !t.After(c.End.Add(r.cfg.GraceAfter))
-}
-
-func (r *run) period(c feeds.Care) string {
-	const layout = "2 January 2006 15:04"
-	from := "from " + c.Start.In(r.cfg.Location).Format(layout)
-	if c.End.IsZero() {
-		return from + " on"
-	}
-	return from + " to " + c.End.In(r.cfg.Location).Format(layout)
-}
-
-// wards are where the person worked at t, by the lines of the staff list that
-// were valid then.
-func (r *run) wards(person string, t time.Time) []string {
-	var out []string
-	today := t.In(r.cfg.Location).Format(time.DateOnly)
-	for _, s := range r.staff[person] {
-		if !s.From.IsZero() && today < s.From.Format(time.DateOnly) || !s.To.IsZero() && today > s.To.Format(time.DateOnly) {
-			continue
-		}
-		out = append(out, s.Wards...)
-	}
-	return out
 }

@@ -212,17 +212,23 @@ func (c *Context) has(k Kind) bool {
 // explain: staff look at records before the next nightly file is there.
 const maxLag = 36 * time.Hour
 
+// maxAge is how much older than the accesses the file of a feed without times may
+// be: it comes each week, and a day late.
+const maxAge = 8 * 24 * time.Hour
+
 // NotEvaluated says why whatever needs these feeds cannot be evaluated for
 // accesses up to a time, for example "not evaluated: no rota feed"; "" means
 // that it can.
 func (c *Context) NotEvaluated(until time.Time, needs ...Kind) string {
 	var missing, late []string
 	for _, k := range needs {
-		switch at := c.About[k].Until; {
+		switch at, made := c.About[k].Until, c.About[k].AsOf; {
 		case !c.has(k):
 			missing = append(missing, string(k))
 		case (k == RotaFeed || k == CareFeed) && !at.IsZero() && at.Before(until.Add(-maxLag)):
 			late = append(late, fmt.Sprintf("the %s feed ends on %s", k, at.UTC().Format("2 January 2006 15:04")))
+		case at.IsZero() && !made.IsZero() && made.Before(until.Add(-maxAge)):
+			late = append(late, fmt.Sprintf("the %s feed is of %s", k, made.UTC().Format("2 January 2006 15:04")))
 		}
 	}
 	slices.Sort(missing)

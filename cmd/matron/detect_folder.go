@@ -54,6 +54,10 @@ func openFolder(c *cobra.Command, dir string, location *time.Location, without [
 	if f.context, err = readFeeds(c, feeds.Hasher{Hasher: hash}, files); err != nil {
 		return nil, err
 	}
+	for k, about := range f.context.About {
+		about.AsOf = time.Time{} // when the folder was written says nothing about a made-up hospital
+		f.context.About[k] = about
+	}
 	if err := f.read(c, path, hash); err != nil {
 		return nil, err
 	}

@@ -108,7 +108,7 @@ func (b *builder) kind() {
 		b.gateway(dcm("110100", "Application Activity"), audit.Success, dcm("110120", "Application Start"))
 	case audit.KindStop:
 		b.gateway(dcm("110100", "Application Activity"), audit.Success, dcm("110121", "Application Stop"))
-	case audit.KindHeartbeat:
+	case audit.KindHeartbeat, audit.KindDetection:
 		b.gateway(dcm("110100", "Application Activity"), audit.Success, own(string(b.Kind)))
 	case audit.KindConfigChange:
 		b.gateway(securityAlert(), audit.Success, dcm("110131", "Software Configuration"))

@@ -91,6 +91,8 @@ func eventOf(r *audit.Record) event {
 		return alertOf(own("checkpoint-gap", "Checkpoint missing"))
 	case audit.KindBypass:
 		return bypassEvent(r.Action)
+	case audit.KindDetection:
+		return event{id: applicationActivity(), types: []code{own("detection", "Detection begun, or told something new")}, action: "E"}
 	case audit.KindIncident:
 		return alertOf(own("incident", "Limits lifted for a major incident, or in force again"))
 	case audit.KindHold:

@@ -387,7 +387,10 @@ type Detection struct {
 	// Mappings name the mapping file of each feed that is CSV, for example
 	// {rota: rota-columns.yaml}.
 	Mappings map[string]string `yaml:"mappings"`
-	// Every is how often detection runs. Default 1m.
+	// Templates is a file of the site's own templates of explanations
+	// (docs/detection.md). Default: none.
+	Templates string `yaml:"templates"`
+	// Every is how often detection looks at what is new. Default 15s.
 	Every time.Duration `yaml:"every"`
 }
 

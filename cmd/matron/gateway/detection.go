@@ -2,68 +2,104 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"maps"
+	"os"
+	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/audit/cases"
 	"github.com/matron-epr/matron/audit/detect"
+	"github.com/matron-epr/matron/audit/detect/explain"
 	"github.com/matron-epr/matron/audit/feeds"
 	"github.com/matron-epr/matron/cmd/matron/config"
 )
 
 const (
-	// lookBack is how much of the record each run looks at.
+	// lookBack is how much of the record counts when nothing says what was seen.
 	lookBack = 24 * time.Hour
 	// pageRows is how many accesses are read at a time.
 	pageRows = 5000
-	// maxRows bounds one run.
-	maxRows = 500_000
+	// overlap is how many records before the last one are read again: rows that
+	// were missing are put in later.
+	overlap = 500
+	// markEvery is how often it is kept what was seen. A restart goes on from the
+	// mark before the last, so that what goes together is seen together.
+	markEvery = 30 * time.Minute
 )
 
-// detection runs the detectors over the newest accesses. It never holds up an
-// exchange: it reads what has become searchable.
+// detection looks at accesses as they become searchable. It never holds up an
+// exchange.
 type detection struct {
 	cfg      config.Config
 	office   *backOffice
 	store    *cases.Store
-	raised   prometheus.Counter
+	metrics  *metrics
+	record   func(...*audit.Record) error
 	log      *slog.Logger
 	now      func() time.Time
 	location *time.Location
-	context  feeds.Context
-	wards    map[string]string // where each person works first of all
 	hash     feeds.Hasher
-	explains *detect.Explainer
 	names    *names
+	told     atomic.Pointer[told]
 	done     atomic.Int64 // unix microseconds of the last run that ended well
+
+	// Of the one goroutine that looks:
+	live    *detect.Live
+	marks   map[string]uint64 // last sequence number of each source
+	before  map[string]uint64 // marks when they were kept last
+	kept    time.Time
+	files   string               // size and age of the files of the feeds
+	missing map[string]time.Time // since when a detector is not evaluated
 }
 
-func newDetection(c config.Config, o *backOffice, s *cases.Store, raised prometheus.Counter, log *slog.Logger, now func() time.Time) (*detection, error) {
+// told is what the hospital has told, and what it explains.
+type told struct {
+	context feeds.Context
+	wards   map[string]string // where each person works first of all
+	engine  *explain.Engine
+}
+
+func newDetection(c config.Config, o *backOffice, s *cases.Store, m *metrics, record func(...*audit.Record) error, log *slog.Logger, now func() time.Time) (*detection, error) {
 	location, err := time.LoadLocation("Europe/London")
 	if err != nil {
 		return nil, fmt.Errorf("time zone: %w", err)
 	}
-	d := &detection{cfg: c, office: o, store: s, raised: raised, log: log, now: now, location: location}
+	d := &detection{
+		cfg: c, office: o, store: s, metrics: m, record: record, log: log, now: now, location: location,
+		files: feedFilesState(c.Detection), missing: map[string]time.Time{}, names: newNames(index{o}),
+	}
 	key, err := readKey(paths{c.DataDir}.matchKey())
 	if err != nil {
 		return nil, err
 	}
-	if d.context, err = d.read(key); err != nil {
+	if d.hash, err = feeds.NewHasher(key); err != nil {
 		return nil, err
 	}
-	d.wards = firstWards(d.context.Staff)
-	d.explains = detect.NewExplainer(detect.Config{Location: location}, d.context)
-	d.names = newNames(index{o})
+	known, err := d.read()
+	if err != nil {
+		return nil, err
+	}
+	site, err := SiteTemplates(c.Detection)
+	if err != nil {
+		return nil, err
+	}
+	d.live = detect.NewLive(detect.Config{Location: location, Site: site}, known)
+	d.told.Store(&told{known, firstWards(known.Staff), d.live.Engine()})
+	d.marks = d.readMarks()
+	d.before, d.kept = maps.Clone(d.marks), now()
 	return d, nil
 }
 
 // run detects at each interval until ctx ends.
 func (d *detection) run(ctx context.Context) error {
+	d.note("started")
 	tick := time.NewTicker(d.cfg.Detection.Every)
 	defer tick.Stop()
 	for {
@@ -72,10 +108,52 @@ func (d *detection) run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
+		d.reread(ctx)
 		if err := d.detect(ctx); err != nil && ctx.Err() == nil {
 			d.log.LogAttrs(ctx, slog.LevelWarn, "detection did not run", slog.String("error", err.Error()))
 		}
 	}
+}
+
+// note records that detection runs, with what, and over whom: everybody. On error
+// it runs all the same, since a journal that takes no record lets no request
+// through either.
+func (d *detection) note(what string) {
+	detail := []string{"detection=live", "state=" + what, "detectors=" + strings.Join(detect.Versions(), ","), "by=gateway"}
+	if err := d.record(&audit.Record{Time: d.now(), Kind: audit.KindDetection, Detail: detail}); err != nil {
+		d.log.LogAttrs(context.Background(), slog.LevelError, "detection is not recorded", slog.String("error", err.Error()))
+	}
+}
+
+// reread takes in feeds that have changed. When one cannot be read, what was told
+// before stays.
+func (d *detection) reread(ctx context.Context) {
+	state := feedFilesState(d.cfg.Detection)
+	if state == d.files {
+		return
+	}
+	d.files = state
+	fresh, err := d.read()
+	if err != nil {
+		d.log.LogAttrs(ctx, slog.LevelError, "feeds have changed and cannot be read: the ones before stay", slog.String("error", err.Error()))
+		return
+	}
+	d.live.Tell(fresh)
+	d.told.Store(&told{fresh, firstWards(fresh.Staff), d.live.Engine()})
+	d.note("feeds-read")
+}
+
+// feedFilesState changes when a file of the feeds does.
+func feedFilesState(c config.Detection) string {
+	var b strings.Builder
+	for _, path := range []string{c.Staff, c.Rota, c.Patients, c.Care, c.Devices} {
+		if info, err := os.Stat(path); err == nil {
+			fmt.Fprintf(&b, "%d %d\n", info.Size(), info.ModTime().UnixNano())
+		} else {
+			b.WriteString("none\n")
+		}
+	}
+	return b.String()
 }
 
 // finished is when detection last ended well.
@@ -86,59 +164,126 @@ func (d *detection) finished() time.Time {
 	return time.Time{}
 }
 
+// detect looks at what is new.
 func (d *detection) detect(ctx context.Context) error {
 	began := d.now()
-	records, err := d.accesses(ctx, began.Add(-lookBack))
+	store, err := d.office.open()
 	if err != nil {
 		return err
 	}
-	result := detect.Run(detect.Config{Location: d.location}, d.context, records)
-	added, err := d.store.Put(ctx, result.Alerts)
-	if err != nil {
-		return err
+	for {
+		limit, after := pageRows+overlap*len(d.marks), map[string]uint64{}
+		for source, seq := range d.marks {
+			after[source] = seq - min(seq, overlap)
+		}
+		records, err := store.Since(ctx, after, began.Add(-lookBack), limit)
+		if err != nil {
+			return err
+		}
+		advanced, err := d.look(ctx, records)
+		if err != nil {
+			return err
+		}
+		if !advanced || len(records) < limit {
+			break
+		}
 	}
-	d.raised.Add(float64(added))
 	d.done.Store(began.UnixMicro())
+	return d.keepMarks(began)
+}
+
+// look asks about what records say and says whether any was new.
+func (d *detection) look(ctx context.Context, records []audit.Record) (advanced bool, err error) {
+	result := d.live.Look(records)
+	fresh, err := d.store.Put(ctx, result.Alerts)
+	if err != nil {
+		return false, err
+	}
+	now := d.now()
+	for _, a := range fresh {
+		d.metrics.asked.Observe(now.Sub(a.Made).Seconds())
+	}
+	d.metrics.alerts.Add(float64(len(fresh)))
+	d.notEvaluated(ctx, result.NotEvaluated)
+	for i := range records {
+		if r := &records[i]; r.Seq > d.marks[r.Source] {
+			d.marks[r.Source], advanced = r.Seq, true
+		}
+	}
+	return advanced, nil
+}
+
+// notEvaluated says once which detectors cannot be evaluated, and since when.
+func (d *detection) notEvaluated(ctx context.Context, missing []detect.Missing) {
+	still := map[string]bool{}
+	for _, m := range missing {
+		still[m.Detector.ID] = true
+		if _, known := d.missing[m.Detector.ID]; known {
+			continue
+		}
+		d.missing[m.Detector.ID] = d.now()
+		d.metrics.unjudged.WithLabelValues(m.Detector.ID).Set(float64(d.now().Unix()))
+		d.log.LogAttrs(ctx, slog.LevelWarn, "detector is not evaluated", slog.String("detector", m.Detector.ID), slog.String("reason", m.Reason))
+	}
+	for id := range d.missing {
+		if !still[id] {
+			delete(d.missing, id)
+			d.metrics.unjudged.DeleteLabelValues(id)
+			d.log.LogAttrs(ctx, slog.LevelInfo, "detector is evaluated again", slog.String("detector", id))
+		}
+	}
+}
+
+// readMarks says what was seen before a restart. Without it the last day counts as
+// new, which leads to no question twice.
+func (d *detection) readMarks() map[string]uint64 {
+	marks := map[string]uint64{}
+	b, err := os.ReadFile(paths{d.cfg.DataDir}.detectionMarks())
+	if err == nil {
+		err = json.Unmarshal(b, &marks)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		d.log.LogAttrs(context.Background(), slog.LevelWarn, "what detection has seen is not known: it looks at the last day again", slog.String("error", err.Error()))
+	}
+	if err != nil || marks == nil {
+		return map[string]uint64{}
+	}
+	return marks
+}
+
+// keepMarks keeps what was seen when the marks were kept last.
+func (d *detection) keepMarks(now time.Time) error {
+	if now.Sub(d.kept) < markEvery && now.After(d.kept) {
+		return nil
+	}
+	b, err := json.Marshal(d.before)
+	if err != nil {
+		return fmt.Errorf("keep what detection has seen: %w", err)
+	}
+	path := paths{d.cfg.DataDir}.detectionMarks()
+	if len(d.before) > 0 {
+		if err := errors.Join(os.WriteFile(path+".new", b, 0o600), os.Rename(path+".new", path)); err != nil {
+			return fmt.Errorf("keep what detection has seen: %w", err)
+		}
+	}
+	d.before, d.kept = maps.Clone(d.marks), now
 	return nil
 }
 
-func (d *detection) accesses(ctx context.Context, since time.Time) ([]audit.Record, error) {
-	store, err := d.office.open()
-	if err != nil {
-		return nil, err
-	}
-	var records []audit.Record
-	q := audit.Query{From: since, Limit: pageRows}
-	for len(records) < maxRows {
-		page, err := store.Accesses(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		for _, a := range page {
-			records = append(records, a.Record)
-		}
-		if len(page) < pageRows {
-			return records, nil
-		}
-		oldest := page[len(page)-1]
-		q.Before = audit.Place{Time: oldest.Time, Source: oldest.Source, Seq: oldest.Seq}
-	}
-	d.log.LogAttrs(ctx, slog.LevelWarn, "detection looked at the newest accesses only", slog.Int("accesses", maxRows))
-	return records, nil
-}
-
-// explain says in sentences what could explain an access.
+// explain says in sentences what explains an access.
 func (d *detection) explain(person, patient string, at time.Time) []string {
 	var out []string
-	for _, e := range d.explains.Explain(person, patient, at) {
-		out = append(out, e.Sentence)
+	for _, e := range d.told.Load().engine.Explain(explain.Access{Person: person, Patient: patient, At: at}) {
+		if e.Strength == explain.Strong {
+			out = append(out, e.Sentence)
+		}
 	}
 	return out
 }
 
 // hospitalNumber finds a patient of the patient list by NHS number.
 func (d *detection) hospitalNumber(nhsNumber string) string {
-	return d.hash.Find(d.context.Patients, nhsNumber)
+	return d.hash.Find(d.told.Load().context.Patients, nhsNumber)
 }
 
 // firstWards are where people work first of all.

@@ -103,7 +103,7 @@ func workingDays(from time.Time, days int, where *time.Location) time.Time {
 }
 
 // wardOf is where a person works first of all, as the staff list says; "" unknown.
-func (g *Gateway) wardOf(person string) string { return g.detection.wards[person] }
+func (g *Gateway) wardOf(person string) string { return g.detection.told.Load().wards[person] }
 
 // explainEmergencies asks again and again whether care explains an emergency access.
 func (g *Gateway) explainEmergencies(ctx context.Context) error {

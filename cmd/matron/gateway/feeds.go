@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync/atomic"
 
+	"github.com/matron-epr/matron/audit/detect/explain"
 	"github.com/matron-epr/matron/audit/feeds"
 	"github.com/matron-epr/matron/audit/intake"
 	"github.com/matron-epr/matron/cmd/matron/config"
@@ -16,13 +17,8 @@ import (
 )
 
 // read reads the feeds that the configuration names.
-func (d *detection) read(key []byte) (feeds.Context, error) {
-	hash, err := feeds.NewHasher(key)
-	if err != nil {
-		return feeds.Context{}, err
-	}
-	d.hash = hash
-	c, err := ReadFeeds(hash, d.cfg.Detection, nil)
+func (d *detection) read() (feeds.Context, error) {
+	c, err := ReadFeeds(d.hash, d.cfg.Detection, nil)
 	for _, k := range feeds.Kinds() {
 		if f, ok := c.About[k]; ok {
 			d.log.LogAttrs(context.Background(), slog.LevelInfo, "feed read", slog.String("file", f.File), slog.Int("rows", f.Rows),
@@ -97,6 +93,24 @@ func readFeed[T any](files feedFiles, kind feeds.Kind, path string, read func(fe
 	feed.File, feed.AsOf = path, info.ModTime().UTC()
 	*rows, files.about[kind] = found, feed
 	return nil
+}
+
+// SiteTemplates reads the site's own templates of explanations; the error holds
+// every mistake with its place.
+func SiteTemplates(c config.Detection) ([]explain.SiteTemplate, error) {
+	if c.Templates == "" {
+		return nil, nil
+	}
+	src, err := os.ReadFile(c.Templates)
+	if err != nil {
+		return nil, fmt.Errorf("read templates: %w", err)
+	}
+	var f explain.SiteFile
+	doc := strictyaml.Decode(c.Templates, src, &f)
+	for _, p := range f.Validate() {
+		doc.Report(p.Path, p.Text)
+	}
+	return f.Templates, doc.Err()
 }
 
 // readMapping reads a mapping file; the error holds every mistake with its place.

@@ -189,7 +189,7 @@ func (g *Gateway) openStores(ctx context.Context) error {
 	}
 	g.syslog = newSyslogExport(g.cfg, g.journal, g.log, g.now)
 	alerts := cases.New(g.db)
-	g.detection, err = newDetection(g.cfg, g.office, alerts, g.metrics.alerts, g.log, g.now)
+	g.detection, err = newDetection(g.cfg, g.office, alerts, g.metrics, g.journal.Add, g.log, g.now)
 	return err
 }
 

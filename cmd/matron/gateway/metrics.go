@@ -24,6 +24,8 @@ type metrics struct {
 	reloadOK  prometheus.Gauge
 	reloadAt  prometheus.Gauge
 	alerts    prometheus.Counter
+	asked     prometheus.Histogram // seconds from the newest access of an alert to the alert
+	unjudged  *prometheus.GaugeVec // detectors that are not evaluated
 	care      *prometheus.CounterVec
 	slowed    *prometheus.HistogramVec
 	budgets   *prometheus.CounterVec
@@ -65,6 +67,12 @@ func newMetrics() *metrics {
 		reloadAt: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "matron_config_last_reload_success_timestamp_seconds", Help: "When configuration and policy were last taken.",
 		}),
+		asked: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "matron_alert_delay_seconds", Help: "From the newest access of an alert to the alert.", Buckets: []float64{5, 10, 20, 30, 60, 120, 600, 3600},
+		}),
+		unjudged: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "matron_detector_not_evaluated_since", Help: "Since when a detector is not evaluated, in seconds since 1970; the log says why.",
+		}, []string{"detector"}),
 		alerts: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "matron_alerts_total", Help: "Alerts raised since the start.",
 		}),
@@ -81,7 +89,7 @@ func newMetrics() *metrics {
 			Name: "matron_over_budget_total", Help: "How often somebody used up the budget of patients of their role, once in its window, by budget and window.",
 		}, []string{"budget"}),
 	}
-	m.registry.MustRegister(m.exchanges, m.refusals, m.waived, m.candidate, m.whole, m.recording, m.deciding, m.upstream, m.reloadOK, m.reloadAt, m.alerts, m.care, m.slowed, m.budgets, m.refusedRules,
+	m.registry.MustRegister(m.exchanges, m.refusals, m.waived, m.candidate, m.whole, m.recording, m.deciding, m.upstream, m.reloadOK, m.reloadAt, m.alerts, m.asked, m.unjudged, m.care, m.slowed, m.budgets, m.refusedRules,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -47,7 +47,7 @@ const (
 // what is in force does not depend on it.
 func (g *Gateway) openShadow(ctx context.Context) error {
 	g.shadow = &shadow{
-		decisions: index{g.office}.Decisions, wards: wardsOf(g.detection.context.Staff), site: g.cfg.Site, timeout: g.cfg.Policy.Timeout, metrics: g.metrics, log: g.log, now: g.now,
+		decisions: index{g.office}.Decisions, wards: wardsOf(g.detection.told.Load().context.Staff), site: g.cfg.Site, timeout: g.cfg.Policy.Timeout, metrics: g.metrics, log: g.log, now: g.now,
 		known: map[string]bool{},
 	}
 	if g.cfg.Policy.Candidate == "" {

@@ -36,21 +36,22 @@ var ErrNotInitialised = errors.New("not initialised: run \"matron init\" with th
 // paths are the places below the data folder.
 type paths struct{ dir string }
 
-func (p paths) journal() string      { return filepath.Join(p.dir, "journal") }
-func (p paths) ledger() string       { return filepath.Join(p.dir, "journal", "blocks.ledger") }
-func (p paths) syslogCursor() string { return filepath.Join(p.dir, "syslog.cursor") }
-func (p paths) engine() string       { return filepath.Join(p.dir, "clickhouse") }
-func (p paths) tls() string          { return filepath.Join(p.dir, "tls") }
-func (p paths) witness() string      { return filepath.Join(p.dir, "witness") }
-func (p paths) database() string     { return filepath.Join(p.dir, "matron.db") }
-func (p paths) held() string         { return filepath.Join(p.dir, "held") }
-func (p paths) policy() string       { return filepath.Join(p.dir, "policy") }
-func (p paths) bundles() string      { return filepath.Join(p.policy(), "bundles") }
-func (p paths) promotions() string   { return filepath.Join(p.policy(), "promotions.ledger") }
-func (p paths) keys() string         { return filepath.Join(p.dir, "keys") }
-func (p paths) voucherKey() string   { return filepath.Join(p.keys(), "voucher.pem") }
-func (p paths) linkKey() string      { return filepath.Join(p.keys(), "links.key") }
-func (p paths) matchKey() string     { return filepath.Join(p.keys(), "match.key") }
+func (p paths) journal() string        { return filepath.Join(p.dir, "journal") }
+func (p paths) ledger() string         { return filepath.Join(p.dir, "journal", "blocks.ledger") }
+func (p paths) detectionMarks() string { return filepath.Join(p.dir, "detection.json") }
+func (p paths) syslogCursor() string   { return filepath.Join(p.dir, "syslog.cursor") }
+func (p paths) engine() string         { return filepath.Join(p.dir, "clickhouse") }
+func (p paths) tls() string            { return filepath.Join(p.dir, "tls") }
+func (p paths) witness() string        { return filepath.Join(p.dir, "witness") }
+func (p paths) database() string       { return filepath.Join(p.dir, "matron.db") }
+func (p paths) held() string           { return filepath.Join(p.dir, "held") }
+func (p paths) policy() string         { return filepath.Join(p.dir, "policy") }
+func (p paths) bundles() string        { return filepath.Join(p.policy(), "bundles") }
+func (p paths) promotions() string     { return filepath.Join(p.policy(), "promotions.ledger") }
+func (p paths) keys() string           { return filepath.Join(p.dir, "keys") }
+func (p paths) voucherKey() string     { return filepath.Join(p.keys(), "voucher.pem") }
+func (p paths) linkKey() string        { return filepath.Join(p.keys(), "links.key") }
+func (p paths) matchKey() string       { return filepath.Join(p.keys(), "match.key") }
 
 // checkpointKey signs the record; others check that with the public key, which
 // stands beside the journal so that it travels with it.

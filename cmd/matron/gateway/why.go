@@ -46,10 +46,10 @@ func Explain(ctx context.Context, dir string, questions []policy.Request) (dashb
 	if err != nil {
 		return dashboards.Explanation{}, err
 	}
-	return explain(ctx, rules, questions)
+	return explainRules(ctx, rules, questions)
 }
 
-func explain(ctx context.Context, rules *rego.Engine, questions []policy.Request) (dashboards.Explanation, error) {
+func explainRules(ctx context.Context, rules *rego.Engine, questions []policy.Request) (dashboards.Explanation, error) {
 	var x rego.Explanation
 	for _, q := range questions {
 		var err error
@@ -113,7 +113,7 @@ func (d *decisions) Decision(ctx context.Context, source string, seq uint64) (da
 		return dashboards.Decision{}, err
 	}
 	out.Today = today
-	out.Why, err = explain(ctx, rules, questions)
+	out.Why, err = explainRules(ctx, rules, questions)
 	return out, err
 }
 
