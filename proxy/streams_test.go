@@ -647,7 +647,7 @@ type ending struct {
 }
 
 func (e ending) Follow(policy.Subject, *http.Request) (proxy.Turn, error) { return e, nil }
-func (e ending) End(forwarded bool)                       { e.ended <- forwarded }
+func (e ending) End(forwarded bool)                                       { e.ended <- forwarded }
 
 // TestStreamKeepsNobodyInItsSessionWaiting: a request that was read in a session of
 // the application gives its turn back when its stream begins, and is asked about

@@ -15,12 +15,12 @@ import (
 type following struct{ testMap }
 
 func (f following) Follow(policy.Subject, *http.Request) (proxy.Turn, error) { return f, nil }
-func (following) DenyForm(string) proxy.DenyForm             { return proxy.DenyAuto }
-func (following) Inherit(proxy.Map)                          {}
-func (following) Received(*http.Response)                    {}
-func (following) Leave(context.Context) *http.Request        { return nil }
-func (following) Left(*http.Response, []byte) bool           { return true }
-func (following) End(bool)                                   {}
+func (following) DenyForm(string) proxy.DenyForm                             { return proxy.DenyAuto }
+func (following) Inherit(proxy.Map)                                          {}
+func (following) Received(*http.Response)                                    {}
+func (following) Leave(context.Context) *http.Request                        { return nil }
+func (following) Left(*http.Response, []byte) bool                           { return true }
+func (following) End(bool)                                                   {}
 
 // TestWhatOnlyTheResponseWouldHaveRefusedIsMarked: where decisions are not
 // enforced, the record of the patient whom only the response shows says that it
