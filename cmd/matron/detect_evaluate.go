@@ -11,7 +11,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/matron-epr/matron/audit/detect/evaluate"
+	"github.com/matron-epr/matron/audit/detect/explain"
 	"github.com/matron-epr/matron/audit/feeds"
+	"github.com/matron-epr/matron/cmd/matron/config"
 	"github.com/matron-epr/matron/cmd/matron/gateway"
 )
 
@@ -25,6 +27,7 @@ type evaluating struct {
 	zone    string
 	without []string
 	explain bool
+	site    string
 	asJSON  bool
 
 	location *time.Location
@@ -58,6 +61,7 @@ runs, with other seeds, are shown with their spread; several --cases side by sid
 	f.StringVar(&e.zone, "zone", "Europe/London", "time zone of the hospital")
 	f.StringArrayVar(&e.without, "without", nil, "with --run: as if a feed were missing; may be given several times")
 	f.BoolVar(&e.explain, "explain", true, "with --run: count how many accesses are explained")
+	f.StringVar(&e.site, "templates", "", "with --run: file of the site's own templates; those in shadow are counted")
 	f.BoolVar(&e.asJSON, "json", false, "print everything as one JSON object")
 	c.MarkFlagsOneRequired("labels", "run")
 	c.MarkFlagsMutuallyExclusive("labels", "run")
@@ -174,6 +178,11 @@ func (e *evaluating) folder(c *cobra.Command, dir string) (evaluated, error) {
 		return one, fmt.Errorf("%s holds no staff file: say how many people with --staff", dir)
 	}
 	if e.explain {
+		site, err := gateway.SiteTemplates(config.Detection{Templates: e.site})
+		if err != nil {
+			return one, err
+		}
+		f.engine = explain.New(explain.Config{Location: e.location, Site: site}, f.context)
 		r := f.explained(one.labels)
 		one.Explained = &r
 	}

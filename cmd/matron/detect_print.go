@@ -127,6 +127,9 @@ func printEvaluation(out io.Writer, all []evaluated) {
 					p("    %s: %s\n", k.Kind, percent(k.Misuse))
 				}
 			}
+			if x.Shadow > 0 {
+				p("    templates in shadow would explain %d more\n", x.Shadow)
+			}
 			p("    could be explained by")
 			for _, u := range x.Templates {
 				p(" %s %d", u.Template, u.Accesses)

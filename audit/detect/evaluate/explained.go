@@ -24,6 +24,7 @@ type Explained struct {
 	first     Ratio
 	misuse    map[string]Ratio
 	by        [explain.Templates]int
+	shadow    int
 	from, end time.Time
 }
 
@@ -43,6 +44,9 @@ func NewExplained(labels []feeds.Label, location *time.Location) *Explained {
 // Add counts one access with what explains it.
 func (e *Explained) Add(person, patient string, at time.Time, by explain.Mask) {
 	explained := by.Strong()
+	if by.Shadow() {
+		e.shadow++
+	}
 	for i := range e.by {
 		if by.Has(explain.Template(i + 1)) {
 			e.by[i]++
@@ -90,6 +94,8 @@ type ExplainedReport struct {
 	Kinds  []ExplainedUsage `json:"kinds"`
 	// Templates is how many accesses each template could explain, weak ones too.
 	Templates []TemplateUse `json:"templates"`
+	// Shadow is how many accesses that nothing explains a template in shadow would.
+	Shadow int `json:"shadow"`
 }
 
 // TemplateUse is how many accesses one template could explain.
@@ -106,7 +112,7 @@ type ExplainedUsage struct {
 
 // Report is the shares so far.
 func (e *Explained) Report() ExplainedReport {
-	r := ExplainedReport{All: e.all, First: e.first, Kinds: []ExplainedUsage{}}
+	r := ExplainedReport{All: e.all, First: e.first, Shadow: e.shadow, Kinds: []ExplainedUsage{}}
 	for i, n := range e.by {
 		r.Templates = append(r.Templates, TemplateUse{explain.Template(i + 1).Code(), n})
 	}
