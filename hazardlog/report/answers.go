@@ -32,7 +32,7 @@ func answerWords() []string { return []string{yes, no, partial, awaiting, notApp
 // the answer is awaited.
 func (in Input) Answers() []Answer {
 	var list []Answer
-	for _, c := range in.Log.Standard.Clauses {
+	for _, c := range in.clauses() {
 		suggested, text := in.answer(c.Topic)
 		list = append(list, Answer{c, suggested, text})
 	}
@@ -90,7 +90,7 @@ func (in Input) answer(topic string) (suggested, text string) {
 	case "modification":
 		return some(len(l.Versions), "approved versions of the log, each with what ran then")
 	}
-	return awaiting, missing("evidence that the log could give: people answer this")
+	return in.answerOther(topic)
 }
 
 func some(n int, what string) (suggested, text string) {
