@@ -12,7 +12,7 @@ VULNDB := $(firstword $(wildcard ../shared/vulndb))
 
 TEST_PACKAGES := chromium fonts-liberation orthanc orthanc-dicomweb dcmtk gcc libc6-dev rsyslog rsyslog-gnutls strace e2fsprogs mount python3-hl7 postgresql libreoffice-calc
 
-.PHONY: help demo build test check lint unit race browser fuzz vuln scripts crashtest powercut bench bench-audit deps test-deps assets clean
+.PHONY: help demo build test check lint unit race browser fuzz vuln scripts crashtest powercut bench bench-audit trace deps test-deps assets clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -94,6 +94,12 @@ ROWS ?= 4000000
 BACKLOG ?= 1200000
 bench-audit: assets deps ## Measure journal, shipping, reindex, bytes and questions (ROWS=, BACKLOG=)
 	go run ./cmd/matron/bench/trail -rows $(ROWS) -backlog $(BACKLOG)
+
+TRACE ?= build/matron-trace.json
+trace: build ## Run every Go test and write $(TRACE), which a release ships: which test shows which control
+	@mkdir -p build
+	@failed=0; go test -json -timeout 30m ./... > build/tests.json || failed=$$?; \
+	./bin/matron hazard trace --tests build/tests.json --commit "$$(git rev-parse HEAD)" --build "$(VERSION)" --out "$(TRACE)"; exit $$failed
 
 clean: ## Remove what was built
 	rm -rf bin node_modules dashboards/assets/dist/*.css dashboards/assets/dist/*.js
