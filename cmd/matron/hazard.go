@@ -57,7 +57,9 @@ func (b *book) with(c *cobra.Command, do func() error) (err error) {
 	if b.cfg, _, err = load(b.config); err != nil {
 		return err
 	}
-	if err := b.open(c.Context()); err != nil {
+	if err := b.open(c.Context()); errors.Is(err, store.ErrCorrupt) {
+		return failure{exitIntegrity, err}
+	} else if err != nil {
 		return failure{exitFailure, err}
 	}
 	defer func() { err = errors.Join(err, b.close()) }()

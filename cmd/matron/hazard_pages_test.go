@@ -13,6 +13,7 @@ import (
 
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/cmd/matron/demo/hospital"
+	"github.com/matron-epr/matron/hazardlog/report"
 )
 
 // officer is a clinical safety officer in front of the pages.
@@ -90,8 +91,10 @@ func TestAnOfficerSignsInTheBrowser(t *testing.T) {
 	if page := o.page("/.matron/safety"); !strings.Contains(page, "The same as when version 1.0 was signed.") {
 		t.Error("the running gateway is not said to be the one approved")
 	}
-	if status, body := o.send(o.client, http.MethodGet, "/.matron/safety/pack", "", nil); status != http.StatusOK || !strings.HasPrefix(string(body), "PK") {
-		t.Errorf("the issue pack: status %d: %.200s", status, body)
+	status, body := o.send(o.client, http.MethodGet, "/.matron/safety/pack", "", nil)
+	_, packed, err := report.Verify(body, "")
+	if status != http.StatusOK || err != nil {
+		t.Errorf("the issue pack: status %d, %v: %.200s", status, err, body)
 	}
 	s.eventually("every change is recorded", func() error {
 		if out := s.run("hazard", "verify", "-c", s.config); !strings.Contains(out, "; 0 wait") {
@@ -100,7 +103,13 @@ func TestAnOfficerSignsInTheBrowser(t *testing.T) {
 		return nil
 	})
 	s.stop()
-	approved := slices.DeleteFunc(s.records(), func(r audit.Record) bool { return r.Kind != audit.KindHazard || r.Resource != "version" })
+	records := s.records()
+	if !slices.ContainsFunc(records, func(r audit.Record) bool {
+		return r.Resource == "issue-pack" && r.Person == person && slices.Contains(r.Detail, "manifest_sha256="+packed) && slices.Contains(r.Detail, "version=1.0")
+	}) {
+		t.Error("nobody recorded who was given the issue pack")
+	}
+	approved := slices.DeleteFunc(records, func(r audit.Record) bool { return r.Kind != audit.KindHazard || r.Resource != "version" })
 	if len(approved) != 1 {
 		t.Fatalf("%d approvals are recorded", len(approved))
 	}

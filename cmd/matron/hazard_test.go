@@ -115,6 +115,7 @@ func TestHazardLogBesideARunningGateway(t *testing.T) {
 	lint(true)
 	s.stop()
 	checkHazardRecords(t, s.records())
+	alterFrozenEvidence(t, s)
 	alterHazards(t, s)
 }
 
@@ -295,6 +296,33 @@ func checkHazardRecords(t *testing.T, records []audit.Record) {
 	if !slices.Equal(got, want) {
 		t.Errorf("recorded %q", got)
 	}
+}
+
+// alterFrozenEvidence changes what an officer saw when approving, and puts it back.
+func alterFrozenEvidence(t *testing.T, s *site) {
+	t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(s.dir, "data/matron.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	swap := func(from, to string) {
+		t.Helper()
+		done, err := db.ExecContext(t.Context(), `UPDATE hazard_event SET body = replace(body, ?, ?) WHERE log = 'small' AND kind = 'version' AND instr(body, ?) > 0`, from, to, from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := done.RowsAffected(); err != nil || n != 1 {
+			t.Fatalf("%d approvals hold %q: %v", n, from, err)
+		}
+	}
+	swap("SPI-40", "SPI-4X")
+	out, err := exec.CommandContext(t.Context(), binary(t), "hazard", "verify", "-c", s.config).CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != exitIntegrity || !strings.Contains(string(out), "event 6 is not what was written") {
+		t.Errorf("frozen evidence was altered: %v: %s", err, out)
+	}
+	swap("SPI-4X", "SPI-40")
 }
 
 // alterHazards takes the last event out of the database, as an old copy would.

@@ -18,7 +18,7 @@ func newHazardVerify() *cobra.Command {
 		Use: "verify", Short: "Compare the hazard log with the audit journal, event by event", Args: cobra.NoArgs,
 		Long: "Each change of the log is in the journal once, by its hash. Whoever altered the database, or put an old\n" +
 			"copy of it back, shows here; \"matron audit verify\" proves that the journal itself was not. Exit code 5\n" +
-			"when the two differ.",
+			"when the two differ, or an event is not what was written.",
 		Example: "  matron hazard verify",
 	}
 	b.flags(c)
@@ -26,7 +26,7 @@ func newHazardVerify() *cobra.Command {
 		return b.with(c, func() error {
 			recorded := map[string][]string{} // hashes by event, of this log
 			err := gateway.Walk(c.Context(), b.cfg, time.Time{}, time.Time{}, nil, func(r *audit.Record) {
-				if r.Kind == audit.KindHazard && detail(r, "log=") == b.log {
+				if r.Kind == audit.KindHazard && detail(r, "log=") == b.log && detail(r, "event=") != "" {
 					recorded[r.Request] = append(recorded[r.Request], detail(r, "sha256="))
 				}
 			})

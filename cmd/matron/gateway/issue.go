@@ -10,11 +10,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/cmd/matron/config"
 	"github.com/matron-epr/matron/hazardlog"
 	"github.com/matron-epr/matron/hazardlog/evidence"
 	"github.com/matron-epr/matron/hazardlog/report"
 	"github.com/matron-epr/matron/hazardlog/workbook"
+	"github.com/matron-epr/matron/policy"
 	"github.com/matron-epr/matron/proxy/strictyaml"
 )
 
@@ -82,6 +84,22 @@ func (p issuePacker) Pack(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := p.g.record(ctx, packRecord(policy.SubjectFrom(ctx), pack, p.g.now())); err != nil {
+		return err
+	}
 	_, err = w.Write(data)
 	return err
+}
+
+// packRecord is what the journal is told of a pack before it is handed out: to whom,
+// which version, and the hash of everything in it.
+func packRecord(who policy.Subject, p report.Pack, at time.Time) *audit.Record {
+	m := p.Manifest
+	r := &audit.Record{
+		Kind: audit.KindHazard, Time: at.UTC().Truncate(time.Microsecond), Action: "issue", Resource: "issue-pack", ResourceID: m.Log,
+		UserIssuer: who.Issuer, UserSub: who.Sub, UserName: who.Name, Person: who.Person,
+		Detail: []string{"log=" + m.Log, "version=" + m.Version, "snapshot_sha256=" + m.Snapshot, "manifest_sha256=" + p.SHA256},
+	}
+	r.Bound()
+	return r
 }
