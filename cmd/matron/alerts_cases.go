@@ -29,11 +29,17 @@ func (f *found) read() ([]cases.Case, error) {
 		}
 		dir = cfg.DataDir
 	}
+	all, err := casesOfRun(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, failure{exitFailure, fmt.Errorf("%s is not there: make it with \"matron detect run\"", filepath.Join(dir, casesFile))}
+	}
+	return all, err
+}
+
+// casesOfRun reads the cases of the last run of a folder.
+func casesOfRun(dir string) ([]cases.Case, error) {
 	path := filepath.Join(dir, casesFile)
 	in, err := os.Open(path) //nolint:gosec // the operator names the folder
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, failure{exitFailure, fmt.Errorf("%s is not there: make it with \"matron detect run\"", path)}
-	}
 	if err != nil {
 		return nil, failure{exitFailure, fmt.Errorf("read cases: %w", err)}
 	}

@@ -46,8 +46,8 @@ func newDetectRun() *cobra.Command {
 		Long: `Reads accesses and feeds, explains each access, lets the detectors look at what stays
 unexplained and writes the cases that there is time for, best first, to cases.ndjson:
 with --run into the folder of accesses and feeds, else into the data folder of the
-configuration, from the history that "matron audit import" has brought in. Who ran it for
-which days is recorded.
+configuration, from what the gateway has seen itself and the history that "matron audit
+import" has brought in. Who ran it for which days is recorded.
 
 Cases that must be reviewed are outside the budget. One case in twenty is drawn by lot among
 accesses that no detector points at.`,
@@ -110,7 +110,7 @@ func (d *detecting) run(c *cobra.Command) error {
 	return nil
 }
 
-// history reads what was imported, day by day.
+// history reads what the gateway saw and what was imported, day by day.
 func (d *detecting) history(c *cobra.Command) (*folder, string, error) {
 	cfg, _, err := load(d.config)
 	if err != nil {
@@ -136,6 +136,7 @@ func (d *detecting) history(c *cobra.Command) (*folder, string, error) {
 		return nil, "", failure{exitFailure, err}
 	}
 	f.accesses.Sort()
+	f.accesses.Settle()
 	f.engine = explain.New(explain.Config{Location: d.location}, f.context)
 	if d.dryRun {
 		return f, "", nil
@@ -164,9 +165,16 @@ func readHistory(ctx context.Context, cfg config.Config, from, to time.Time, t *
 		for i := range rows {
 			t.Add(&rows[i])
 		}
+		err = store.Witnessed(ctx, cfg.Site, from, end, func(r *audit.Record) error {
+			t.Witness(r)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
 	}
 	if t.Len() == 0 {
-		return errors.New("no access was imported for these days: bring history in with \"matron audit import\"")
+		return errors.New("there is no access on these days, neither of the gateway nor imported")
 	}
 	return nil
 }

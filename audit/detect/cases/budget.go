@@ -20,18 +20,13 @@ const (
 )
 
 // mustReview says whether a draft is looked at whatever the budget.
-func (d *draft) mustReview() bool {
-	for _, p := range d.parts {
-		if p.day.Has("dormant-leaver", 1000) {
-			return true
-		}
-		for _, v := range p.visits {
-			if v.Has("own-record", 1) || v.Has("break-glass", 2) {
-				return true
-			}
-		}
-	}
-	return false
+func (d *draft) mustReview() bool { return slices.ContainsFunc(d.parts, part.mustReview) }
+
+// mustReview says whether a day is looked at however common that is in the role.
+func (p part) mustReview() bool {
+	return p.day.Has("dormant-leaver", 1000) || slices.ContainsFunc(p.visits, func(v *detectors.Visit) bool {
+		return v.Has("own-record", 1) || v.Has("break-glass", 2)
+	})
 }
 
 // choose cuts the drafts, which stand in the order of their scores, to a budget:

@@ -68,7 +68,7 @@ func ofPerson(days []detectors.Day, s *Scoring) (draft, bool) {
 	d := draft{kind: OfIncident, person: days[0].Person, block: days[0].Date / block}
 	var scores []float64
 	for i := range days {
-		if p := ofDay(&days[i], s); p.score > 0 {
+		if p := ofDay(&days[i], s); p.score > 0 || p.mustReview() {
 			d.parts = append(d.parts, p)
 			scores = append(scores, p.score)
 		}
