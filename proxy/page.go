@@ -131,7 +131,7 @@ func (x *exchange) sendBody(status int, contentType string, body []byte) {
 	h.Set("Vary", "Accept, Sec-Fetch-Mode")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "same-origin") // without one a form of ours would come from nowhere
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'")
 	x.WriteHeader(status)
 	if x.r.Method != http.MethodHead {
 		_, _ = x.Write(body) // Write notes what goes wrong

@@ -10,6 +10,7 @@ import (
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/cmd/matron/gateway"
 	"github.com/matron-epr/matron/hazardlog"
+	"github.com/matron-epr/matron/hazardlog/store"
 )
 
 func newHazardVerify() *cobra.Command {
@@ -24,8 +25,14 @@ func newHazardVerify() *cobra.Command {
 	b.flags(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		return b.with(c, func() error {
+			// A gateway may be recording meanwhile: what had its place before the walk must be
+			// in the journal, and what the walk met is in the log after it.
+			places, err := b.store.Places(c.Context(), b.log)
+			if err != nil {
+				return err
+			}
 			recorded := map[string][]string{} // hashes by event, of this log
-			err := gateway.Walk(c.Context(), b.cfg, time.Time{}, time.Time{}, nil, func(r *audit.Record) {
+			err = gateway.Walk(c.Context(), b.cfg, time.Time{}, time.Time{}, nil, func(r *audit.Record) {
 				if r.Kind == audit.KindHazard && detail(r, "log=") == b.log && detail(r, "event=") != "" {
 					recorded[r.Request] = append(recorded[r.Request], detail(r, "sha256="))
 				}
@@ -33,7 +40,10 @@ func newHazardVerify() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return b.compare(c, recorded)
+			if b.current, err = b.store.Log(c.Context(), b.log); err != nil {
+				return err
+			}
+			return b.compare(c, places, recorded)
 		})
 	}
 	return c
@@ -48,11 +58,7 @@ func detail(r *audit.Record, name string) string {
 	return ""
 }
 
-func (b *book) compare(c *cobra.Command, recorded map[string][]string) error {
-	places, err := b.store.Places(c.Context(), b.log)
-	if err != nil {
-		return err
-	}
+func (b *book) compare(c *cobra.Command, places map[string]store.Place, recorded map[string][]string) error {
 	var wrong []string
 	for _, a := range b.current.Versions {
 		if !a.Evidence.Whole() {
@@ -86,6 +92,6 @@ func (b *book) compare(c *cobra.Command, recorded map[string][]string) error {
 	if len(wrong) > 0 {
 		return failure{exitIntegrity, fmt.Errorf("log %s:\n%s", b.log, strings.Join(wrong, "\n"))}
 	}
-	_, err = fmt.Fprintf(c.OutOrStdout(), "Log %s: %d event(s) are as recorded; %d wait for the gateway, %d are recorded by another one.\n", b.log, same, waiting, elsewhere)
+	_, err := fmt.Fprintf(c.OutOrStdout(), "Log %s: %d event(s) are as recorded; %d wait for the gateway, %d are recorded by another one.\n", b.log, same, waiting, elsewhere)
 	return err
 }

@@ -2,7 +2,7 @@
 // sign-in service and ClickHouse, a real browser, simulated staff at work.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { readFile } from 'node:fs/promises'
+import { readFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { inflateRawSync } from 'node:zlib'
@@ -142,6 +142,61 @@ for (const javaScriptEnabled of [true, false]) {
     })
   })
 }
+
+// elsewhere is a patient whose record is refused to whoever is signed in, and who may be
+// opened in an emergency.
+async function elsewhere (page) {
+  for (let i = 1; i < 60; i++) {
+    const path = `/ui/patients/H${100000 + i}`
+    await page.goto(hospital.gateway + path)
+    if (await page.getByText('Why do you need it now?').count()) return { path, hospital: path.split('/').pop() }
+  }
+  assert.fail('no patient is refused')
+}
+
+describe('emergency access', () => {
+  person('a nurse opens a record in two interactions without scripts, and the privacy officer learns of it', { javaScriptEnabled: false }, async (page) => {
+    await signIn(hospital, page, '/ui/patients', 'nurse')
+    const patient = await elsewhere(page)
+    await check(page, 'emergency access offered', false)
+    assert.match(await page.locator('main').innerText(), /Matron has been told of nothing that says you are caring for this patient/)
+    await page.getByLabel('An emergency: the patient needs care now').check() // one
+    const answered = page.waitForResponse((r) => r.url() === hospital.gateway + patient.path)
+    await page.getByRole('button', { name: 'Open the record' }).click() // two
+    const record = await answered
+    assert.equal(page.url(), hospital.gateway + patient.path)
+    assert.equal(record.status(), 200)
+    const identity = await page.locator('dl').first().innerText()
+    const until = new Date(record.headers()['matron-break-glass-until'])
+    const wait = until - Date.now()
+    assert.ok(wait > 50 * 60_000 && wait <= 60 * 60_000, `open until ${until}`)
+
+    await page.goto(hospital.gateway + '/.matron/')
+    const clock = until.toLocaleTimeString('en-GB', { timeZone: 'Europe/London' })
+    await page.getByText(`You have emergency access to a patient's record until ${clock}.`).waitFor()
+    await check(page, 'emergency access in force', false)
+    await page.goto(hospital.gateway + '/.matron/emergency')
+    const reference = (await page.locator('main').innerText()).match(/BG-[A-Z0-9-]+/)[0]
+
+    await page.context().clearCookies()
+    await signIn(hospital, page, '/.matron/emergencies', 'information governance')
+    assert.match(await row(page, reference).innerText(), new RegExp(hospital.people.nurse))
+    await check(page, 'emergencies to look at', false)
+
+    let notice = ''
+    await eventually('no message to the officer', async () => {
+      const box = join(hospital.dir, 'mail')
+      const all = await Promise.all((await readdir(box)).map((name) => readFile(join(box, name), 'utf8')))
+      notice = all.find((text) => text.includes(reference)) ?? ''
+      return notice !== ''
+    })
+    assert.match(notice, /^To: <privacy-officer@hospital\.invalid>/m)
+    const number = identity.match(/\d{3} \d{3} \d{4}/)[0]
+    for (const told of [patient.hospital, number, number.replaceAll(' ', ''), hospital.people.nurse, 'ursing', 'patient needs care']) {
+      assert.ok(!notice.includes(told), `the message tells ${told}`)
+    }
+  })
+})
 
 describe('refusals', () => {
   person('addresses that lead nowhere', {}, async (page) => {

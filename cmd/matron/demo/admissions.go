@@ -29,6 +29,7 @@ type admissions struct {
 	hospital *hospital.Hospital
 	address  string
 	tls      *tls.Config
+	mail     tls.Certificate // of the mailbox, which the same authority vouches for
 	log      *slog.Logger
 
 	conn  net.Conn
@@ -40,13 +41,14 @@ type admissions struct {
 const (
 	admissionsName = "pas.demo.invalid"
 	receiverName   = "hl7.demo.invalid"
+	mailName       = "localhost" // the gateway reaches it by this name
 	admissionsApp  = "PAS"
 )
 
 // newAdmissions makes the certificates of both ends and the list of staff, and leaves
 // in dir what the gateway needs of them.
 func newAdmissions(h *hospital.Hospital, dir, address string, log *slog.Logger) (*admissions, error) {
-	pair, pool, err := demoCertificates(dir)
+	certs, err := demoCertificates(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -61,16 +63,23 @@ func newAdmissions(h *hospital.Hospital, dir, address string, log *slog.Logger) 
 		return nil, err
 	}
 	return &admissions{
-		hospital: h, address: address, log: log,
-		tls: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool, ServerName: receiverName, Certificates: []tls.Certificate{pair}},
+		hospital: h, address: address, log: log, mail: certs.mail,
+		tls: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: certs.authority, ServerName: receiverName, Certificates: []tls.Certificate{certs.sender}},
 	}, nil
 }
 
-// demoCertificates makes an authority and a certificate for each end.
-func demoCertificates(dir string) (sender tls.Certificate, authority *x509.CertPool, err error) {
+// certificates are what the demonstration's own systems show the gateway.
+type certificates struct {
+	sender, mail tls.Certificate
+	authority    *x509.CertPool
+}
+
+// demoCertificates makes an authority and a certificate for each end, and leaves in dir
+// those of the gateway.
+func demoCertificates(dir string) (c certificates, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return sender, nil, err
+		return c, err
 	}
 	root := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Demonstration authority of messages"}, NotAfter: time.Now().AddDate(1, 0, 0),
@@ -78,39 +87,38 @@ func demoCertificates(dir string) (sender tls.Certificate, authority *x509.CertP
 	}
 	der, err := x509.CreateCertificate(rand.Reader, root, root, key.Public(), key)
 	if err != nil {
-		return sender, nil, err
+		return c, err
 	}
 	files := map[string][]byte{"hl7-ca.pem": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}
-	authority = x509.NewCertPool()
-	authority.AppendCertsFromPEM(files["hl7-ca.pem"])
-	issue := func(name string) (cert []byte, own *ecdsa.PrivateKey, err error) {
-		if own, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
-			return nil, nil, err
+	c.authority = x509.NewCertPool()
+	c.authority.AppendCertsFromPEM(files["hl7-ca.pem"])
+	issue := func(name string) (cert tls.Certificate, err error) {
+		own, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			return cert, err
 		}
-		cert, err = x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		text, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
 			SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, NotAfter: root.NotAfter,
 			KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 		}, root, own.Public(), key)
-		return cert, own, err
+		return tls.Certificate{Certificate: [][]byte{text}, PrivateKey: own}, err
 	}
-	cert, own, err := issue(admissionsName)
+	var receiver tls.Certificate
+	for name, to := range map[string]*tls.Certificate{admissionsName: &c.sender, mailName: &c.mail, receiverName: &receiver} {
+		if *to, err = issue(name); err != nil {
+			return c, err
+		}
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(receiver.PrivateKey)
 	if err != nil {
-		return sender, nil, err
+		return c, err
 	}
-	sender = tls.Certificate{Certificate: [][]byte{cert}, PrivateKey: own}
-	if cert, own, err = issue(receiverName); err != nil {
-		return sender, nil, err
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(own)
-	if err != nil {
-		return sender, nil, err
-	}
-	files["hl7.pem"] = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})
+	files["hl7.pem"] = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: receiver.Certificate[0]})
 	files["hl7.key"] = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})
 	for name, text := range files {
 		err = errors.Join(err, os.WriteFile(filepath.Join(dir, name), text, 0o600))
 	}
-	return sender, authority, err
+	return c, err
 }
 
 // history tells everything that has happened so far, so that nobody who cares for a

@@ -31,7 +31,8 @@ type settings struct {
 	// day that is played again goes without, since the register would refuse most of
 	// the misuse that detection is to find.
 	Messages, Sender, SenderApp string
-	Devices                     bool // there is a list of devices
+	Mail                        string // host:port that notices go to, where the register is
+	Devices                     bool   // there is a list of devices
 }
 
 func (s settings) write(path string) error {

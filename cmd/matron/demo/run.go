@@ -21,6 +21,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/emersion/go-smtp"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/matron-epr/matron/cmd/matron/config"
@@ -107,14 +108,17 @@ func (w *world) writeFeeds() error {
 	return os.WriteFile(filepath.Join(w.opts.Dir, "devices.ndjson"), devices, 0o600) //nolint:gosec // the demonstration's own folder
 }
 
-// served is one plain HTTP server on loopback.
+// served is one server on loopback.
 type served struct {
-	http     *http.Server
+	server interface {
+		Serve(l net.Listener) error
+		Close() error
+	}
 	listener net.Listener
 }
 
 func (w *world) serve(l net.Listener, h http.Handler) {
-	w.servers = append(w.servers, &served{listener: l, http: &http.Server{
+	w.servers = append(w.servers, &served{listener: l, server: &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 	}})
 }
@@ -201,6 +205,9 @@ func (w *world) configure(ctx context.Context, port int, issuer, epr string) err
 		if w.admissions, err = newAdmissions(w.hospital, w.opts.Dir, set.Messages, w.opts.Log); err != nil {
 			return fmt.Errorf("admission system: %w", err)
 		}
+		if set.Mail, err = w.takeMail(ctx); err != nil {
+			return fmt.Errorf("mail server: %w", err)
+		}
 	}
 	path := filepath.Join(w.opts.Dir, "matron.yaml")
 	if err := set.write(path); err != nil {
@@ -221,6 +228,20 @@ func (w *world) configure(ctx context.Context, port int, issuer, epr string) err
 	return err
 }
 
+// takeMail adds the mail server and returns where it is.
+func (w *world) takeMail(ctx context.Context) (address string, err error) {
+	l, err := loopback(ctx, 0)
+	if err != nil {
+		return "", err
+	}
+	server, secure, err := newMailbox(filepath.Join(w.opts.Dir, "mail"), l, w.admissions.mail)
+	if err != nil {
+		return "", errors.Join(err, l.Close())
+	}
+	w.servers = append(w.servers, &served{server: server, listener: secure})
+	return fmt.Sprintf("%s:%d", mailName, l.Addr().(*net.TCPAddr).Port), nil
+}
+
 // run serves until ctx ends. The staff stop first, then their last records
 // become searchable, then everything else stops.
 func (w *world) run(ctx context.Context) (counts Counts, err error) {
@@ -228,7 +249,7 @@ func (w *world) run(ctx context.Context) (counts Counts, err error) {
 	defer stop()
 	group, serving := errgroup.WithContext(serving)
 	for _, s := range w.servers {
-		group.Go(func() error { return ended(s.http.Serve(s.listener)) })
+		group.Go(func() error { return ended(s.server.Serve(s.listener)) })
 	}
 	ready := make(chan gateway.Addresses, 1)
 	g, err := gateway.New(serving, gateway.Options{
@@ -299,7 +320,7 @@ func (w *world) staff(roots *x509.CertPool) staff.Config {
 func (w *world) closeServers() error {
 	var errs []error
 	for _, s := range w.servers {
-		errs = append(errs, s.http.Close())
+		errs = append(errs, ended(s.server.Close()))
 	}
 	return errors.Join(errs...)
 }
@@ -319,7 +340,7 @@ func (w *world) close() error {
 }
 
 func ended(err error) error {
-	if errors.Is(err, http.ErrServerClosed) {
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, smtp.ErrServerClosed) {
 		return nil
 	}
 	return err
