@@ -14,7 +14,7 @@ const (
 	// swept is how many people are looked at for whether they are idle, whenever one
 	// comes and at every sweepEach-th count: no pause is ever longer than that.
 	swept     = 2
-	sweepEach = 32
+	sweepEach = 8
 	// compared is how many are compared when one more does not fit.
 	compared = 8
 	// maxBuckets bounds the sessions of one person that are remembered, times the
