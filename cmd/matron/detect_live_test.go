@@ -66,6 +66,14 @@ func TestDetectRunOverTheRecord(t *testing.T) {
 	if ran != 1 {
 		t.Errorf("%d runs are on record, want the one that was no dry run", ran)
 	}
+	s.write("templates.yaml", "templates:\n- {id: a, state: maybe}\n")
+	s.edit("every: 1h", "every: 1h, templates: templates.yaml")
+	var stderr strings.Builder
+	refused := command(t, run...)
+	refused.Stderr = &stderr
+	if err := refused.Run(); err == nil || !strings.Contains(stderr.String(), "templates.yaml:2:") {
+		t.Errorf("templates of the site are not read: %v: %s", err, stderr.String())
+	}
 }
 
 // dayFrom is a date some days from now.

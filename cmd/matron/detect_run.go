@@ -129,6 +129,10 @@ func (d *detecting) history(c *cobra.Command) (*folder, string, error) {
 	if err == nil {
 		f.context, err = readFeeds(c, feeds.Hasher{Hasher: key}, cfg.Detection)
 	}
+	var site []explain.SiteTemplate
+	if err == nil {
+		site, err = gateway.SiteTemplates(cfg.Detection)
+	}
 	if err == nil {
 		err = readHistory(c.Context(), cfg, from, to, f.accesses)
 	}
@@ -137,7 +141,7 @@ func (d *detecting) history(c *cobra.Command) (*folder, string, error) {
 	}
 	f.accesses.Sort()
 	f.accesses.Settle()
-	f.engine = explain.New(explain.Config{Location: d.location}, f.context)
+	f.engine = explain.New(explain.Config{Location: d.location, Site: site}, f.context)
 	if d.dryRun {
 		return f, "", nil
 	}
