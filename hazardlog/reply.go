@@ -11,11 +11,11 @@ import (
 // of this log. Like an approval it is about a version and no part of one: it changes
 // nothing that was approved.
 type Reply struct {
-	ID      string     `json:"id,omitempty"` // A-01 …; "" until it is taken in
-	From    string     `json:"from"`         // the organisation
-	Log     string     `json:"log"`          // its log
-	Of      Origin     `json:"of"`           // the log and version that it answers
-	MadeAt  time.Time  `json:"made_at"`
+	ID      string     `json:"id,omitempty"`          // A-01 …; "" until it is taken in
+	From    string     `json:"from"`                  // the organisation
+	Log     string     `json:"log"`                   // its log
+	Of      Origin     `json:"of"`                    // the log and version that it answers
+	MadeAt  time.Time  `json:"made_at"`               // to the millisecond: it puts answers in order
 	Key     string     `json:"key,omitempty"`         // that signed its pack: name and hash
 	OldKey  string     `json:"old_key,omitempty"`     // that signed the one before, where somebody has made sure that Key is theirs too
 	Pack    string     `json:"pack_sha256,omitempty"` // of the pack as it came
@@ -72,7 +72,7 @@ func (l Log) Reply(made time.Time) (Reply, error) {
 		return Reply{}, fmt.Errorf("%w: log %s was derived from what nobody had approved: answers are to an approved version, so take one in first", ErrInvalid, l.ID)
 	}
 	answers := filter(l.Transfers, func(t Transfer) bool { return !l.own(t.ID) })
-	return Reply{From: l.Organisation, Log: l.ID, Of: *l.Upstream, MadeAt: made.UTC().Truncate(time.Second), Answers: whole(answers)}, nil
+	return Reply{From: l.Organisation, Log: l.ID, Of: *l.Upstream, MadeAt: made.UTC().Truncate(time.Millisecond), Answers: whole(answers)}, nil
 }
 
 // checkReply takes answers in only to what was asked: the very words of an approved
