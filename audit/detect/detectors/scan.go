@@ -2,7 +2,6 @@ package detectors
 
 import (
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -162,11 +161,28 @@ type walker struct {
 	*index
 	explained []Strength
 	actions   []action
-	at        map[uint32]int // patient → place among the visits of the day
-	recent    []recent
-	inRecent  map[uint32]int
-	wards     map[uint32]int // where the person wrote today
-	seen      []seen
+	wards     map[uint32]int // where the person wrote on the day that is settled
+}
+
+// today is one person's day as far as it has been gone over.
+type today struct {
+	day
+	at       map[uint32]int // patient → place among seen
+	seen     []seen
+	recent   []recent // of the last ten minutes
+	inRecent map[uint32]int
+	search   searchMade
+	desk     place
+}
+
+func newToday() *today { return &today{at: map[uint32]int{}, inRecent: map[uint32]int{}} }
+
+// begin makes room for the next day.
+func (d *today) begin(who uint32, date int32) {
+	clear(d.at)
+	clear(d.inRecent)
+	d.day = day{person: who, date: date}
+	d.recent, d.seen, d.search, d.desk = d.recent[:0], d.seen[:0], searchMade{}, place{}
 }
 
 // seen is one patient on one day, explained or not.
@@ -193,22 +209,29 @@ const (
 )
 
 func newWalker(x *index, explained []Strength) *walker {
-	w := &walker{index: x, explained: explained, at: map[uint32]int{}, inRecent: map[uint32]int{}, wards: map[uint32]int{}}
-	w.actions = make([]action, x.t.Words.Len())
-	for i := range w.actions {
-		verb, _, _ := strings.Cut(x.t.Words.Text(uint32(i)), " ")
+	w := &walker{index: x, explained: explained, wards: map[uint32]int{}}
+	w.learnWords()
+	return w
+}
+
+// learnWords finds out what the words say that the table has and the walker does
+// not know yet.
+func (w *walker) learnWords() {
+	for i := len(w.actions); i < w.t.Words.Len(); i++ {
+		what := looking
+		verb, _, _ := strings.Cut(w.t.Words.Text(uint32(i)), " ")
 		switch verb {
 		case "search", "list":
-			w.actions[i] = searching
+			what = searching
 		case "create", "update", "delete":
-			w.actions[i] = writing
+			what = writing
 		case "print", "export":
-			w.actions[i] = taking
+			what = taking
 		case "sign-in", "sign-out":
-			w.actions[i] = coming
+			what = coming
 		}
+		w.actions = append(w.actions, what)
 	}
-	return w
 }
 
 // walk finds the days of a person. rows are theirs.
@@ -217,26 +240,23 @@ func (w *walker) walk(who uint32, rows []uint32) ([]day, tally) {
 	var t tally
 	t.words = map[uint32]int{}
 	last := w.silence(who)
+	d := newToday()
 	for len(rows) > 0 {
 		from, to, date := w.bounds(w.t.At[rows[0]])
 		n := 0
 		for n < len(rows) && w.t.At[rows[n]] < to {
 			n++
 		}
-		d := w.day(who, rows[:n], &t)
-		d.date = date
-		for i := range d.visits {
-			d.visits[i].day = date
+		d.begin(who, date)
+		for _, row := range rows[:n] {
+			w.take(d, row, &t)
 		}
-		if last != 0 {
-			d.gap = int32((from - last) / dayLong) //nolint:gosec // days
-		}
-		if end := w.people[who].end; end != 0 && from >= end {
-			d.afterEnd = 1 + int32((from-end)/dayLong) //nolint:gosec // days
-		}
+		w.settle(d)
+		t.visits += len(d.seen)
+		w.rested(&d.day, from, last)
 		last = from
 		if d.patients > 0 {
-			out = append(out, d)
+			out = append(out, d.day)
 		}
 		rows = rows[n:]
 	}
@@ -264,41 +284,39 @@ func (w *walker) bounds(at int64) (from, to int64, date int32) {
 	return from, to, int32(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Unix() / 86400) //nolint:gosec // days
 }
 
-// day takes one day of a person in.
-func (w *walker) day(who uint32, rows []uint32, t *tally) day {
-	d := day{person: who}
-	clear(w.at)
-	clear(w.inRecent)
-	clear(w.wards)
-	w.recent, w.seen = w.recent[:0], w.seen[:0]
-	search := searchMade{}
-	var desk place
-	for _, row := range rows {
-		switch w.actions[w.t.Word[row]] {
-		case searching:
-			d.searches++
-			search = searchMade{w.t.At[row], w.t.Session[row]}
-		case coming:
-			continue
-		default:
-		}
-		if w.t.Flags[row]&table.Refused != 0 {
-			d.denied++
-		}
-		if !w.t.Counts(int(row)) || w.actions[w.t.Word[row]] == searching {
-			continue
-		}
-		w.look(&d, row, search, t)
-		if w.explained[row] != Strong {
-			w.move(&d, row, &desk)
-		} else {
-			desk.own(w.index, row)
-		}
+// rested says how long somebody was silent before a day that begins at from, and
+// whether they still work here. last is the beginning of their day before, or 0.
+func (w *walker) rested(d *day, from, last int64) {
+	if last != 0 {
+		d.gap = int32((from - last) / dayLong) //nolint:gosec // days
 	}
-	d.patients = int32(len(w.seen)) //nolint:gosec // patients of one day
-	t.visits += len(w.seen)
-	w.settle(&d)
-	return d
+	if end := w.people[d.person].end; end != 0 && from >= end {
+		d.afterEnd = 1 + int32((from-end)/dayLong) //nolint:gosec // days
+	}
+}
+
+// take takes the next row of a day in.
+func (w *walker) take(d *today, row uint32, t *tally) {
+	switch w.actions[w.t.Word[row]] {
+	case searching:
+		d.searches++
+		d.search = searchMade{w.t.At[row], w.t.Session[row]}
+	case coming:
+		return
+	default:
+	}
+	if w.t.Flags[row]&table.Refused != 0 {
+		d.denied++
+	}
+	if !w.t.Counts(int(row)) || w.actions[w.t.Word[row]] == searching {
+		return
+	}
+	w.look(d, row, t)
+	if w.explained[row] != Strong {
+		w.move(d, row)
+	} else {
+		d.desk.own(w.index, row)
+	}
 }
 
 type searchMade struct {
@@ -307,22 +325,22 @@ type searchMade struct {
 }
 
 // look counts one look.
-func (w *walker) look(d *day, row uint32, search searchMade, t *tally) {
+func (w *walker) look(d *today, row uint32, t *tally) {
 	n := w.canon[w.t.Patient[row]]
-	i, ok := w.at[n]
+	i, ok := d.at[n]
 	if !ok {
-		i = len(w.seen)
-		w.at[n] = i
-		w.seen = append(w.seen, seen{visit: visit{person: d.person, patient: n, facts: offDuty, relation: w.relate(d.person, n)}, at: w.t.At[row]})
+		i = len(d.seen)
+		d.at[n] = i
+		d.seen = append(d.seen, seen{visit: visit{person: d.person, patient: n, day: d.date, facts: offDuty, relation: w.relate(d.person, n)}, at: w.t.At[row]})
 		w.sequence(d)
 		if g := w.patients[n].group; g >= 0 {
 			t.groups[g]++
 		}
-		if at := w.t.At[row]; search.at != 0 && search.session == w.t.Session[row] && at-search.at < 90*micros {
-			w.seen[i].facts |= searched
+		if at := w.t.At[row]; d.search.at != 0 && d.search.session == w.t.Session[row] && at-d.search.at < 90*micros {
+			d.seen[i].facts |= searched
 		}
 	}
-	v := &w.seen[i]
+	v := &d.seen[i]
 	v.looks++
 	word := w.t.Word[row]
 	t.words[word]++
@@ -352,15 +370,15 @@ func (w *walker) look(d *day, row uint32, search searchMade, t *tally) {
 }
 
 // sequence follows patients whose numbers are neighbours.
-func (w *walker) sequence(d *day) {
-	if len(w.seen) < 2 {
+func (w *walker) sequence(d *today) {
+	if len(d.seen) < 2 {
 		d.sequence = 1
 		return
 	}
 	run := int32(1)
-	for i := len(w.seen) - 1; i > 0; i-- {
-		a, okA := number(w.ids.Text(w.seen[i].patient))
-		b, okB := number(w.ids.Text(w.seen[i-1].patient))
+	for i := len(d.seen) - 1; i > 0; i-- {
+		a, okA := number(w.ids.Text(d.seen[i].patient))
+		b, okB := number(w.ids.Text(d.seen[i-1].patient))
 		if !okA || !okB || a-b != 1 && b-a != 1 {
 			break
 		}
@@ -383,18 +401,18 @@ func number(id string) (n int64, ok bool) {
 }
 
 // crowd counts the patients of the last ten minutes.
-func (w *walker) crowd(d *day, at int64, n uint32) {
-	w.recent = append(w.recent, recent{at, n})
-	w.inRecent[n]++
-	for w.recent[0].at < at-600*micros {
-		if old := w.recent[0].patient; w.inRecent[old] == 1 {
-			delete(w.inRecent, old)
+func (*walker) crowd(d *today, at int64, n uint32) {
+	d.recent = append(d.recent, recent{at, n})
+	d.inRecent[n]++
+	for d.recent[0].at < at-600*micros {
+		if old := d.recent[0].patient; d.inRecent[old] == 1 {
+			delete(d.inRecent, old)
 		} else {
-			w.inRecent[old]--
+			d.inRecent[old]--
 		}
-		w.recent = w.recent[1:]
+		d.recent = d.recent[1:]
 	}
-	d.burst = max(d.burst, int32(len(w.inRecent))) //nolint:gosec // patients of ten minutes
+	d.burst = max(d.burst, int32(len(d.inRecent))) //nolint:gosec // patients of ten minutes
 }
 
 // place is where somebody was seen last at work that is explained.
@@ -410,27 +428,31 @@ func (p *place) own(x *index, row uint32) {
 }
 
 // move counts a look at another ward's workstation within minutes of work here.
-func (w *walker) move(d *day, row uint32, desk *place) {
+func (w *walker) move(d *today, row uint32) {
 	ward := w.devices[w.t.Device[row]]
-	if ward != 0 && desk.ward != 0 && ward != desk.ward && w.t.At[row]-desk.at < 600*micros {
+	if ward != 0 && d.desk.ward != 0 && ward != d.desk.ward && w.t.At[row]-d.desk.at < 600*micros {
 		d.pingPong++
 	}
 }
 
-// settle keeps what is not explained and finds out about it what takes longer.
-func (w *walker) settle(d *day) {
+// settle keeps what is not explained and finds out about it what takes longer. When
+// more of the day has come it is settled again.
+func (w *walker) settle(d *today) {
 	p := &w.people[d.person]
-	for i := range w.seen {
-		v := &w.seen[i].visit
+	d.visits, d.unexplained, d.mostOfWard, d.offDuty = nil, 0, 0, 0
+	d.patients = int32(len(d.seen)) //nolint:gosec // patients of one day
+	clear(w.wards)
+	for i := range d.seen {
+		v := &d.seen[i].visit
 		if v.is(wrote) {
-			if ward := w.patients[v.patient].wardAt(w.seen[i].at); ward != 0 {
+			if ward := w.patients[v.patient].wardAt(d.seen[i].at); ward != 0 {
 				w.wards[ward]++
 			}
 		}
 	}
 	ofWard := map[uint32]int32{}
-	for i := range w.seen {
-		v := &w.seen[i]
+	for i := range d.seen {
+		v := &d.seen[i]
 		if len(v.rows) == 0 {
 			continue
 		}
@@ -445,7 +467,6 @@ func (w *walker) settle(d *day) {
 				d.offDuty++
 			}
 		}
-		v.rows, v.screens = slices.Clone(v.rows), slices.Clone(v.screens)
 		d.visits = append(d.visits, v.visit)
 	}
 }
