@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/policy"
 )
 
 const (
@@ -199,7 +200,7 @@ func (s *Site) why(a audit.Access) cell {
 	case a.Certainty == audit.None:
 		return text("Not about a patient")
 	}
-	if found := s.explained(a.Person, a.Patient, a.Time); len(found) > 0 {
+	if found := forReviewers(s.explained(lookOf(a, a.Patient))); len(found) > 0 {
 		return cell{Lines: found}
 	}
 	if listed(a) {
@@ -213,12 +214,27 @@ func listed(a audit.Access) bool {
 	return a.PatientSource == audit.SourceResponse && (a.Action == "search" || a.Action == "list")
 }
 
-// explained says what could explain that a person viewed a record at a time.
-func (s *Site) explained(person, patient string, at time.Time) []string {
-	if s.cfg.Explain == nil || person == "" || patient == "" {
+// lookOf is what there is to explain about an access, of a patient by the number that
+// the application uses.
+func lookOf(a audit.Access, patient string) Look {
+	wrote := a.Action == string(policy.Create) || a.Action == string(policy.Update) || a.Action == string(policy.Delete)
+	return Look{Person: a.Person, Patient: patient, Device: a.Device, At: a.Time, Wrote: wrote && a.Effect == policy.Allow.String()}
+}
+
+// explained says what explains a look at a record.
+func (s *Site) explained(l Look) []Ground {
+	if s.cfg.Explain == nil || l.Person == "" || l.Patient == "" {
 		return nil
 	}
-	return s.cfg.Explain(person, patient, at)
+	return s.cfg.Explain(l)
+}
+
+func forReviewers(grounds []Ground) []string {
+	var out []string
+	for _, g := range grounds {
+		out = append(out, g.Reviewer)
+	}
+	return out
 }
 
 // basisWords makes a basis readable and leaves its evidence as it is:

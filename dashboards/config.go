@@ -62,6 +62,17 @@ type Alert struct {
 	Explanations []string // what could explain it, in plain words
 }
 
+// Look is one look of a person at a patient's record.
+type Look struct {
+	Person, Patient, Device string
+	At                      time.Time
+	Wrote                   bool // it changed the record
+}
+
+// Ground is one thing that explains a look, in a sentence for a reviewer and in one
+// for the patient, which names no member of staff.
+type Ground struct{ Reviewer, Patient string }
+
 // State is what is known about one part of the gateway. The zero State is
 // unknown, which is never shown as well.
 type State uint8
@@ -221,10 +232,12 @@ type Config struct {
 	// EmergencyUntil says until when somebody has emergency access, once for each; it
 	// answers from memory. nil means that nobody has.
 	EmergencyUntil func(policy.Subject) []time.Time
-	// Explain says in sentences what could explain that a person viewed a
-	// patient's record at a time, none for "not yet explained". It answers from
-	// memory; nil means that nothing is compared.
-	Explain func(person, patient string, at time.Time) []string
+	// Explain says what explains a look at a patient's record, nothing for "not yet
+	// explained". It answers from memory; nil means that nothing is compared.
+	Explain func(Look) []Ground
+	// Ward says where a member of staff works first of all, "" when it is not known;
+	// nil knows none.
+	Ward func(person string) string
 	// Decisions explains single decisions; nil explains none.
 	Decisions DecisionReader
 	// Rules is where two people put rules in force; nil where that is not demanded.

@@ -5,9 +5,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/dashboards"
 	"github.com/matron-epr/matron/dashboards/internal/fake"
 )
 
@@ -49,9 +49,9 @@ func TestExplanationsAreShown(t *testing.T) {
 	for i := range b.reader.Rows {
 		b.reader.Rows[i].Settled = true
 	}
-	b.cfg.Explain = func(person, patient string, _ time.Time) []string {
-		if person == "N1" && patient == "H7" {
-			return []string{sentence}
+	b.cfg.Explain = func(l dashboards.Look) []dashboards.Ground {
+		if l.Person == "N1" && l.Patient == "H7" {
+			return []dashboards.Ground{{Reviewer: sentence, Patient: "You were on ward Q."}}
 		}
 		return nil
 	}

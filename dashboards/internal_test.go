@@ -17,7 +17,7 @@ import (
 
 func TestTemplatesFitTheirPages(t *testing.T) {
 	views := map[string]any{
-		"home": homePage{}, "lookup": lookupPage{}, "reason": reasonPage{}, "patient": patientPage{}, "staff": staffPage{},
+		"home": homePage{}, "lookup": lookupPage{}, "reason": reasonPage{}, "patient": patientPage{}, "letter": letterPage{}, "staff": staffPage{},
 		"alerts": alertsPage{}, "emergencies": emergenciesPage{}, "emergency": emergencyPage{}, "live": livePage{}, "health": healthPage{}, "modes": modesPage{}, "safety": safetyPage{}, "decision": decisionPage{}, "rules": rulesPage{}, "problem": problemPage{},
 	}
 	parsed, err := parseTemplates()

@@ -47,7 +47,11 @@ func (s *Site) patient(r *http.Request) (answer, error) {
 	if !knownReason(reason) {
 		return s.askWhy(r, reason), nil
 	}
-	err = s.record(r, sight{screen: "who-viewed", action: policy.Read, patient: ref, reason: reason, reveal: reveal})
+	screen, letter := "who-viewed", query.Get("view") == letterView
+	if letter {
+		screen = "who-viewed-letter"
+	}
+	err = s.record(r, sight{screen: screen, action: policy.Read, patient: ref, reason: reason, reveal: reveal})
 	if err != nil {
 		return answer{}, err
 	}
@@ -55,6 +59,9 @@ func (s *Site) patient(r *http.Request) (answer, error) {
 	q := audit.Query{
 		Site: s.cfg.Site, Patient: ref.ID, NHSNumber: ref.NHSNumber,
 		From: chosen.from(s.cfg.Now()), Limit: peopleShown,
+	}
+	if letter {
+		return s.letter(r, ref, q, chosen)
 	}
 	people, err := s.cfg.Accesses.People(r.Context(), q)
 	if err != nil {
@@ -103,11 +110,11 @@ func identityOf(ref patientRef, path string, query url.Values, reveal bool) iden
 }
 
 func patientViews(path string, query url.Values) []navItem {
-	events := query.Get("view") == "events"
-	return []navItem{
-		{Text: "By person", Href: address(path, with(query, "view", "", "before", "", "reveal", "")), Current: !events},
-		{Text: "Every view", Href: address(path, with(query, "view", "events", "before", "", "reveal", "")), Current: events},
+	var items []navItem
+	for _, v := range []struct{ text, code string }{{"By person", ""}, {"Every view", "events"}, {"For the patient", letterView}} {
+		items = append(items, navItem{Text: v.text, Href: address(path, with(query, "view", v.code, "before", "", "reveal", "")), Current: query.Get("view") == v.code})
 	}
+	return items
 }
 
 // patientSummary counts what the people did.
@@ -185,7 +192,10 @@ func (s *Site) explanations(ref patientRef, p audit.PersonSummary) cell {
 	for _, code := range p.Bases {
 		out.Lines = append(out.Lines, basisWords(code))
 	}
-	first, last := s.explained(p.Person, ref.ID, p.First), s.explained(p.Person, ref.ID, p.Last)
+	look := func(at time.Time) []string {
+		return forReviewers(s.explained(Look{Person: p.Person, Patient: ref.ID, At: at}))
+	}
+	first, last := look(p.First), look(p.Last)
 	for _, sentence := range slices.Concat(first, last) {
 		if !slices.Contains(out.Lines, sentence) {
 			out.Lines = append(out.Lines, sentence)

@@ -79,11 +79,11 @@ func states() map[string]state {
 		return state{subject: subject, cfg: dashboards.Config{
 			Site: fake.Site, Branding: dashboards.Branding{Organisation: "Example Hospital"},
 			Key: []byte("0123456789abcdef0123456789abcdef"), Accesses: reader, Alerts: reader, Hazards: book, Safety: book.Safety(),
-			Emergencies: fake.NewEmergencies(),
-			Health:      func(context.Context) dashboards.Health { return fake.Healthy() },
-			Record:      new(fake.Journal).Record,
-			May:         func(policy.Subject, policy.Area, policy.Action) bool { return true },
-			Decisions:   fake.Decisions{Why: fake.Refusal()}, Rules: &fake.RuleBook{State: fake.Promoting()},
+			Emergencies: fake.NewEmergencies(), Explain: fake.Explain, Ward: fake.Ward, HospitalNumber: fake.HospitalNumber,
+			Health:    func(context.Context) dashboards.Health { return fake.Healthy() },
+			Record:    new(fake.Journal).Record,
+			May:       func(policy.Subject, policy.Area, policy.Action) bool { return true },
+			Decisions: fake.Decisions{Why: fake.Refusal()}, Rules: &fake.RuleBook{State: fake.Promoting()},
 			Now: fake.Now, Logger: slog.New(slog.DiscardHandler),
 		}}
 	}
@@ -170,7 +170,7 @@ func pages(h http.Handler) map[string]string {
 		"hazard-new": "/.matron/safety/new/hazard", "review-done": "/.matron/safety/reviews/R-02/done", "incident-resolve": "/.matron/safety/incidents/I-02/resolve",
 		"not-found": "/.matron/patients/none", "rules": "/.matron/rules", "decision": decision(h),
 		"patient": find(h, "nhs", fake.Patient), "patient-events": find(h, "nhs", fake.Patient) + "&view=events",
-		"patient-revealed": find(h, "nhs", fake.Patient) + "&reveal=yes", "patient-nobody": find(h, "nhs", fake.Nobody),
+		"patient-letter": find(h, "nhs", fake.Patient) + "&view=letter", "patient-revealed": find(h, "nhs", fake.Patient) + "&reveal=yes", "patient-nobody": find(h, "nhs", fake.Nobody),
 		"patient-why": strings.Split(find(h, "nhs", fake.Patient), "?")[0], "staff": find(h, "staff", fake.Nurse),
 		"staff-own": find(h, "staff", fake.Reviewer),
 	}

@@ -20,7 +20,7 @@ const STATES = {
   full: ['home', 'lookup', 'alerts', 'live', 'health', 'modes', 'hazards', 'hazards-initial', 'hazards-cell', 'hazard', 'not-found',
     'safety', 'hazards-today', 'hazards-filtered', 'safety-control', 'signals', 'incidents', 'incident', 'reviews', 'safety-decisions', 'release', 'sign', 'sign-accept',
     'hazard-edit', 'hazard-rate', 'hazard-status', 'control-edit', 'incident-new', 'hazard-new', 'review-done', 'incident-resolve',
-    'patient', 'patient-events', 'patient-revealed', 'patient-nobody', 'patient-why', 'staff', 'staff-own', 'decision', 'rules', 'emergencies', 'emergency', 'emergency-own'],
+    'patient', 'patient-events', 'patient-letter', 'patient-revealed', 'patient-nobody', 'patient-why', 'staff', 'staff-own', 'decision', 'rules', 'emergencies', 'emergency', 'emergency-own'],
   draft: ['safety', 'hazards', 'hazard', 'release'],
   empty: ['home', 'alerts', 'live', 'hazards', 'safety', 'signals', 'release', 'incidents', 'patient', 'staff', 'decision', 'rules'],
   error: ['home', 'alerts', 'live', 'health', 'modes', 'patient', 'staff'],

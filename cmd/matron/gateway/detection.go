@@ -19,6 +19,7 @@ import (
 	"github.com/matron-epr/matron/audit/detect/explain"
 	"github.com/matron-epr/matron/audit/feeds"
 	"github.com/matron-epr/matron/cmd/matron/config"
+	"github.com/matron-epr/matron/dashboards"
 )
 
 const (
@@ -270,12 +271,13 @@ func (d *detection) keepMarks(now time.Time) error {
 	return nil
 }
 
-// explain says in sentences what explains an access.
-func (d *detection) explain(person, patient string, at time.Time) []string {
-	var out []string
-	for _, e := range d.told.Load().engine.Explain(explain.Access{Person: person, Patient: patient, At: at}) {
+// explain says in sentences what explains a look at a record.
+func (d *detection) explain(l dashboards.Look) []dashboards.Ground {
+	var out []dashboards.Ground
+	a := explain.Access{Person: l.Person, Patient: l.Patient, Device: l.Device, At: l.At, Wrote: l.Wrote}
+	for _, e := range d.told.Load().engine.Explain(a) {
 		if e.Strength == explain.Strong {
-			out = append(out, e.Sentence)
+			out = append(out, dashboards.Ground{Reviewer: e.Sentence, Patient: e.ForPatient})
 		}
 	}
 	return out

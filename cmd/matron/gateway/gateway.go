@@ -256,7 +256,7 @@ func (g *Gateway) openPages(context.Context) error {
 		Accesses: index{g.office}, Alerts: alertReader{g.detection.store, g.detection.names}, Hazards: hazardReader{g.hazards}, Safety: g.safety(),
 		Decisions: &decisions{cfg: g.cfg, index: index{g.office}, now: g.policy}, Rules: g.ruleBook(),
 		Emergencies: emergencyReader{g}, EmergencyUntil: g.emergency.Open,
-		Explain: g.detection.explain, HospitalNumber: g.detection.hospitalNumber,
+		Explain: g.detection.explain, Ward: g.wardOf, HospitalNumber: g.detection.hospitalNumber,
 		Health: g.health, Record: g.record, May: g.may, Now: g.now, Logger: g.log,
 	})
 	if err != nil {

@@ -154,3 +154,25 @@ func Waiving() *Reader {
 	}
 	return f
 }
+
+// HospitalNumber is the dashboards' Config.HospitalNumber.
+func HospitalNumber(nhsNumber string) string { return "H" + nhsNumber[len(nhsNumber)-4:] }
+
+// Ward is the dashboards' Config.Ward: nurses and doctors work on one.
+func Ward(person string) string {
+	if person == Nurse || person == "S1002" {
+		return "OBS1"
+	}
+	return ""
+}
+
+// Explain is the dashboards' Config.Explain: the patient lies on the ward.
+func Explain(l dashboards.Look) []dashboards.Ground {
+	if Ward(l.Person) == "" {
+		return nil
+	}
+	return []dashboards.Ground{{
+		Reviewer: "The patient was cared for on ward OBS1, where the person works, from 1 November 2026 09:00 on.",
+		Patient:  "You were cared for on ward OBS1, where this member of staff works.",
+	}}
+}
