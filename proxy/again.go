@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/matron-epr/matron/audit"
@@ -24,11 +25,11 @@ func (x *exchange) weigh(status int, s Settlement) weighed {
 	if x.filters(&s) {
 		return x.filter(s)
 	}
-	if d, refused := x.decideAgain(s); refused && x.mode != Enforce {
+	if d, as := x.decideAnswer(status, s); !d.Allowed() && x.mode != Enforce {
 		x.waiveAll(d)
-	} else if refused {
+	} else if !d.Allowed() {
 		x.answer = d
-		return weighed{records: x.withheld(s, d), refusal: refusalOf(d)}
+		return weighed{records: x.withheld(s, d, as), refusal: x.lateRefusal(status, d)}
 	}
 	nobodys := anonymous(status, x.access, s)
 	if nobodys && x.mode != Enforce {
@@ -40,6 +41,28 @@ func (x *exchange) weigh(status int, s Settlement) weighed {
 		w.refusal = errPatientUnknown
 	}
 	return w
+}
+
+// decideAnswer asks the rules about an answer: about whom and what only it shows, and
+// where it answers a change, whether what it shows may be read. It returns the first
+// decision that refuses, and as what it was asked where that is not what the request
+// does.
+func (x *exchange) decideAnswer(status int, s Settlement) (d policy.Decision, as policy.Action) {
+	d, refused := x.decideAgain(s)
+	if refused {
+		return d, ""
+	}
+	back := x.shownBack(status, s)
+	if len(back) == 0 {
+		return policy.Decision{Effect: policy.Allow}, ""
+	}
+	patients, certainty := s.Patients, s.Certainty
+	if len(patients) == 0 {
+		patients, certainty = x.access.Patients, x.access.Certainty
+	}
+	q := x.question(x.g.cfg.Now())
+	x.asksAbout(&q, patients, certainty)
+	return x.askParts(q, back), policy.Read
 }
 
 // decideAgain asks the rules about what only the response shows: another patient
@@ -55,10 +78,7 @@ func (x *exchange) decideAgain(s Settlement) (d policy.Decision, refused bool) {
 	x.asksAbout(&q, s.Patients, s.Certainty)
 	parts := s.Parts
 	if len(parts) == 0 {
-		parts = x.access.Parts
-	}
-	if len(parts) == 0 {
-		parts = []Part{{Action: q.Action, Area: q.Area, Resource: q.Resource}}
+		parts = x.access.does()
 	}
 	d = x.askParts(q, parts)
 	x.duties = d.Obligations // of those whom the records that follow name
@@ -82,15 +102,19 @@ func (x *exchange) coveredBy(s Settlement) bool {
 }
 
 // withheld are the records of whose data the application answered with and who did
-// not get it.
-func (x *exchange) withheld(s Settlement, d policy.Decision) []*audit.Record {
+// not get it; as says what it was for, where that is not what the request does.
+func (x *exchange) withheld(s Settlement, d policy.Decision, as policy.Action) []*audit.Record {
 	patients := s.Patients
+	if len(patients) == 0 {
+		patients = x.access.Patients
+	}
 	if len(patients) == 0 {
 		patients = []Patient{{}}
 	}
 	records := make([]*audit.Record, 0, len(patients))
 	for _, p := range patients {
 		r := x.patientRecord(p, audit.SourceResponse, s.Certainty)
+		r.Action = cmp.Or(string(as), r.Action)
 		x.refuseIn(r, d)
 		records = append(records, r)
 	}

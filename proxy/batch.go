@@ -132,8 +132,14 @@ func (x *exchange) answerRefused() error {
 // says why and what to do, as a refusal of the same request alone does.
 func (x *exchange) refusedEntry() ([]byte, error) {
 	e := explain(x.refused)
-	x.status = e.status
 	x.fail(x.refused)
+	if e.is(errNotShown) {
+		return json.Marshal(struct {
+			Resource operationOutcome `json:"resource"`
+			Response json.RawMessage  `json:"response"`
+		}{x.operationOutcome(e), json.RawMessage(x.said)})
+	}
+	x.status = e.status
 	type response struct {
 		Status  string           `json:"status"`
 		Outcome operationOutcome `json:"outcome"`
@@ -159,7 +165,7 @@ func (x *exchange) weighEntries(b *Bundle) ([]edit, error) {
 		}
 		s := &b.Entries[shown]
 		shown++
-		e.status = s.Status
+		e.status, e.said = s.Status, s.Response
 		w := e.weigh(s.Status, s.Settlement)
 		records, lefts[i], e.refused, answers[i] = append(records, w.records...), w.left, w.refusal, &s.Settlement
 		x.would, x.results = x.would || e.would, x.results+e.results

@@ -65,6 +65,7 @@ var (
 // What can fail on the way to the application and back.
 var (
 	errPatientUnknown = errors.New("response of a patient whom nobody can name")
+	errNotShown       = errors.New("saved, and not to be shown")
 	errNotRecorded    = errors.New("record not durable")
 	errVoucher        = errors.New("identity token not made")
 	errUnreachable    = errors.New("application unreachable")

@@ -74,6 +74,9 @@ type exchange struct {
 	doubt      string          // why nobody can tell whom the response shows
 	left       string          // whether the application's session was moved, "" where it was not tried
 	cookies    []string        // that the application set while it was moved
+	saved      int             // status of a change that was made and whose answer is not shown, 0 for none
+	savedAs    http.Header     // its address and version
+	said       string          // the response of an entry of a batch, as the application wrote it
 	failure    error           // sentinel of what went wrong, nil for nothing
 	changes    uint64          // of what lets streams go on, as the exchange began
 	stream     *stream         // nil for an answer that ends by itself

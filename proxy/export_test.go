@@ -62,7 +62,7 @@ func Codes() ([]string, error) {
 	var codes []string
 	for _, e := range explanations() {
 		codes = append(codes, e.code)
-		if e.err == nil || e.status < 400 || e.code == "" || e.title == "" || e.text == "" || e.remedy == "" {
+		if e.err == nil || e.status < 400 && !e.is(errNotShown) || e.code == "" || e.title == "" || e.text == "" || e.remedy == "" {
 			return codes, errors.New("explanation " + e.code + " is not whole")
 		}
 		if explain(e.err).code != e.code {

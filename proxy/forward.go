@@ -186,7 +186,7 @@ func (f *forwarder) rewrite(p *httputil.ProxyRequest) {
 	}
 	if x.access.Hold {
 		out.Method = x.asked(out).Method
-		askWhole(h)
+		askWhole(out.Method, h)
 	}
 }
 
@@ -202,9 +202,13 @@ func ownSession(h http.Header, scheme string) bool {
 }
 
 // askWhole asks for a response that can be read: not compressed, not partial,
-// not "unchanged".
-func askWhole(h http.Header) {
+// not "unchanged". The conditions of a change are its own: without If-None-Match it
+// would overwrite what it was not to (GW-05).
+func askWhole(method string, h http.Header) {
 	h["Accept-Encoding"] = []string{"identity"}
+	if method != http.MethodGet {
+		return
+	}
 	for _, name := range [...]string{"Range", "If-Range", "If-None-Match", "If-Modified-Since"} {
 		delete(h, name)
 	}
@@ -243,6 +247,9 @@ func (f *forwarder) received(res *http.Response) error {
 		if err := x.upgraded(res); err != nil {
 			return err
 		}
+	}
+	if err := x.showBack(res); err != nil {
+		return err
 	}
 	switch {
 	case x.access.Hold:

@@ -87,6 +87,9 @@ func (x *exchange) send(e explanation) {
 		err         error
 	)
 	status := e.status
+	if e.is(errNotShown) {
+		status = x.saved
+	}
 	switch form := x.denyForm(); {
 	case form == DenyMessages:
 		contentType, status = "text/xml; charset=UTF-8", http.StatusOK
@@ -211,6 +214,9 @@ func (x *exchange) reasons(e explanation) []policy.Reason {
 	if e.is(errUnclassifiable) && x.access.Because != nil {
 		return []policy.Reason{*x.access.Because}
 	}
+	if e.is(errNotShown) {
+		return append([]policy.Reason{{Code: e.code, Text: e.text, Remedy: e.remedy}}, x.answer.Reasons...)
+	}
 	remedy := e.remedy
 	if x.fateUnknown() { // never "try again" beside it (GW-05)
 		remedy = "Check the record before repeating it, and tell the service desk the reference."
@@ -265,6 +271,9 @@ func (x *exchange) problem(e explanation) problem {
 	if x.offered != "" {
 		p.BreakGlass = x.absolute(x.offered)
 	}
+	if e.is(errNotShown) {
+		p.Effect, p.Challenge, p.Outcome = x.answer.Effect.String(), x.answer.Offer, "saved"
+	}
 	if x.fateUnknown() {
 		p.Outcome, p.Detail = "unknown", "It is not known whether the change was made. Check before repeating it."
 	}
@@ -282,8 +291,12 @@ func (x *exchange) operationOutcome(e explanation) operationOutcome {
 		if x.fateUnknown() {
 			text = "It is not known whether the change was made. Check before repeating it. " + r.Text
 		}
+		severity := "error"
+		if e.is(errNotShown) { // the change itself succeeded
+			severity = "warning"
+		}
 		o.Issue = append(o.Issue, issue{
-			Severity: "error", Code: issueCode(e.status), Details: details{text},
+			Severity: severity, Code: issueCode(e.status), Details: details{text},
 			Diagnostics: r.Code + ", reference " + x.id,
 		})
 	}
@@ -293,6 +306,8 @@ func (x *exchange) operationOutcome(e explanation) operationOutcome {
 // issueCode maps a status onto the FHIR R4 value set issue-type.
 func issueCode(status int) string {
 	switch {
+	case status == http.StatusOK:
+		return "suppressed"
 	case status == http.StatusUnauthorized:
 		return "login"
 	case status == http.StatusForbidden:

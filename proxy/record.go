@@ -327,6 +327,8 @@ func (x *exchange) outcome() audit.Outcome {
 	switch {
 	case x.failure != nil && explain(x.failure).is(errInternal):
 		return audit.MajorFailure
+	case explain(x.failure).is(errNotShown):
+		return audit.Success // of what was asked for; the record of the patient says what was not shown
 	case x.ended:
 		return audit.MinorFailure // the gateway ended what went well
 	case x.status >= 500, x.failure != nil && x.forwarded:

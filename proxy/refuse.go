@@ -109,6 +109,7 @@ func explanations() []explanation {
 		{ErrApplicationFault, 502, "application-fault", "The application made a mistake", "The application answered with an error of its program, which is not shown.", again},
 		{errHeldUnreadable, 502, "response-not-understood", "The answer could not be checked", "The gateway could not tell which patients the answer is about, so it shows nothing of it.", desk},
 		{errPatientUnknown, 403, "patient-unknown", "The gateway cannot tell whose data this is", "What the application answered may hold a patient's data, but nothing says whose, so it could not be written down.", "Open it from the patient's own page, or tell the service desk the reference below."},
+		{errNotShown, 200, "saved-not-shown", "Saved, but not shown", "Your change was saved; the record itself is not shown.", "Do not send it again. Why it is not shown, and what you can do, follows."},
 		{errTruncated, 502, "response-broken-off", "The application broke off", "The application stopped in the middle of its answer.", again},
 		{errBypassEnded, 403, "bypass-ended", "The bypass has ended", "What was open had been let through in an emergency that is over.", "Open it again. If you are then refused, the page says why."},
 		{errWithdrawn, 403, "no-longer-allowed", "No longer allowed", "The access rules have changed and do not allow any more what was open.", "Open it again. If you are then refused, the page says why."},
@@ -185,6 +186,9 @@ func (x *exchange) answerWith(e explanation, cause error) {
 	for _, name := range [...]string{"Content-Encoding", "Content-Length", "Etag", "Last-Modified", "Location", "Set-Cookie", "Link"} {
 		delete(h, name)
 	}
+	for name, values := range x.savedAs {
+		h[name] = values
+	}
 	if len(x.cookies) > 0 {
 		h["Set-Cookie"] = x.cookies
 	}
@@ -219,7 +223,7 @@ func (x *exchange) challengeBearer(h http.Header, e explanation) {
 
 // fateUnknown reports whether the application may have made a change of which
 // nobody here knows whether it was made (GW-05).
-func (x *exchange) fateUnknown() bool { return x.forwarded && x.writes() }
+func (x *exchange) fateUnknown() bool { return x.forwarded && x.saved == 0 && x.writes() }
 
 // recordLimit makes a limit event durable, or counts it towards the next one
 // when there are too many of one person or address. So it is with refusals for

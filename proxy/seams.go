@@ -109,8 +109,11 @@ type Access struct {
 	Kind      LimitKind
 	Actions   int  // how many it is for the limits; 0 means one
 	Hold      bool // patients are named only in the response: hold it and Settle
-	Static    bool // scripts, styles, images: no patient data, still decided and recorded
-	KeepAlive bool // not activity of a person: does not extend the session
+	// Conditional says that nothing is made where something like it is there already,
+	// and that the status is then 200 (FHIR R4, 3.1.0.8.1).
+	Conditional bool
+	Static      bool // scripts, styles, images: no patient data, still decided and recorded
+	KeepAlive   bool // not activity of a person: does not extend the session
 	// Vital marks a page of our own that says what is wrong with the gateway: it
 	// is shown however full the disk of the record is.
 	Vital bool
@@ -179,6 +182,9 @@ type Settlement struct {
 	// Reason is why nobody can tell whom the response shows, in a few words for the
 	// record.
 	Reason string
+	// Bare says that the body shows nothing of a record: it says at most whether what
+	// was asked for worked.
+	Bare bool
 	// Parts are things that the response does besides what the request was decided
 	// as, such as opening a screen of another area: they are decided before it is
 	// released.
@@ -209,8 +215,9 @@ type Bundle struct {
 // Shown is one entry of a held answer.
 type Shown struct {
 	Span
-	Settlement     // of this entry alone
-	Status     int // that the answer of a batch says
+	Settlement        // of this entry alone
+	Status     int    // that the answer of a batch says
+	Response   string // all that it says besides the resource, as it stands there
 	// Included says that it was not asked for and stands here only for others,
 	// which With lists: it is left out with the last of them.
 	Included bool

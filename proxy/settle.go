@@ -36,6 +36,7 @@ func (x *exchange) settle(res *http.Response) error {
 		}
 		return errHeldUnreadable
 	}
+	s.Bare = s.Bare || body.Len() == 0
 	switch {
 	case len(s.Patients) > maxPatientsShown:
 		return errHeldTooLarge
@@ -65,6 +66,7 @@ func (x *exchange) judge(res *http.Response, s Settlement) ([]edit, error) {
 		return nil, err
 	}
 	if w.refusal != nil {
+		x.keepNames(res.Header)
 		return nil, w.refusal
 	}
 	x.nameAnswer() // emergency access may let in whom only the answer names

@@ -2,8 +2,8 @@ package main
 
 import (
 	"database/sql"
-	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -102,15 +102,32 @@ func (s *sealedSite) saves(when string) {
 		s.t.Errorf("%s: a note is answered %d to %q: %.300s", when, res.StatusCode, res.Header.Get("Location"), body)
 	}
 	const text = `{"resourceType":"Observation",%s"status":"final","code":{"text":"Pulse"},"subject":{"reference":"Patient/%s"},"valueQuantity":{"value":71}}`
-	status, body := s.site.send(s.client, http.MethodPost, "/fhir/Observation", "application/fhir+json", fmt.Appendf(nil, text, "", s.patient))
-	var made struct{ ID string }
-	if status != http.StatusCreated || json.Unmarshal(body, &made) != nil {
-		s.t.Fatalf("%s: an observation is answered %d %.300s", when, status, body)
+	at := s.savesUnshown(when, http.MethodPost, "/fhir/Observation", http.StatusCreated, fmt.Sprintf(text, "", s.patient))
+	_, id, _ := strings.Cut(at, "/Observation/")
+	id, _, _ = strings.Cut(id, "/")
+	s.savesUnshown(when, http.MethodPut, "/fhir/Observation/"+id, http.StatusOK, fmt.Sprintf(text, fmt.Sprintf(`"id":%q,`, id), s.patient))
+}
+
+// savesUnshown saves a resource of the sealed record with a sign-in that does not open
+// it, and returns its address: it is saved, and not shown.
+func (s *sealedSite) savesUnshown(when, method, path string, want int, body string) string {
+	s.t.Helper()
+	r, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
 	}
-	status, body = s.site.send(s.client, http.MethodPut, "/fhir/Observation/"+made.ID, "application/fhir+json", fmt.Appendf(nil, text, fmt.Sprintf(`"id":%q,`, made.ID), s.patient))
-	if status != http.StatusOK {
-		s.t.Errorf("%s: an update is answered %d %.300s", when, status, body)
+	r.Header.Set("Content-Type", "application/fhir+json")
+	r.Header.Set("Accept", "application/fhir+json")
+	res, err := s.client.Do(r)
+	if err != nil {
+		s.t.Fatal(err)
 	}
+	defer func() { _ = res.Body.Close() }()
+	said, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != want || !strings.Contains(string(said), "saved-not-shown") || strings.Contains(string(said), `"value":71`) {
+		s.t.Fatalf("%s: %s is answered %d %.600s (%v)", when, method, res.StatusCode, said, err)
+	}
+	return res.Header.Get("Location")
 }
 
 // TestStepUp has the doctor who treats a patient open their sealed record by the rules

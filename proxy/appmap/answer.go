@@ -157,6 +157,7 @@ type found struct {
 	links    []proxy.Link
 	bundle   *proxy.Bundle // whose entries may be left out one by one
 	parts    []proxy.Part  // that were not decided
+	bare     bool          // nothing of a record is shown
 }
 
 // tooLong is a response that was read in part: whom the rest shows nobody can tell
@@ -172,7 +173,7 @@ func (f *found) tooLong() proxy.Settlement {
 // nobody makes the whole unknown, unless the request said for certain whose it is
 // (GW-08).
 func (f *found) settlement(a proxy.Access) proxy.Settlement {
-	s := proxy.Settlement{Patients: f.patients, Results: f.results, Certainty: certaintyOf(f.patients), Links: f.links, Bundle: f.bundle}
+	s := proxy.Settlement{Patients: f.patients, Results: f.results, Certainty: certaintyOf(f.patients), Links: f.links, Bundle: f.bundle, Bare: f.bare}
 	if len(f.parts) > 0 {
 		s.Parts = append(partsOf(&a), f.parts...)
 	}

@@ -142,7 +142,7 @@ func (n *answer) asAlone(a *proxy.Access, o *object, text string) (proxy.Shown, 
 	if !ok {
 		return proxy.Shown{}, unreadable("an entry of the answer of a batch has no status")
 	}
-	s := proxy.Shown{Status: status}
+	s := proxy.Shown{Status: status, Response: strings.Clone(text[r.from-o.from : r.to-o.from])}
 	if outcome := r.child("outcome"); outcome != nil && outcome.text("resourceType") != "OperationOutcome" {
 		s.Stranger = true
 		return s, nil
@@ -166,6 +166,9 @@ func (n *answer) asAlone(a *proxy.Access, o *object, text string) (proxy.Shown, 
 		w := fhirWalk{answer: one}
 		w.created(one.header.Get("Location"))
 		f.patients = w.patients
+	}
+	if o.child("resource") == nil {
+		f.bare = true
 	}
 	s.Settlement = f.settlement(*a)
 	return s, nil

@@ -39,6 +39,7 @@ type fhirWalk struct {
 	*answer
 	found
 	everyArea bool
+	shown     bool     // something else than an OperationOutcome
 	matches   uint64   // entries of the outermost Bundle, but for what is there besides
 	attached  attached // to the documents of the response
 	binaries  []loose
@@ -58,6 +59,7 @@ func (w *fhirWalk) read() error {
 	if err := w.json(w.outermost); err != nil {
 		return err
 	}
+	w.bare = !w.shown
 	w.attach()
 	return w.relate()
 }
@@ -210,7 +212,9 @@ func (w *fhirWalk) resource(res *object, address string, depth int) error {
 		return nil
 	case "Bundle":
 		return w.bundle(res, depth)
-	case "Binary":
+	}
+	w.shown = true
+	if kind == "Binary" {
 		return w.binary(res, address)
 	}
 	s := scope{m: w.m, host: w.host}

@@ -98,6 +98,7 @@ func fhirWrite(x *exchange, a *proxy.Access) error {
 		p := proxy.Patient{ID: id, NHSNumber: nhsOf(res)} // the server chooses the id of a new patient
 		a.Patients = addPatient(asked.patients, p)
 		a.Certainty, a.Source, a.Hold = certaintyOf(a.Patients), audit.SourceBody, id == ""
+		a.Conditional = asked.about && x.method == http.MethodPost
 		if id != "" {
 			a.Source = audit.SourceURL
 		}
@@ -119,6 +120,7 @@ func fhirWrite(x *exchange, a *proxy.Access) error {
 	}
 	a.Patients, a.Certainty, a.Source = n.patients, certaintyOf(n.patients), audit.SourceBody
 	a.Hold = len(n.patients) == 0 || asked.about || n.open
+	a.Conditional = asked.about && x.method == http.MethodPost
 	if n.open {
 		a.Certainty, a.Reason = audit.Unknown, "the body is about another record, whose patients only the application knows"
 	}
@@ -211,7 +213,8 @@ func fhirConditional(x *exchange, a *proxy.Access) error {
 }
 
 // fhirPatch reads a JSON Patch (RFC 6902) or a FHIRPath Patch. It shows at most
-// whom the resource shall belong to, not whose it is: that takes the response.
+// whom the resource shall belong to, not whose it is: that takes the response, which
+// shows what the client has not sent.
 func fhirPatch(x *exchange, a *proxy.Access) error {
 	media := mediaType(x.header)
 	fhirPath := media == "application/fhir+json" || media == "application/json"
@@ -225,6 +228,7 @@ func fhirPatch(x *exchange, a *proxy.Access) error {
 	if err := address(x, a); err != nil {
 		return err
 	}
+	a.Hold = true
 	doc, err := x.json()
 	if err != nil {
 		return err
