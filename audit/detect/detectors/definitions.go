@@ -257,6 +257,13 @@ func ofDays() []Definition {
 			day:            func(_ *scanned, d *day) float64 { return from(2, d.pingPong) },
 		},
 		{
+			ID: "impossible-travel", Version: 1, Title: "One account where one person cannot be", Needs: []feeds.Kind{devices}, Streaming: true,
+			Description:    "Looks at workstations that stay in their place, so far apart and so soon after each other that one person cannot go there: another ward within a minute, when one of the looks is not explained, counts 1; another site within ten minutes, or the internet and a workstation within a minute, 5; from five on. What moves, what is virtual and what many accounts use at once is left out.",
+			FalsePositives: "Workstations that were moved without the list; sessions that follow a badge; a telephone of one's own beside the workstation; wards that share a corridor.",
+			Runbook:        "Ask security where the account was signed in, and whether the list of workstations is right. Have the password changed before anything is asked. Ask the person whether somebody else used it.",
+			day:            func(_ *scanned, d *day) float64 { return from(leapsFrom, d.leaps) },
+		},
+		{
 			ID: "dormant-leaver", Version: 1, Title: "Account that should rest", Needs: []feeds.Kind{staff}, Streaming: true,
 			Description:    "Days of silence before this day, from forty-five on, counted from when the person started or the records begin; after the end of employment 1,000 and the days since.",
 			FalsePositives: "Parental and sick leave; bank staff; people who were taken on again.",

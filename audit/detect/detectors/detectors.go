@@ -1,5 +1,5 @@
 // Package detectors points at accesses that nothing explains and that differ from
-// what comparable people do: twenty-one detectors, each declared with the feeds it
+// what comparable people do. Each detector is declared with the feeds it
 // needs, what it is known to point at wrongly, and what to do about it.
 //
 // They work on a table of accesses, the strength of the explanation of each, and

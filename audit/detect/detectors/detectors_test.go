@@ -44,7 +44,7 @@ func world() feeds.Context {
 		},
 		Care:    []feeds.Care{{Patient: "left", Kind: "inpatient", Start: day(-60), End: day(-20), Ward: "ASH"}},
 		Rota:    []feeds.Shift{},
-		Devices: []feeds.Device{{Device: "PC-ASH", Ward: "ASH"}, {Device: "PC-OAK", Ward: "OAK"}},
+		Devices: []feeds.Device{{Device: "PC-ASH", Ward: "ASH"}, {Device: "PC-OAK", Ward: "OAK"}, {Device: "COW-OAK", Ward: "OAK", Kind: "trolley"}},
 	}
 	for _, p := range []string{"ann", "bob", "cat", "dan"} {
 		for n := range 60 {

@@ -56,6 +56,9 @@ type index struct {
 	patients []patient
 	wards    *table.Names
 	devices  []uint32 // ward of each device of the table; 0 is nowhere or not known
+	fixed    []uint32 // the same of those that surely stay there
+	sites    []string // of each ward, "" when not known
+	public   bool     // workstations of the hospital have addresses of the internet
 	addresses,
 	units map[feeds.Hash]int // patients at one address, in one postcode unit
 	has map[feeds.Kind]bool
@@ -72,13 +75,9 @@ func newIndex(in Input) *index {
 	x.addPeople(&in.Context)
 	x.addPatients(&in.Context)
 	x.addCare(&in.Context)
-	x.devices = make([]uint32, x.t.Devices.Len())
-	for i := range in.Context.Devices {
-		d := &in.Context.Devices[i]
-		if n, ok := x.t.Devices.Find(d.Device); ok {
-			x.devices[n] = x.wards.Number(d.Ward)
-		}
-	}
+	x.addDevices(&in.Context)
+	x.addSites(&in.Context)
+	x.leaveShared()
 	return x
 }
 

@@ -50,6 +50,8 @@ func sayWhole(id string, v float64) string {
 		return fmt.Sprintf("%d patients in a row had neighbouring numbers, or as many requests were refused.", n)
 	case "shared-credentials":
 		return fmt.Sprintf("The account changed %d times within minutes between workstations of different wards.", n)
+	case "impossible-travel":
+		return fmt.Sprintf("The account was used at places so far apart, so soon after each other, that one person cannot go there (measure %d).", n)
 	case "dormant-leaver":
 		if n > afterEnd {
 			return fmt.Sprintf("The employment had ended; this is day %d after it.", n-afterEnd)

@@ -58,6 +58,7 @@ type day struct {
 	denied      int32
 	searches    int32
 	offDuty     int32    // patients of visits outside the rota
+	leaps       int32    // moves that one person cannot make, see travel
 	pingPong    int32    // changes between workstations of two wards within ten minutes
 	gap         int32    // days of silence before
 	afterEnd    int32    // days since the employment ended; 0 when it has not
@@ -173,6 +174,7 @@ type today struct {
 	inRecent map[uint32]int
 	search   searchMade
 	desk     place
+	last     spot
 }
 
 func newToday() *today { return &today{at: map[uint32]int{}, inRecent: map[uint32]int{}} }
@@ -182,7 +184,7 @@ func (d *today) begin(who uint32, date int32) {
 	clear(d.at)
 	clear(d.inRecent)
 	d.day = day{person: who, date: date}
-	d.recent, d.seen, d.search, d.desk = d.recent[:0], d.seen[:0], searchMade{}, place{}
+	d.recent, d.seen, d.search, d.desk, d.last = d.recent[:0], d.seen[:0], searchMade{}, place{}, spot{}
 }
 
 // seen is one patient on one day, explained or not.
@@ -312,6 +314,7 @@ func (w *walker) take(d *today, row uint32, t *tally) {
 		return
 	}
 	w.look(d, row, t)
+	w.travel(d, row)
 	if w.explained[row] != Strong {
 		w.move(d, row)
 	} else {

@@ -6,6 +6,8 @@
 package table
 
 import (
+	"cmp"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -57,6 +59,7 @@ const (
 	BreakGlass
 	Refused  // denied or failed: nothing was seen
 	Reasoned // the person gave a reason
+	Outside  // from an address of the internet, not of a network within
 )
 
 // Table is accesses by column: row i of one column belongs to row i of the others.
@@ -67,12 +70,12 @@ type Table struct {
 	Patient []uint32 // of Patients; 0 is none
 	Device  []uint32 // of Devices
 	Session []uint32 // of Sessions
-	Word    []uint32 // of Words: action and screen
+	Word    []uint32 // of Words: action and part of the record
 	Bytes   []uint32
 	Flags   []Flag
 
 	People, Patients, Devices, Sessions *Names
-	Words                               *Names // "action screen"
+	Words                               *Names // "action screen", or "action area" where no screen is named
 	roles                               map[uint32]string
 	ids                                 []byte
 	ends                                []uint64 // of each row's id among ids
@@ -98,7 +101,7 @@ func (t *Table) Add(r *audit.Imported) {
 	t.Patient = append(t.Patient, t.Patients.Number(r.Patient))
 	t.Device = append(t.Device, t.Devices.Number(r.Device))
 	t.Session = append(t.Session, t.Sessions.Number(r.Session))
-	t.Word = append(t.Word, t.Words.Number(r.Action+" "+r.Screen))
+	t.Word = append(t.Word, t.Words.Number(r.Action+" "+cmp.Or(r.Screen, r.Area)))
 	t.Bytes = append(t.Bytes, uint32(min(r.Bytes, 1<<32-1)))
 	var f Flag
 	switch r.Deliberate {
@@ -116,6 +119,9 @@ func (t *Table) Add(r *audit.Imported) {
 	if r.Outcome == "denied" || r.Outcome == "failed" {
 		f |= Refused
 	}
+	if outside(r.IP) {
+		f |= Outside
+	}
 	t.Flags = append(t.Flags, f)
 	if r.Role != "" {
 		t.roles[person] = r.Role
@@ -125,6 +131,17 @@ func (t *Table) Add(r *audit.Imported) {
 	if t.rows != nil {
 		t.rows = append(t.rows, uint32(len(t.ends)-1)) //nolint:gosec // rows are numbered in 32 bits
 	}
+}
+
+// outside says whether an address is of the internet. What is no address is not.
+func outside(ip string) bool {
+	a, err := netip.ParseAddr(ip)
+	if err != nil {
+		return false
+	}
+	a = a.Unmap()
+	shared := netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64}), 10) // RFC 6598: providers' own networks, some hospitals' too
+	return a.IsGlobalUnicast() && !a.IsPrivate() && !shared.Contains(a)
 }
 
 // Role is the role in which a person was seen last, "" when none was named.
@@ -148,7 +165,7 @@ func (t *Table) Action(row int) string {
 	return action
 }
 
-// Screen is what part of a record a row was about.
+// Screen is what part of a record a row was about: the screen, else the area.
 func (t *Table) Screen(row int) string {
 	_, screen, _ := strings.Cut(t.Words.Text(t.Word[row]), " ")
 	return screen

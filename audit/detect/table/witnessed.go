@@ -12,7 +12,7 @@ import (
 func (t *Table) Witness(r *audit.Record) {
 	a := audit.Imported{
 		ID: fmt.Sprintf("%s-%d", r.Source, r.Seq), Time: r.Time, Person: r.Person, Patient: r.Patient,
-		Device: r.Device, Session: r.Session, Action: r.Action, Screen: r.Screen, Deliberate: r.Deliberate,
+		Device: r.Device, Session: r.Session, Action: r.Action, Screen: r.Screen, Area: r.Area, IP: r.ClientIP, Deliberate: r.Deliberate,
 		BreakGlass: strings.HasPrefix(r.Basis, audit.BasisBreakGlass),
 	}
 	if len(r.Roles) > 0 {

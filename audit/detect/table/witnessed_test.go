@@ -23,6 +23,12 @@ func TestWitness(t *testing.T) {
 		"among results":         {func(r *audit.Record) { r.Action, r.PatientSource = "search", audit.SourceResponse }, false, table.Incidental},
 		"entries of one person": {func(r *audit.Record) { r.Action, r.PatientSource = "search", audit.SourceURL }, true, 0},
 		"nobody named":          {func(r *audit.Record) { r.Patient = "" }, false, 0},
+		"from the internet":     {func(r *audit.Record) { r.ClientIP = "::ffff:81.2.69.142" }, true, table.Outside},
+		"from within":           {func(r *audit.Record) { r.ClientIP = "10.1.2.3" }, true, 0},
+		"a provider's network":  {func(r *audit.Record) { r.ClientIP = "100.64.0.1" }, true, 0},
+		"from a local link":     {func(r *audit.Record) { r.ClientIP = "fe80::1" }, true, 0},
+		"a part by its area":    {func(r *audit.Record) { r.Screen, r.Area = "", "notes" }, true, 0},
+		"a screen of an area":   {func(r *audit.Record) { r.Area = "clinical" }, true, 0},
 	} {
 		r := audit.Record{Source: "gw1", Seq: 7, Person: "ann", Patient: "p", Action: "read", Screen: "notes", Roles: []string{"nurse"}, Effect: "allow"}
 		row.change(&r)

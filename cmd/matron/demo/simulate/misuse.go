@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"time"
 )
@@ -29,8 +30,8 @@ type deed struct{ do func() }
 //   - low-and-slow: Maidstone, 1,940 mostly young women in 14 months. cohort:
 //     Ontario, newborns looked up for a private practice.
 //   - off-ward, post-care: browsing. bulk, enumeration, exfiltration: harvesting.
-//   - leaver, dormant, out-of-hours, shared-credentials, break-glass, sensitive:
-//     what an account should not do.
+//   - leaver, dormant, out-of-hours, shared-credentials, two-places, break-glass,
+//     sensitive: what an account should not do.
 func (w *world) scheme() {
 	w.deeds = make([][]deed, w.cfg.Days)
 	w.dormant()
@@ -43,6 +44,16 @@ func (w *world) scheme() {
 	w.obsessions()
 	w.harvests()
 	w.accounts()
+	w.apart(1, w.twoPlaces)
+}
+
+// apart draws from a stream of its own, so that what is added to a seed leaves the
+// rest of it as it was.
+func (w *world) apart(stream uint64, do func()) {
+	before := w.rng
+	w.rng = rand.New(rand.NewPCG(w.cfg.Seed, stream))
+	do()
+	w.rng = before
 }
 
 // count scales a number that is right for 1,200 staff and 60 days.
@@ -417,6 +428,28 @@ func (w *world) borrowed() {
 			})
 		})
 	}
+}
+
+// twoPlaces is an account that two people use for an hour, each at a workstation of
+// a ward of their own.
+func (w *world) twoPlaces() {
+	w.oneOffs(3, func(p *person, s *shift) bool { return p.post.place == "inpatient" && p.wardOn(s.day) == s.ward }, func(_ *person, s *shift) {
+		w.apart(uint64(s.session), func() {
+			wards := w.placeOf("inpatient")
+			at := one(w, slices.DeleteFunc(slices.Clone(wards), func(i int) bool { return i == s.ward || len(wards) > 3 && slices.Contains(w.wards[s.ward].partners, i) }))
+			begin := w.when(s)
+			work := func(ward int, truth why) {
+				d := w.sit(s, ward)
+				d.device = w.wards[ward].devices[0]
+				t := begin
+				for _, p := range some(w, w.patientsOf(ward, s), 15) {
+					t = w.visit(look{d, p, 2 + w.few(1), 0, truth}, t) + int64(w.rng.IntN(60))
+				}
+			}
+			work(s.ward, known)
+			w.caught("two-places", false, func() { work(at, misuse) })
+		})
+	})
 }
 
 // glass is the way through in an emergency, taken without one.
