@@ -2,6 +2,8 @@ package dashboards
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/matron-epr/matron/policy"
 )
@@ -15,6 +17,7 @@ const (
 type alertsPage struct {
 	chrome
 	Ran   string
+	Gaps  []string // what is not looked for, and what to do
 	Empty *insetText
 	Table table
 }
@@ -32,7 +35,11 @@ func (s *Site) alerts(r *http.Request) (answer, error) {
 	page := alertsPage{
 		chrome: s.chrome(r, "Alerts"),
 		Ran:    s.detectionRan(health),
+		Gaps:   s.alertGaps(health),
 		Table:  s.alertTable("Accesses for a person to look at", found),
+	}
+	if len(page.Gaps) > 0 {
+		page.Ran = "" // the gaps say it
 	}
 	if len(found) == 0 {
 		page.Empty = s.emptyAlerts(health)
@@ -53,7 +60,19 @@ func (s *Site) emptyAlerts(h Health) *insetText {
 	if h.DetectedAt.IsZero() {
 		return &insetText{Text: "No alert is listed, and whether there should be any is unknown: detection has not run yet."}
 	}
+	if len(s.alertGaps(h)) > 0 {
+		return &insetText{Text: "No alert is listed, but not everything is looked for. " + s.detectionRan(h)}
+	}
 	return &insetText{Text: "No alerts. " + s.detectionRan(h)}
+}
+
+// alertGaps says in sentences what is not looked for, since when, why and what to do.
+func (s *Site) alertGaps(h Health) []string {
+	p := s.detectionPart(h)
+	if p.tag == working() {
+		return nil
+	}
+	return slices.Concat([]string{"Detection" + strings.TrimPrefix(p.text, "It")}, p.more, []string{"To do: " + p.todo})
 }
 
 // alertTable lists alerts with both sides: why raised and what could explain it.

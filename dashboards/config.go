@@ -106,6 +106,8 @@ type Health struct {
 	DetectedAt        time.Time // when detection last finished
 	// DetectEvery is how often it should; 0 when nobody knows.
 	DetectEvery time.Duration
+	// Unjudged are the detectors that are not evaluated now.
+	Unjudged []Unjudged
 	// SecondSink says where records go while the journal's own disk takes none;
 	// "" while it does.
 	SecondSink string
@@ -122,6 +124,13 @@ type Health struct {
 	ClockAt time.Time
 	ClockBy time.Duration
 	Limits  Limits
+}
+
+// Unjudged is a detector that is not evaluated, for want of a feed or of a newer one.
+type Unjudged struct {
+	Detector string    // its id
+	Reason   string    // for example "not evaluated: no rota feed"
+	Since    time.Time // when the gateway found so
 }
 
 // Limits is how the limits of people and machines are.

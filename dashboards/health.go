@@ -2,6 +2,7 @@ package dashboards
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -29,7 +30,8 @@ type report struct {
 	name string
 	tag  tag
 	text string
-	todo string // what to do, "" for nothing
+	more []string // a line each
+	todo string   // what to do, "" for nothing
 }
 
 // The tags of a part.
@@ -51,9 +53,9 @@ func (s *Site) health(r *http.Request) (answer, error) {
 		Refresh: button{Text: "Refresh", Href: Base + "health", Variant: "secondary", Small: true},
 	}
 	for _, p := range parts {
-		c := cell{Tag: &p.tag, Text: p.text}
+		c := cell{Tag: &p.tag, Text: p.text, Lines: p.more}
 		if p.todo != "" {
-			c.Lines = []string{"To do: " + p.todo}
+			c.Lines = append(c.Lines, "To do: "+p.todo)
 		}
 		page.Parts.Rows = append(page.Parts.Rows, summaryRow{text(p.name), c})
 	}
@@ -246,18 +248,54 @@ func putBy(by time.Duration) string {
 }
 
 func (s *Site) detectionPart(h Health) report {
-	p := report{name: "Detection"}
+	p := report{name: "Detection", more: s.unjudged(h)}
 	switch {
 	case h.DetectedAt.IsZero():
 		p.tag, p.text = unknown(), "It has not looked at the record since the gateway started."
 		p.todo = "wait a few minutes. It needs the search index."
-	case h.DetectEvery > 0 && s.cfg.Now().Sub(h.DetectedAt) > lateRuns*h.DetectEvery+staleAfter:
+	case s.detectionLate(h):
 		p.tag, p.text = attention(), "It last finished at "+s.formatClock(h.DetectedAt)+" and is late. Care does not depend on it; alerts are missing."
-		p.todo = "look at the search index above and at the log of the gateway."
+		p.todo = "look at the search index and at the log of the gateway."
 	default:
 		p.tag, p.text = working(), "It last finished at "+s.formatClock(h.DetectedAt)+"."
 	}
+	if len(p.more) == 0 {
+		return p
+	}
+	if p.tag == working() {
+		p.tag = attention()
+	}
+	p.text += " Not everything is looked for, so that alerts may be missing."
+	p.todo = strings.TrimSpace(sentenceCase(p.todo) + " " + feedsTodo)
 	return p
+}
+
+// feedsTodo is what to do about a feed that is missing or too old.
+const feedsTodo = "Run \"matron detect feeds\": it says which feeds there are and until when each reaches. " +
+	"Name the file of a missing feed under detection in the configuration; ask whoever delivers a late one for a newer file, which is taken in without a restart."
+
+func (s *Site) detectionLate(h Health) bool {
+	return h.DetectEvery > 0 && s.cfg.Now().Sub(h.DetectedAt) > lateRuns*h.DetectEvery+staleAfter
+}
+
+// unjudged says which detectors are not evaluated, why and since when, those for one
+// reason together.
+func (s *Site) unjudged(h Health) []string {
+	type group struct{ reason, since string }
+	names, order := map[group][]string{}, []group{}
+	for _, u := range h.Unjudged {
+		g := group{u.Reason, s.formatTime(u.Since)}
+		if names[g] == nil {
+			order = append(order, g)
+		}
+		names[g] = append(names[g], readable(u.Detector))
+	}
+	var out []string
+	for _, g := range order {
+		slices.Sort(names[g])
+		out = append(out, sentenceCase(g.reason)+", found on "+g.since+": "+strings.Join(names[g], ", ")+".")
+	}
+	return out
 }
 
 func (s *Site) configurationPart(h Health) report {

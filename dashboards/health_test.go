@@ -54,6 +54,36 @@ func words(n *html.Node) string {
 	return strings.Join(strings.Fields(b.String()), " ")
 }
 
+func unjudged() []dashboards.Unjudged {
+	const why = "not evaluated: no rota feed"
+	since := fake.Now().Add(-time.Hour)
+	return []dashboards.Unjudged{{Detector: "out-of-hours", Reason: why, Since: since}, {Detector: "off-ward", Reason: why, Since: since}}
+}
+
+// The list of alerts says what is not looked for, and never "No alerts" then.
+// hazard:GW-24 control:C-190
+func TestAlertsSayWhatIsNotLookedFor(t *testing.T) {
+	b := newBench()
+	const gap = "Not evaluated: no rota feed, found on 3 November 2026, 13:02: off ward, out of hours."
+	if body := b.get(t, "/.matron/alerts").Body.String(); strings.Contains(body, "Not everything is looked for") {
+		t.Error("a gap is spoken of where there is none")
+	}
+	b.health.Unjudged = unjudged()
+	for _, found := range [][]dashboards.Alert{b.reader.Found, nil} {
+		b.reader.Found = found
+		if body := b.get(t, "/.matron/alerts").Body.String(); !strings.Contains(body, gap) || strings.Contains(body, "No alerts.") {
+			t.Errorf("with %d alerts the page does not say what is not looked for", len(found))
+		}
+	}
+	if body := b.get(t, "/.matron/").Body.String(); strings.Contains(body, "No alerts.") {
+		t.Error("the home page says that there are none")
+	}
+	b.health = fake.Healthy()
+	if body := b.get(t, "/.matron/alerts").Body.String(); !strings.Contains(body, "No alerts.") {
+		t.Error("none is not said")
+	}
+}
+
 // hazard:GW-24 control:C-190
 func TestHealthPageNamesWhatDoesNotWork(t *testing.T) {
 	for _, tt := range []struct {
@@ -100,6 +130,10 @@ func TestHealthPageNamesWhatDoesNotWork(t *testing.T) {
 		{"old step", "Everything works", "Clock", "Working It last stepped", func(h *dashboards.Health) { h.ClockAt, h.ClockBy = fake.Now().Add(-25*time.Hour), time.Hour }},
 		{"put back", "Needs attention: Clock", "Clock", "put back by 3 seconds", func(h *dashboards.Health) { h.ClockAt, h.ClockBy = fake.Now(), -3*time.Second }},
 		{"detection late", "Needs attention: Detection", "Detection", "is late", func(h *dashboards.Health) { h.DetectedAt = fake.Now().Add(-10 * time.Minute) }},
+		{"detection without a feed", "Needs attention: Detection", "Detection", "Needs attention It last finished at 14:00:11. Not everything is looked for, so that alerts may be missing. Not evaluated: no rota feed, found on 3 November 2026, 13:02: off ward, out of hours. To do: Run \"matron detect feeds\"", func(h *dashboards.Health) { h.Unjudged = unjudged() }},
+		{"detection late and without a feed", "Needs attention: Detection", "Detection", "To do: Look at the search index and at the log of the gateway. Run", func(h *dashboards.Health) {
+			h.DetectedAt, h.Unjudged = fake.Now().Add(-10*time.Minute), unjudged()
+		}},
 		{"detection never", "Needs attention: Detection", "Detection", "has not looked", func(h *dashboards.Health) { h.DetectedAt = time.Time{} }},
 		{"reload", "Needs attention: Configuration", "Configuration", "was refused; what was in force before stays so", func(h *dashboards.Health) { h.ReloadBad = true }},
 		{"observing", "Needs attention: Decisions", "Decisions", "Observing only", func(h *dashboards.Health) { h.Mode = "observe" }},

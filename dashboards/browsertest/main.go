@@ -108,6 +108,7 @@ func states() map[string]state {
 	stale.cfg.Health = func(context.Context) dashboards.Health {
 		h := fake.Healthy()
 		h.IndexedTo, h.Waiting, h.Mode, h.ReloadBad = fake.Now().Add(-26*time.Hour), 41_207, "observe", true
+		h.Unjudged = fake.Unjudged()
 		return h
 	}
 	out["stale"] = stale

@@ -50,14 +50,14 @@ type detection struct {
 	names    *names
 	told     atomic.Pointer[told]
 	done     atomic.Int64 // unix microseconds of the last run that ended well
+	missing  missing
 
 	// Of the one goroutine that looks:
-	live    *detect.Live
-	marks   map[string]uint64 // last sequence number of each source
-	before  map[string]uint64 // marks when they were kept last
-	kept    time.Time
-	files   string               // size and age of the files of the feeds
-	missing map[string]time.Time // since when a detector is not evaluated
+	live   *detect.Live
+	marks  map[string]uint64 // last sequence number of each source
+	before map[string]uint64 // marks when they were kept last
+	kept   time.Time
+	files  string // size and age of the files of the feeds
 }
 
 // told is what the hospital has told, and what it explains.
@@ -74,7 +74,7 @@ func newDetection(c config.Config, o *backOffice, s *cases.Store, m *metrics, re
 	}
 	d := &detection{
 		cfg: c, office: o, store: s, metrics: m, record: record, log: log, now: now, location: location,
-		files: feedFilesState(c.Detection), missing: map[string]time.Time{}, names: newNames(index{o}),
+		files: feedFilesState(c.Detection), names: newNames(index{o}),
 	}
 	key, err := readKey(paths{c.DataDir}.matchKey())
 	if err != nil {
@@ -215,23 +215,15 @@ func (d *detection) look(ctx context.Context, records []audit.Record) (advanced 
 }
 
 // notEvaluated says once which detectors cannot be evaluated, and since when.
-func (d *detection) notEvaluated(ctx context.Context, missing []detect.Missing) {
-	still := map[string]bool{}
-	for _, m := range missing {
-		still[m.Detector.ID] = true
-		if _, known := d.missing[m.Detector.ID]; known {
-			continue
-		}
-		d.missing[m.Detector.ID] = d.now()
-		d.metrics.unjudged.WithLabelValues(m.Detector.ID).Set(float64(d.now().Unix()))
-		d.log.LogAttrs(ctx, slog.LevelWarn, "detector is not evaluated", slog.String("detector", m.Detector.ID), slog.String("reason", m.Reason))
+func (d *detection) notEvaluated(ctx context.Context, now []detect.Missing) {
+	begun, ended := d.missing.are(now, d.now())
+	for _, u := range begun {
+		d.metrics.unjudged.WithLabelValues(u.Detector).Set(float64(u.Since.Unix()))
+		d.log.LogAttrs(ctx, slog.LevelWarn, "detector is not evaluated", slog.String("detector", u.Detector), slog.String("reason", u.Reason))
 	}
-	for id := range d.missing {
-		if !still[id] {
-			delete(d.missing, id)
-			d.metrics.unjudged.DeleteLabelValues(id)
-			d.log.LogAttrs(ctx, slog.LevelInfo, "detector is evaluated again", slog.String("detector", id))
-		}
+	for _, id := range ended {
+		d.metrics.unjudged.DeleteLabelValues(id)
+		d.log.LogAttrs(ctx, slog.LevelInfo, "detector is evaluated again", slog.String("detector", id))
 	}
 }
 

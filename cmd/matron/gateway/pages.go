@@ -141,7 +141,7 @@ func (g *Gateway) health(context.Context) dashboards.Health {
 		Mode: weakest(modes), Modes: modes, ModeSince: g.modeSince(modes), PolicyRev: g.policy.Revision(),
 		Journal: dashboards.StateOK, JournalSeq: stats.Committed,
 		Index: dashboards.StateFailed, Waiting: shipped.Lag, IndexedTo: g.office.indexedTo(),
-		DetectedAt: g.detection.finished(), DetectEvery: g.cfg.Detection.Every, IndexCode: shipped.LastError,
+		DetectedAt: g.detection.finished(), DetectEvery: g.cfg.Detection.Every, Unjudged: g.detection.missing.list(), IndexCode: shipped.LastError,
 	}
 	if g.journal.Healthy() != nil {
 		h.Journal = dashboards.StateFailed

@@ -1,6 +1,8 @@
 package fake
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/matron-epr/matron/audit"
@@ -175,4 +177,14 @@ func Explain(l dashboards.Look) []dashboards.Ground {
 		Reviewer: "The patient was cared for on ward OBS1, where the person works, from 1 November 2026 09:00 on.",
 		Patient:  "You were cared for on ward OBS1, where this member of staff works.",
 	}}
+}
+
+// Unjudged are detectors that lack a feed, or a newer one.
+func Unjudged() []dashboards.Unjudged {
+	var out []dashboards.Unjudged
+	for id, why := range map[string]string{"out-of-hours": "no rota feed", "off-ward": "no rota feed", "post-care": "the care feed ends on 1 November 2026 09:00"} {
+		out = append(out, dashboards.Unjudged{Detector: id, Reason: "not evaluated: " + why, Since: Now().Add(-time.Hour)})
+	}
+	slices.SortFunc(out, func(a, b dashboards.Unjudged) int { return cmp.Compare(a.Reason, b.Reason) })
+	return out
 }
