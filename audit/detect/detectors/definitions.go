@@ -197,13 +197,12 @@ func (s *scanned) learnParts() {
 		s.parts[i] = numbers[part]
 	}
 	s.partsOf = map[string]usual{}
-	for role, words := range s.screen {
-		u := usual{of: map[uint32]int{}}
-		for word, n := range words {
-			u.of[s.parts[word]] += n
-			u.total += n
+	for group, h := range s.habits {
+		u := usual{of: map[uint32]int{}, total: h.looks}
+		for word, d := range h.words {
+			u.of[s.parts[word]] += d.looks
 		}
-		s.partsOf[role] = u
+		s.partsOf[group] = u
 	}
 }
 
@@ -281,6 +280,13 @@ func ofDays() []Definition {
 			FalsePositives: "Discharge packs; transfers; subject access requests.",
 			Runbook:        "Ask where the papers are.",
 			day:            func(_ *scanned, d *day) float64 { return from(5, d.taken) },
+		},
+		{
+			ID: "role-mismatch", Version: 1, Title: "Unlike the role", Needs: []feeds.Kind{staff},
+			Description:    "Looks of one day at what peers hardly ever look at or do, from three on, explained or not: an action on a part of the record that is fewer than one in a thousand of the looks of the others in the role, and that no more than one in twenty of them ever did. The others must be fifteen with 2,000 looks. Of a role with five to fourteen others none must ever have done it, and the profession, else everybody, is asked; smaller roles are left out.",
+			FalsePositives: "A new role or task that the staff list does not know; somebody who acts for another profession; a screen that was brought in this week.",
+			Runbook:        "Ask who keeps the staff list whether the role is right, then the line manager whether the task is the person's. If it is, have the list mended; if the application lets a role do what it need not, mend its rights first.",
+			day:            func(_ *scanned, d *day) float64 { return float64(d.unlike) },
 		},
 		{
 			ID: "search-only", Version: 1, Title: "Many searches", Streaming: true, Supporting: true,

@@ -23,6 +23,7 @@ type span struct {
 // person is what the feeds say of one number of the table's people.
 type person struct {
 	role       string
+	profession string
 	department string // team, else ward, else cost centre: whom they work with
 	lines      []*feeds.Staff
 	machine    bool
@@ -94,6 +95,7 @@ func (x *index) addPeople(c *feeds.Context) {
 		}
 		p := &x.people[n]
 		p.lines = append(p.lines, s)
+		p.profession = cmp.Or(s.Profession, p.profession)
 		p.machine = p.machine || s.Kind == "machine"
 		if len(s.Roles) > 0 {
 			p.role = s.Roles[0]

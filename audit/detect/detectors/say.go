@@ -59,6 +59,8 @@ func sayWhole(id string, v float64) string {
 		return fmt.Sprintf("The account had been silent for %d days.", n)
 	case "exfiltration":
 		return fmt.Sprintf("%d records were printed or exported on one day.", n)
+	case "role-mismatch":
+		return fmt.Sprintf("%d looks of one day were at something that others in the role hardly ever look at or do.", n)
 	case "search-only":
 		return fmt.Sprintf("There were %d searches on one day and few records opened.", n)
 	case "obsession":

@@ -66,6 +66,7 @@ type day struct {
 	mostOfWard  int32    // of them of one ward
 	slow        int32    // patients without care of the last 28 days
 	skew        float64  // minus the logarithm of the chance of their sex and age
+	unlike      int32    // looks that are unlike the role, see mismatch
 	rows        []uint32 // of everything that a volume is about
 	signals     []Signal
 }
@@ -77,7 +78,7 @@ type scanned struct {
 	visits map[string]int // of everybody in a role, explained ones too
 	active map[string]int // person-days of a role
 	mix    map[string]*[groups]int
-	screen map[string]map[uint32]int // rows of a role by word
+	habits map[string]*habit // of each role and profession, and of everybody
 
 	parts   []uint32 // what part of a record each word is about
 	partsOf map[string]usual
@@ -86,7 +87,7 @@ type scanned struct {
 // scan goes over the accesses of each person in the order of time.
 func scan(in Input) *scanned {
 	x := newIndex(in)
-	s := &scanned{index: x, visits: map[string]int{}, active: map[string]int{}, mix: map[string]*[groups]int{}, screen: map[string]map[uint32]int{}}
+	s := &scanned{index: x, visits: map[string]int{}, active: map[string]int{}, mix: map[string]*[groups]int{}, habits: map[string]*habit{}}
 	order, starts := byPerson(x.t)
 	n := len(x.people)
 	found := make([][]day, n)
@@ -109,8 +110,11 @@ func scan(in Input) *scanned {
 	close(next)
 	group.Wait()
 	for p := range found {
+		s.count(&x.people[p], len(found[p]), &counts[p])
+	}
+	for p := range found {
+		s.mismatch(uint32(p), found[p], order[starts[p]:starts[p+1]], &counts[p]) //nolint:gosec // people are numbered in 32 bits
 		s.days = append(s.days, found[p]...)
-		s.count(x.people[p].role, len(found[p]), &counts[p])
 	}
 	return s
 }
@@ -122,20 +126,25 @@ type tally struct {
 	words  map[uint32]int
 }
 
-func (s *scanned) count(role string, days int, t *tally) {
-	for _, name := range []string{role, everybody} {
+func (s *scanned) count(p *person, days int, t *tally) {
+	if len(t.words) > 0 {
+		for _, name := range []string{p.role, ofProfession + p.profession, everybody} {
+			if s.habits[name] == nil {
+				s.habits[name] = &habit{words: map[uint32]doing{}}
+			}
+			s.habits[name].add(t)
+		}
+	}
+	for _, name := range []string{p.role, everybody} {
 		s.visits[name] += t.visits
 		s.active[name] += days
 		mix := s.mix[name]
 		if mix == nil {
 			mix = new([groups]int)
-			s.mix[name], s.screen[name] = mix, map[uint32]int{}
+			s.mix[name] = mix
 		}
 		for g, c := range t.groups {
 			mix[g] += c
-		}
-		for w, c := range t.words {
-			s.screen[name][w] += c
 		}
 	}
 }
@@ -279,10 +288,10 @@ func (w *walker) silence(who uint32) int64 {
 }
 
 // bounds are the beginning and end of the day of a moment, and its number.
-func (w *walker) bounds(at int64) (from, to int64, date int32) {
-	y, m, d := time.UnixMicro(at).In(w.location).Date()
-	from = time.Date(y, m, d, 0, 0, 0, 0, w.location).UnixMicro()
-	to = time.Date(y, m, d+1, 0, 0, 0, 0, w.location).UnixMicro()
+func (x *index) bounds(at int64) (from, to int64, date int32) {
+	y, m, d := time.UnixMicro(at).In(x.location).Date()
+	from = time.Date(y, m, d, 0, 0, 0, 0, x.location).UnixMicro()
+	to = time.Date(y, m, d+1, 0, 0, 0, 0, x.location).UnixMicro()
 	return from, to, int32(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Unix() / 86400) //nolint:gosec // days
 }
 
