@@ -12,7 +12,7 @@ type Care struct {
 	Loading  bool      // what is on disk is still being read
 	Failed   bool      // what is on disk cannot be read
 	Silent   []string  // sources that have said nothing for too long
-	AsOf     time.Time // when a source was last heard of; zero if never
+	AsOf     time.Time // when a source was last heard of, of silent ones the one silent longest; zero if never
 	Patients int       // in the register
 }
 

@@ -13,14 +13,12 @@ import (
 	"math/big"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -219,61 +217,6 @@ func TestOnlyThoseWhoCareSee(t *testing.T) {
 	s.sees(s.enter(s.nurse("CEDAR")), patient, true)
 	s.stop()
 	s.careIsRecorded(patient)
-}
-
-// TestFHIRServerIsASecondSource puts a FHIR server beside the messages: who it says
-// is in a ward is seen there, an entry that cannot be read stops nothing, and a
-// patient who has gone elsewhere is not seen any more.
-func TestFHIRServerIsASecondSource(t *testing.T) {
-	t.Parallel()
-	s := newCareSite(t)
-	patient := s.hospital.Patients[0].ID
-	var encounter atomic.Value
-	at := time.Now().Add(-time.Hour).UTC()
-	in := func(ward string, updated time.Time) string {
-		return fmt.Sprintf(`{"resource":{"resourceType":"Encounter","id":"e1","meta":{"lastUpdated":%q},"status":"in-progress","class":{"code":"IMP"},
-"subject":{"reference":"Patient/%s"},"period":{"start":%q},"location":[{"location":{"reference":"Location/%s"},"status":"active"}]}}`,
-			updated.Format(time.RFC3339), patient, at.Format(time.RFC3339), ward)
-	}
-	encounter.Store(in("ASH", at))
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case r.Header.Get("Authorization") != "Bearer sesame":
-			w.WriteHeader(http.StatusUnauthorized)
-		case r.URL.Path != "/r4/Encounter":
-			_, _ = io.WriteString(w, `{"resourceType":"Bundle"}`)
-		case r.URL.Query().Get("page") == "": // the first page has garbage and a next one
-			_, _ = fmt.Fprintf(w, `{"resourceType":"Bundle","link":[{"relation":"next","url":"http://%s/r4/Encounter?page=2"}],"entry":[{"resource":{"resourceType":"Encounter","id":7}}]}`, r.Host)
-		default:
-			_, _ = fmt.Fprintf(w, `{"resourceType":"Bundle","entry":[%s]}`, encounter.Load())
-		}
-	}))
-	t.Cleanup(server.Close)
-	s.write("fhir.token", "sesame\n")
-	s.edit("  silence: 1h\n", fmt.Sprintf("  silence: 1h\n  fhir: {base: %q, token_file: fhir.token, patients: RZZ, every: 100ms}\n", server.URL+"/r4"))
-	s.start()
-	s.event("A08", s.hospital.Patients[2].ID, inWard("ITU"))
-	s.feed("1")
-	ash, beech := s.enter(s.nurse("ASH")), s.enter(s.nurse("BEECH"))
-	s.eventually("the FHIR server is asked", func() error {
-		if status, body := s.site.send(ash, http.MethodGet, "/fhir/Observation?patient="+patient, "", nil); status != http.StatusOK {
-			return fmt.Errorf("%d %.200s", status, body)
-		}
-		return nil
-	})
-	s.sees(beech, patient, false)
-	encounter.Store(in("BEECH", at.Add(time.Minute)))
-	s.eventually("the FHIR server is asked again", func() error {
-		if status, body := s.site.send(beech, http.MethodGet, "/fhir/Observation?patient="+patient, "", nil); status != http.StatusOK {
-			return fmt.Errorf("%d %.200s", status, body)
-		}
-		return nil
-	})
-	s.sees(ash, patient, false) // its newer version says that she never was there
-	if got := s.metric(`matron_care_messages_total{result="fhir-garbled"}`); got == "" || got == "0" {
-		t.Errorf("what cannot be read is counted %q times", got)
-	}
-	s.stop()
 }
 
 // answersAreAskedAbout reads an entry whose patient only the answer names.

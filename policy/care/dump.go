@@ -100,7 +100,7 @@ func (d *dump) events(yield func(Message) bool) bool {
 func (d *dump) change(p uint32, e *event) Change {
 	c := Change{
 		Kind: e.kind, Patient: []ID{d.self(p)}, Source: d.text[e.source], Control: string(d.r.texts.bytes(e.control)),
-		At: time.UnixMilli(e.at), Sent: instant(e.sent), Visit: string(d.r.texts.bytes(e.visit)), Class: e.class,
+		At: time.UnixMilli(e.at), Sent: instant(e.sent).Add(time.Duration(e.part) * time.Millisecond), Visit: string(d.r.texts.bytes(e.visit)), Class: e.class,
 		Ward: d.text[e.ward], Team: d.text[e.team], Start: instant(e.start), End: instant(e.end), Clinic: e.clinic,
 	}
 	for _, n := range e.people {

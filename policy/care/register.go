@@ -43,6 +43,7 @@ type event struct {
 	source           uint32
 	ward, team       uint32
 	people           [MaxPeople]uint32 // number of the clinician times two, plus one who refers
+	part             uint16            // milliseconds of sent
 	kind             Kind
 	class            Class
 	clinic           bool
@@ -97,7 +98,7 @@ func (r *Register) event(c *Change, visit uint32) event {
 	e := event{
 		at: c.At.UnixMilli(), sent: seconds(c.Sent), start: seconds(c.Start), end: seconds(c.End),
 		visit: visit, control: r.texts.add(c.Control), source: r.names.intern(c.Source), ward: r.names.intern(c.Ward), team: r.names.intern(c.Team),
-		kind: c.Kind, class: c.Class, clinic: c.Clinic,
+		part: uint16(c.Sent.Nanosecond() / int(time.Millisecond)), kind: c.Kind, class: c.Class, clinic: c.Clinic, //nolint:gosec // below 1000
 	}
 	for i, p := range c.People {
 		e.people[i] = r.names.clinician(p.ID) << 1
@@ -147,15 +148,19 @@ func (r *Register) insert(p uint32, e event) {
 
 // replaces reports whether o no longer holds because of e, whichever came first.
 func (e *event) replaces(o *event) bool {
-	return e.kind == Replace && e.visit == o.visit && e.source == o.source && o.sent < e.sent
+	return e.kind == Replace && e.visit == o.visit && e.source == o.source && compareSent(o, e) < 0
+}
+
+func compareSent(a, b *event) int {
+	return cmp.Or(cmp.Compare(a.sent, b.sent), cmp.Compare(a.part, b.part))
 }
 
 // order is that of events: by visit, then by time; what has the same time by when
-// it was sent; what was sent in the same second so that what undoes comes after
+// it was sent; what was sent in the same millisecond so that what undoes comes after
 // what it undoes.
 func (r *Register) order(a, b event) int {
 	return cmp.Or(
-		cmp.Compare(a.visit, b.visit), cmp.Compare(a.at, b.at), cmp.Compare(a.sent, b.sent), cmp.Compare(a.kind, b.kind),
+		cmp.Compare(a.visit, b.visit), cmp.Compare(a.at, b.at), compareSent(&a, &b), cmp.Compare(a.kind, b.kind),
 		cmp.Compare(a.source, b.source), r.orderControl(a.control, b.control),
 	)
 }
@@ -191,14 +196,6 @@ func (r *Register) Feeds() []Feed {
 	}
 	slices.SortFunc(out, func(a, b Feed) int { return cmp.Compare(a.Source, b.Source) })
 	return out
-}
-
-// Silent reports whether a source has sent nothing for longer than limit, or
-// never: what it would say may be missing.
-func (r *Register) Silent(source string, now time.Time, limit time.Duration) bool {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return now.Sub(r.heard[r.names.number[source]]) > limit
 }
 
 // Counts says how much a register holds.

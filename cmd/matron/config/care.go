@@ -13,7 +13,8 @@ import (
 // patient_authority are decided by it.
 type Care struct {
 	// Listen is host:port where HL7 v2 messages come in over MLLP with TLS, for
-	// example ":2575". Default: none, no register is kept.
+	// example ":2575". Default: none come in; with no FHIR server either, no register
+	// is kept.
 	Listen string `yaml:"listen"`
 	// CertificateFile and KeyFile are what the gateway shows to senders, CAFile the
 	// authority that their certificates must be of. Required with listen. A reload
@@ -29,8 +30,7 @@ type Care struct {
 	// hazard:GW-11 control:C-45
 	Silence time.Duration `yaml:"silence"`
 	// Staff, Rota and Devices are lists in CSV; a reload reads them again. A device is
-	// named by the network address that the gateway sees. Staff is required with
-	// listen.
+	// named by the network address that the gateway sees. Staff is required.
 	Staff   string `yaml:"staff"`
 	Rota    string `yaml:"rota"`
 	Devices string `yaml:"devices"`
@@ -48,15 +48,16 @@ type Care struct {
 	FHIR           CareFHIR `yaml:"fhir"`
 }
 
-// CareFHIR is a FHIR R4 server that is asked for Encounter, Appointment and CareTeam
-// besides. Default: none.
+// CareFHIR is a FHIR R4 server that is asked for Encounter, Appointment and CareTeam,
+// besides HL7 messages or instead of them. Default: none.
 type CareFHIR struct {
 	// Base is its address, for example https://fhir.example.org/r4. https, unless on
 	// this machine.
 	Base string `yaml:"base"`
 	// CAFile holds the root of its certificate. Default: the system's roots.
 	CAFile string `yaml:"ca_file"`
-	// TokenFile holds the bearer token that is shown to it, mode 0600. Default: none.
+	// TokenFile holds the bearer token that is shown to it, mode 0600. It is read again
+	// each time. Default: none.
 	TokenFile string `yaml:"token_file"`
 	// Patients is the authority of the ids of its Patient resources, as
 	// patient_authority of an application. Required with base.
@@ -69,6 +70,9 @@ type CareFHIR struct {
 	Systems map[string]string `yaml:"systems"`
 	// Every is how often it is asked what has changed. Default 1m.
 	Every time.Duration `yaml:"every"`
+	// Silence overrides that of the register: how long it may fail to tell all that has
+	// changed. 0s means for ever.
+	Silence *time.Duration `yaml:"silence"`
 }
 
 // CareSender is one system that sends messages.
@@ -91,22 +95,35 @@ type CareSource struct {
 }
 
 // On reports whether a register is kept.
-func (c Care) On() bool { return c.Listen != "" }
+func (c Care) On() bool { return c.Listen != "" || c.FHIR.Base != "" }
 
 func (c Care) validate(ps *problems) {
+	if c.Listen == "" && (c.Staff != "" && !c.On() || len(c.Senders) > 0 || c.CertificateFile != "" || c.KeyFile != "" || c.CAFile != "") {
+		ps.add("care.listen", "is missing: give host:port for HL7 messages, for example \":2575\"")
+	}
 	if !c.On() {
-		if c.Staff != "" || c.FHIR.Base != "" || len(c.Senders) > 0 || c.CertificateFile != "" || c.KeyFile != "" || c.CAFile != "" {
-			ps.add("care.listen", "is missing: give host:port for HL7 messages, for example \":2575\"")
-		}
 		return
 	}
+	ps.required("care.staff", c.Staff)
+	ps.positive("care.silence", c.Silence)
+	ps.within("care.ward_component", c.WardComponent, 1, 9)
+	for i, ward := range c.Wards {
+		if ward == "" || slices.Index(c.Wards, ward) != i {
+			ps.add(fmt.Sprintf("care.wards[%d]", i), "%q is empty or there twice", ward)
+		}
+	}
+	if c.Listen != "" {
+		c.validateMessages(ps)
+	}
+	c.FHIR.validate(ps, c.Silence)
+}
+
+// validateMessages is about HL7 messages.
+func (c Care) validateMessages(ps *problems) {
 	ps.listener("care.listen", c.Listen)
 	ps.required("care.certificate_file", c.CertificateFile)
 	ps.required("care.key_file", c.KeyFile)
 	ps.required("care.ca_file", c.CAFile)
-	ps.required("care.staff", c.Staff)
-	ps.positive("care.silence", c.Silence)
-	ps.within("care.ward_component", c.WardComponent, 1, 9)
 	if len(c.Senders) == 0 {
 		ps.add("care.senders", "is missing: name the systems that may send, with certificate and sources")
 	}
@@ -126,15 +143,9 @@ func (c Care) validate(ps *problems) {
 			source.validate(ps, fmt.Sprintf("%s.sources[%d]", at, j), sources)
 		}
 	}
-	c.FHIR.validate(ps)
-	for i, ward := range c.Wards {
-		if ward == "" || slices.Index(c.Wards, ward) != i {
-			ps.add(fmt.Sprintf("care.wards[%d]", i), "%q is empty or there twice", ward)
-		}
-	}
 }
 
-func (f CareFHIR) validate(ps *problems) {
+func (f CareFHIR) validate(ps *problems, silence time.Duration) {
 	if f.Base == "" {
 		return
 	}
@@ -148,6 +159,14 @@ func (f CareFHIR) validate(ps *problems) {
 	}
 	ps.required(at+".patients", f.Patients)
 	ps.positive(at+".every", f.Every)
+	if f.Silence != nil {
+		silence = *f.Silence
+	}
+	if silence < 0 {
+		ps.add(at+".silence", "must not be negative")
+	} else if silence > 0 && silence <= f.Every {
+		ps.add(at+".every", "must be shorter than the silence of %s, or the server counts as silent between two rounds", silence)
+	}
 }
 
 func (s CareSource) validate(ps *problems, at string, seen map[string]string) {

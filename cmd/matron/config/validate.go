@@ -163,7 +163,7 @@ func (c Config) validateApplications(ps *problems) {
 			ps.add(at+".authorization", "Bearer is how programs prove to the gateway who they are, and is never passed on")
 		}
 		if a.PatientAuthority != "" && !c.Care.On() {
-			ps.add(at+".patient_authority", "needs a register of care relationships: give care.listen")
+			ps.add(at+".patient_authority", "needs a register of care relationships: give care.listen or care.fhir")
 		}
 		ps.positive(at+".timeout", a.Timeout)
 		if a.MaxBody < 0 || a.MaxRead < 0 || a.MaxHeld < 0 || a.MaxSpooled < 0 {

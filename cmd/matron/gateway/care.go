@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -43,9 +44,9 @@ type careService struct {
 	where    *time.Location
 	register *care.Register
 	feed     *adt.Feed
-	identity *renewable
+	identity *renewable // nil without a listener
 	kinds    [sets][]string
-	listener net.Listener // bound at the start; messages wait until the store is open
+	listener net.Listener // bound at the start; messages wait until the store is open. nil where none are to come in
 	refusals *careRefusals
 	fhir     *fhirFeed // nil where no FHIR server is asked
 	metrics  *metrics
@@ -65,6 +66,7 @@ type careState struct {
 	feed   policy.Feed
 	asOf   time.Time // when a source was last heard of
 	silent []string  // sources that have been silent for too long
+	quiet  time.Time // when the one that has been silent longest was last heard of; asOf where none is
 	failed bool      // the store cannot be opened
 }
 
@@ -80,12 +82,8 @@ func (g *Gateway) openCare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	identity, err := newRenewable(c.CertificateFile, c.KeyFile, c.CAFile)
-	if err != nil {
-		return err
-	}
 	s := &careService{
-		kinds: kindsOf(), where: g.detection.location, cfg: c, dir: paths{g.cfg.DataDir}.care(), register: care.New(care.Windows{}), identity: identity,
+		kinds: kindsOf(), where: g.detection.location, cfg: c, dir: paths{g.cfg.DataDir}.care(), register: care.New(care.Windows{}),
 		metrics: g.metrics, log: g.log, now: g.now,
 	}
 	s.refusals = newCareRefusals(g)
@@ -96,11 +94,25 @@ func (g *Gateway) openCare(ctx context.Context) error {
 	s.useLists(ctx)
 	s.state.Store(&careState{feed: policy.LoadingFeed})
 	s.counts.Store(&care.Counts{})
-	var lc net.ListenConfig
-	if s.listener, err = lc.Listen(ctx, "tcp", c.Listen); err != nil {
-		return fmt.Errorf("listen for HL7 messages: %w", err)
+	if err := s.listen(ctx); err != nil {
+		return err
 	}
 	g.care = s
+	return nil
+}
+
+// listen takes the port for HL7 messages, where they are to come in.
+func (s *careService) listen(ctx context.Context) (err error) {
+	if s.cfg.Listen == "" {
+		return nil
+	}
+	if s.identity, err = newRenewable(s.cfg.CertificateFile, s.cfg.KeyFile, s.cfg.CAFile); err != nil {
+		return err
+	}
+	var lc net.ListenConfig
+	if s.listener, err = lc.Listen(ctx, "tcp", s.cfg.Listen); err != nil {
+		return fmt.Errorf("listen for HL7 messages: %w", err)
+	}
 	return nil
 }
 
@@ -119,7 +131,7 @@ func (s *careService) useLists(ctx context.Context) {
 
 // close gives back the port, where run has not begun.
 func (s *careService) close() error {
-	if s == nil {
+	if s == nil || s.listener == nil {
 		return nil
 	}
 	if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
@@ -139,9 +151,9 @@ func (s *careService) run(ctx context.Context) error {
 	if kept == nil {
 		return nil
 	}
-	listener, err := mllp.Listen(s.listener, s.mllp())
+	receiving, err := s.receive()
 	if err != nil {
-		return errors.Join(fmt.Errorf("receive HL7 messages: %w", err), kept.Close())
+		return errors.Join(err, kept.Close())
 	}
 	var fetching sync.WaitGroup
 	fetching.Go(func() { s.fhir.run(ctx) })
@@ -160,9 +172,21 @@ func (s *careService) run(ctx context.Context) error {
 		}
 	}
 	fetching.Wait()
-	err = errors.Join(listener.Close(), kept.Close())
+	err = errors.Join(receiving.Close(), kept.Close())
 	s.refusals.tell(context.WithoutCancel(ctx))
 	return err
+}
+
+// receive takes in messages until it is closed.
+func (s *careService) receive() (io.Closer, error) {
+	if s.listener == nil {
+		return io.NopCloser(nil), nil
+	}
+	listener, err := mllp.Listen(s.listener, s.mllp())
+	if err != nil {
+		return nil, fmt.Errorf("receive HL7 messages: %w", err)
+	}
+	return listener, nil
 }
 
 // open reads what is on disk, again and again until it can be read; nil once ctx has
@@ -175,6 +199,7 @@ func (s *careService) open(ctx context.Context) *store.Store {
 			s.mu.Lock()
 			s.store = kept
 			s.mu.Unlock()
+			s.fhir.recall(ctx)
 			s.loaded.Store(true)
 			s.look()
 			s.log.LogAttrs(ctx, slog.LevelInfo, "register of care relationships is read",
@@ -238,21 +263,54 @@ func (s *careService) look() {
 			state.asOf = f.Last
 		}
 	}
-	for _, sender := range s.cfg.Senders {
-		for _, source := range sender.Sources {
-			limit := s.cfg.Silence
-			if source.Silence != nil {
-				limit = *source.Silence
-			}
-			name := source.Application + "/" + source.Facility
-			if limit > 0 && s.register.Silent(name, now, limit) {
-				state.feed, state.silent = policy.SilentFeed, append(state.silent, name)
+	state.quiet = state.asOf
+	for _, f := range s.limited() {
+		if now.Sub(f.last) > f.limit {
+			state.feed, state.silent = policy.SilentFeed, append(state.silent, f.name)
+			if f.last.Before(state.quiet) {
+				state.quiet = f.last
 			}
 		}
 	}
 	if old := s.state.Swap(&state); old.feed != state.feed {
 		s.changed(&state)
 	}
+}
+
+// limitedSource is one that must not be silent for longer than limit.
+type limitedSource struct {
+	name  string
+	last  time.Time // when it was last heard of, zero if never
+	limit time.Duration
+}
+
+// limited are the sources that have a limit. Messages of any kind count for those that
+// send; of a server that is asked only an answer that was whole.
+func (s *careService) limited() []limitedSource {
+	heard := map[string]time.Time{}
+	for _, f := range s.register.Feeds() {
+		heard[f.Source] = f.Last
+	}
+	var all []limitedSource
+	add := func(name string, last time.Time, own *time.Duration) {
+		limit := s.cfg.Silence
+		if own != nil {
+			limit = *own
+		}
+		if limit > 0 {
+			all = append(all, limitedSource{name, last, limit})
+		}
+	}
+	for _, sender := range s.cfg.Senders {
+		for _, source := range sender.Sources {
+			name := source.Application + "/" + source.Facility
+			add(name, heard[name], source.Silence)
+		}
+	}
+	if s.fhir != nil {
+		add(s.cfg.FHIR.Base, s.fhir.heard(), s.cfg.FHIR.Silence)
+	}
+	return all
 }
 
 // changed records that what is decided rests on the register from now on, or no
@@ -289,13 +347,19 @@ func (s *careService) reread() (use func(), err error) {
 	if err != nil {
 		return nil, err
 	}
+	useLists := func() {
+		s.register.Use(lists)
+		s.listed.Store(true)
+	}
+	if s.identity == nil {
+		return useLists, nil
+	}
 	identity, err := s.identity.read()
 	if err != nil {
 		return nil, err
 	}
 	return func() {
-		s.register.Use(lists)
-		s.listed.Store(true)
+		useLists()
 		s.identity.current.Store(identity)
 	}, nil
 }
@@ -318,6 +382,10 @@ func (g *Gateway) watchCare() {
 	} {
 		g.metrics.watch(m.name, m.help, m.value)
 	}
+	if s.fhir != nil {
+		g.metrics.watch("matron_care_fhir_timestamp_seconds", "When the FHIR server was last asked for what has changed and told all of it; 0 if never.",
+			func() float64 { return stampOf(s.fhir.heard()) })
+	}
 }
 
 // stampOf is a time in seconds, 0 for none.
@@ -335,7 +403,7 @@ func (s *careService) health() dashboards.Care {
 	}
 	state := s.state.Load()
 	return dashboards.Care{
-		Set: true, Loading: state.feed == policy.LoadingFeed, Failed: state.failed, Silent: state.silent, AsOf: state.asOf,
+		Set: true, Loading: state.feed == policy.LoadingFeed, Failed: state.failed, Silent: state.silent, AsOf: state.quiet,
 		Patients: s.counts.Load().Patients,
 	}
 }

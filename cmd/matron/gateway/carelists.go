@@ -65,7 +65,10 @@ func checkCare(c config.Care) error {
 		return nil
 	}
 	_, err := readCareLists(c, time.UTC)
-	_, bad := newRenewable(c.CertificateFile, c.KeyFile, c.CAFile)
+	var bad error
+	if c.Listen != "" {
+		_, bad = newRenewable(c.CertificateFile, c.KeyFile, c.CAFile)
+	}
 	_, token := newFHIRFeed(c.FHIR, nil)
 	return errors.Join(err, bad, token)
 }

@@ -214,27 +214,13 @@ func (m *indicators) feedSilence(context.Context, evidence.Definition) (evidence
 // overSilent is by how much the most silent source is over its limit, and how many
 // have one. A source that was never heard of is over its limit since the start.
 func (s *careService) overSilent(now time.Time) (over time.Duration, limited int) {
-	heard := map[string]time.Time{}
-	for _, f := range s.register.Feeds() {
-		heard[f.Source] = f.Last
-	}
-	for _, sender := range s.cfg.Senders {
-		for _, source := range sender.Sources {
-			limit := s.cfg.Silence
-			if source.Silence != nil {
-				limit = *source.Silence
-			}
-			if limit <= 0 {
-				continue
-			}
-			limited++
-			last, ok := heard[source.Application+"/"+source.Facility]
-			if !ok {
-				over = max(over, limit)
-				continue
-			}
-			over = max(over, now.Sub(last)-limit)
+	all := s.limited()
+	for _, f := range all {
+		if f.last.IsZero() {
+			over = max(over, f.limit)
+			continue
 		}
+		over = max(over, now.Sub(f.last)-f.limit)
 	}
-	return over, limited
+	return over, len(all)
 }

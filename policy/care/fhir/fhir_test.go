@@ -64,20 +64,21 @@ func TestResources(t *testing.T) {
 		resources []string
 		want      string
 	}{
-		"in":        {[]string{inA}, "nurseA ward-stay Encounter/e1, doctor referral Encounter/e1, d7 named-clinician Encounter/e1"},
-		"moved":     {[]string{inA, thenB}, "nurseA ward-stay Encounter/e1#2, nurseB ward-stay Encounter/e1"},
-		"corrected": {[]string{inA, replaced(thenB, "Location/ward-a", "Location/ward-x")}, "nurseB ward-stay Encounter/e1"},
-		"finished":  {[]string{inA, thenB, finished}, "nurseB ward-stay Encounter/e1"},
-		"in error":  {[]string{inA, thenB, finished, wrong}, ""},
-		"planned":   {[]string{replaced(inA, "in-progress", "planned")}, "nurseA ward-stay Encounter/e1, doctor referral Encounter/e1, d7 named-clinician Encounter/e1"},
-		"unknown":   {[]string{replaced(inA, "in-progress", "unknown")}, ""},
-		"clinic":    {[]string{appointment}, "nurseA clinic-list Appointment/a1, d7 clinic-list Appointment/a1"},
-		"no show":   {[]string{appointment, replaced(replaced(appointment, "booked", "noshow"), "11-01T08", "11-02T08")}, ""},
-		"no time":   {[]string{replaced(appointment, `"start"`, `"begin"`)}, ""},
-		"team":      {[]string{team}, "d7 named-clinician CareTeam/t1#2, renal team-handover CareTeam/t1#3"},
-		"suggested": {[]string{replaced(team, "active", "proposed")}, ""},
-		"bundle":    {[]string{`{"resourceType":"Bundle","entry":[{"resource":` + appointment + `},{"resource":{"resourceType":"Patient","id":7}},{"resource":` + team + `}]}`}, "nurseA clinic-list Appointment/a1, d7 clinic-list Appointment/a1, d7 named-clinician CareTeam/t1#2, renal team-handover CareTeam/t1#3"},
-		"other":     {[]string{`{"resourceType":"Observation","status":7}`}, ""},
+		"in":            {[]string{inA}, "nurseA ward-stay Encounter/e1, doctor referral Encounter/e1, d7 named-clinician Encounter/e1"},
+		"moved":         {[]string{inA, thenB}, "nurseA ward-stay Encounter/e1#2, nurseB ward-stay Encounter/e1"},
+		"corrected":     {[]string{inA, replaced(thenB, "Location/ward-a", "Location/ward-x")}, "nurseB ward-stay Encounter/e1"},
+		"moved at once": {[]string{replaced(inA, "08:00:00Z", "10:00:00.120Z"), replaced(thenB, "10:00:00+00:00", "10:00:00.121Z"), replaced(replaced(inA, "08:00:00Z", "10:00:00.119Z"), "ward-a", "ward-b")}, "nurseA ward-stay Encounter/e1#2, nurseB ward-stay Encounter/e1"},
+		"finished":      {[]string{inA, thenB, finished}, "nurseB ward-stay Encounter/e1"},
+		"in error":      {[]string{inA, thenB, finished, wrong}, ""},
+		"planned":       {[]string{replaced(inA, "in-progress", "planned")}, "nurseA ward-stay Encounter/e1, doctor referral Encounter/e1, d7 named-clinician Encounter/e1"},
+		"unknown":       {[]string{replaced(inA, "in-progress", "unknown")}, ""},
+		"clinic":        {[]string{appointment}, "nurseA clinic-list Appointment/a1, d7 clinic-list Appointment/a1"},
+		"no show":       {[]string{appointment, replaced(replaced(appointment, "booked", "noshow"), "11-01T08", "11-02T08")}, ""},
+		"no time":       {[]string{replaced(appointment, `"start"`, `"begin"`)}, ""},
+		"team":          {[]string{team}, "d7 named-clinician CareTeam/t1#2, renal team-handover CareTeam/t1#3"},
+		"suggested":     {[]string{replaced(team, "active", "proposed")}, ""},
+		"bundle":        {[]string{`{"resourceType":"Bundle","entry":[{"resource":` + appointment + `},{"resource":{"resourceType":"Patient","id":7}},{"resource":` + team + `}]}`}, "nurseA clinic-list Appointment/a1, d7 clinic-list Appointment/a1, d7 named-clinician CareTeam/t1#2, renal team-handover CareTeam/t1#3"},
+		"other":         {[]string{`{"resourceType":"Observation","status":7}`}, ""},
 	} {
 		for _, backwards := range []bool{false, true} {
 			resources := slices.Clone(row.resources)
