@@ -25,7 +25,8 @@ cleared if {
 	}
 }
 
-# The classes of the patients that count for this action, here ...
+# The classes that count for this action, here, of every patient who is named or shown:
+# a protected record is not opened by asking for somebody else's beside it ...
 counting contains class if {
 	some class in input.sensitivity.classes
 	counts(data.sensitivity.classes[class])
@@ -52,14 +53,6 @@ counting contains "unknown" if {
 }
 
 counts(row) if {
-	row.several == true
-	input.area in row.areas
-	input.action in row.actions
-}
-
-counts(row) if {
-	row.several == false
-	count(input.patients) < 2
 	input.area in row.areas
 	input.action in row.actions
 }

@@ -65,9 +65,18 @@ test_class_counts_only_where_it_says if {
 	refused(["s-flag"], {"area": "demographics"}) == {"sensitive-record"}
 }
 
-test_list_of_several_hides_no_address if {
-	matron.allow with input as protected(["s-flag"], {"area": "demographics", "certainty": "several", "patients": ["1001", "1002"]})
-	refused(["staff"], {"certainty": "several", "patients": ["1001", "1002"]}) == {"sensitive-record"}
+# hazard:GW-11 control:C-47
+test_every_class_counts_beside_other_patients if {
+	every class in object.keys(data.sensitivity.classes) - {"unknown"} {
+		some area in data.sensitivity.classes[class].areas
+		"sensitive-record" in refused([class], {
+			"certainty": "several",
+			"patients": ["1001", "1002"],
+			"action": "list",
+			"area": area,
+			"subject": {"roles": ["health-records"]},
+		})
+	}
 }
 
 test_activity_clears if {
@@ -159,7 +168,6 @@ test_system_is_asked_for_no_sign_in if {
 test_classes_are_complete if {
 	every row in data.sensitivity.classes {
 		is_string(row.title)
-		is_boolean(row.several)
 		is_boolean(row.cleared.emergency)
 		{area | some area in row.areas} - object.keys(data.areas) == set()
 		{action | some action in row.actions} - object.keys(data.actions) == set()
