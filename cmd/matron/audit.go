@@ -170,6 +170,15 @@ func operator(dataDir string) (string, error) {
 	if owner, ok := info.Sys().(*syscall.Stat_t); ok && strconv.FormatUint(uint64(owner.Uid), 10) != who.Uid {
 		return "", fmt.Errorf("%s belongs to another user: run this as the gateway's user, for example with \"sudo -u\"", dataDir)
 	}
+	return account()
+}
+
+// account is who runs this, by the operating system.
+func account() (string, error) {
+	who, err := user.Current()
+	if err != nil {
+		return "", fmt.Errorf("find out who runs this: %w", err)
+	}
 	if from := os.Getenv("SUDO_USER"); from != "" && from != who.Username {
 		return from + " as " + who.Username, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -63,6 +64,13 @@ func baselines(c *cobra.Command, dir string, location *time.Location, without []
 		Explained: func(row int) bool { return masks[row].Strong() },
 		Limit:     budgets[len(budgets)-1] * f.days() * staff / 1000,
 	})
+	made := 0
+	for _, l := range lists {
+		made += len(l.Cases)
+	}
+	if err := f.recordRun("detect baseline", map[string]string{"zone": location.String(), "without": strings.Join(without, ",")}, made); err != nil {
+		return err
+	}
 	for _, l := range lists {
 		path := filepath.Join(dir, "baseline-"+l.Name+".ndjson")
 		if err := writeCases(path, l.Cases); err != nil {

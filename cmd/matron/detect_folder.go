@@ -23,6 +23,7 @@ import (
 // memory. Its hashes are of a key that nobody keeps.
 type folder struct {
 	dir      string
+	inputs   []string // files that it is read from
 	context  feeds.Context
 	engine   *explain.Engine
 	accesses *table.Table
@@ -51,6 +52,7 @@ func openFolder(c *cobra.Command, dir string, location *time.Location, without [
 	if err != nil {
 		return nil, err
 	}
+	f.inputs = inputFiles(path, files)
 	if f.context, err = readFeeds(c, feeds.Hasher{Hasher: hash}, files); err != nil {
 		return nil, err
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -47,7 +49,8 @@ func newDetectRun() *cobra.Command {
 unexplained and writes the cases that there is time for, best first, to cases.ndjson:
 with --run into the folder of accesses and feeds, else into the data folder of the
 configuration, from what the gateway has seen itself and the history that "matron audit
-import" has brought in. Who ran it for which days is recorded.
+import" has brought in. Who ran it for which days is recorded: with --run in
+detection-runs.ndjson of the folder, else in the journal.
 
 Cases that must be reviewed are outside the budget. One case in twenty is drawn by lot among
 accesses that no detector points at.`,
@@ -103,11 +106,24 @@ func (d *detecting) run(c *cobra.Command) error {
 	if d.dryRun {
 		return nil
 	}
+	if d.folder != "" {
+		if err := f.recordRun("detect run", d.options(), len(made)); err != nil {
+			return failure{exitFailure, err}
+		}
+	}
 	if err := writeFound(out, made); err != nil {
 		return failure{exitFailure, err}
 	}
 	c.Println(out)
 	return nil
+}
+
+// options are what decides which cases there are, for the record.
+func (d *detecting) options() map[string]string {
+	return map[string]string{
+		"from": d.from, "to": d.to, "zone": d.zone, "without": strings.Join(d.without, ","),
+		"budget": strconv.Itoa(d.budget), "seed": strconv.FormatUint(d.seed, 10),
+	}
 }
 
 // history reads what the gateway saw and what was imported, day by day.
@@ -218,14 +234,24 @@ func (f *folder) cases(budget int, seed uint64) ([]cases.Case, detectors.Found) 
 	}
 	return cases.Make(&found, f.accesses, cases.Settings{
 		Budget: budget, People: people, Days: f.days(), Seed: seed, Scoring: cases.DefaultScoring(),
-		Explain: func(person, patient string, at time.Time) []cases.Explanation {
-			var out []cases.Explanation
-			for _, e := range f.engine.Explain(explain.Access{Person: person, Patient: patient, At: at}) {
-				out = append(out, cases.Explanation{Template: e.Template, Strength: e.Strength, Sentence: e.Sentence, Evidence: e.Evidence})
-			}
-			return out
-		},
+		Explain: func(person, patient string, at time.Time) []cases.Explanation { return f.explain(masks, person, patient, at) },
 	}), found
+}
+
+// explain says what could explain a look, from the other looks too.
+func (f *folder) explain(masks []explain.Mask, person, patient string, at time.Time) []cases.Explanation {
+	var out []cases.Explanation
+	for row := f.accesses.From(at); row < f.accesses.Len() && f.accesses.Time(row).Equal(at); row++ {
+		a := f.engine.Access(f.accesses, row)
+		if a.Person != person || f.engine.InUse(a.Patient) != patient {
+			continue
+		}
+		for _, e := range f.engine.Row(a, masks[row]) {
+			out = append(out, cases.Explanation{Template: e.Template, Strength: e.Strength, Sentence: e.Sentence, Evidence: e.Evidence})
+		}
+		break
+	}
+	return out
 }
 
 // writeFound puts cases in their place at once.

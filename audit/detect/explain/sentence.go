@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/matron-epr/matron/audit/detect/table"
 )
 
 // sentence is what a template says, to a reviewer and to the patient. {ward},
@@ -55,6 +57,14 @@ func (e *Engine) Row(a Access, m Mask) []Explanation {
 		}
 	}
 	return e.explanations(a, h)
+}
+
+// Access is a row of a table.
+func (e *Engine) Access(t *table.Table, row int) Access {
+	return Access{
+		Person: t.People.Text(t.Person[row]), Patient: t.Patients.Text(t.Patient[row]), At: t.Time(row), Device: t.Devices.Text(t.Device[row]),
+		BreakGlass: t.Flags[row]&table.BreakGlass != 0, Wrote: table.Writes(t.Words.Text(t.Word[row])),
+	}
 }
 
 // find collects what explains an access by itself.

@@ -277,6 +277,12 @@ func sorted[T any](column []T, order []uint32) []T {
 	return out
 }
 
+// From is the first row at a time or after it. The rows are in the order of time.
+func (t *Table) From(at time.Time) int {
+	row, _ := slices.BinarySearch(t.At, at.UnixMicro())
+	return row
+}
+
 // Keep leaves the rows outside [from, to) out; a zero time is no bound. The table is
 // in the order of time.
 func (t *Table) Keep(from, to time.Time) {
