@@ -20,7 +20,7 @@ const asked = "if(kind = 'decision', seq, decision)"
 func (s *Store) Witnessed(ctx context.Context, site string, from, to time.Time, visit func(*audit.Record) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.QueryTimeout) // as many rows as there are
 	defer cancel()
-	looked := strings.Fields("source seq time kind gap action area screen deliberate patient patient_source person roles session basis device client_ip effect")
+	looked := strings.Fields("source seq time kind gap app action area screen deliberate patient patient_source person roles session basis device client_ip effect")
 	list := slices.DeleteFunc(columns(), func(c column) bool { return !slices.Contains(looked, c.name) })
 	failed := "SELECT source, decision FROM " + s.table("records") + ` WHERE kind = 'outcome' AND outcome NOT IN ('', '0')
 		AND time >= fromUnixTimestamp64Micro(?, 'UTC') AND time < fromUnixTimestamp64Micro(?, 'UTC')`

@@ -35,7 +35,7 @@ func Make(f *detectors.Found, t *table.Table, s Settings) []Case {
 	limit := s.Budget * s.Days * s.People / 1000
 	chosen := choose(drafts(f, &s.Scoring), limit, (s.Days+6)/7, rng)
 	lots := sample(f, t, len(chosen)/(randomEvery-1), rng)
-	var out []Case
+	out := silences(f, &s.Scoring)
 	for i := range chosen {
 		out = append(out, s.write(&chosen[i], t))
 		if len(out)%randomEvery == randomEvery-1 && len(lots) > 0 {
@@ -47,6 +47,33 @@ func Make(f *detectors.Found, t *table.Table, s Settings) []Case {
 	}
 	return out
 }
+
+// silences makes cases of what did not record, which are for security and about
+// nobody. They come first: what is not on record nobody can ask about.
+func silences(f *detectors.Found, s *Scoring) []Case {
+	var out []Case
+	for i := range f.Silences {
+		q := &f.Silences[i]
+		d := draft{kind: OfIncident, patient: q.Of, block: int32(q.From.Unix() / 3600)} //nolint:gosec // hours since 1970
+		c := Case{
+			ID: d.id(), Kind: OfIncident, Score: s.signal("", q.Signal), Lane: MustReview, MadeAt: q.To,
+			Detectors: []Detector{{q.Detector, q.Version, q.Value, q.P}}, Versions: map[string]int{q.Detector: q.Version, "scoring": s.Version, "grouping": groupingVersion},
+			People: []string{}, Patients: []string{}, Explanations: []Explanation{}, Accesses: []string{},
+			Sentences: []string{
+				fmt.Sprintf("%s recorded nothing from %s to %s UTC, when %d records are usual.", q.Of, moment(q.From), moment(q.To), q.Usual),
+				"This is for security: it is about what records and about nobody's work.",
+				"Planned downtime, a move or records that arrive late would explain it.",
+			},
+		}
+		for at := q.From; at.Before(q.To); at = at.Add(time.Hour) {
+			c.Days = add(c.Days, f.DayOf(at))
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+func moment(t time.Time) string { return t.Format("2 January 2006 15:04") }
 
 func (s *Settings) write(d *draft, t *table.Table) Case {
 	c := Case{

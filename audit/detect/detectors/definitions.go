@@ -2,6 +2,7 @@ package detectors
 
 import (
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/matron-epr/matron/audit/feeds"
@@ -9,7 +10,7 @@ import (
 
 // Definitions lists the detectors in a fixed order.
 func Definitions() []Definition {
-	return append(append(ofVisits(), ofDays()...), ofWeeks()...)
+	return slices.Concat(ofVisits(), ofDays(), ofWeeks(), ofSystems())
 }
 
 func yes(b bool) float64 {

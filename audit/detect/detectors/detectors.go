@@ -46,8 +46,9 @@ type Definition struct {
 	FalsePositives string
 	Runbook        string
 
-	visit func(*scanned, *visit) float64
-	day   func(*scanned, *day) float64
+	visit   func(*scanned, *visit) float64
+	day     func(*scanned, *day) float64
+	silence func(*scanned, *feeds.Context) []Silence
 }
 
 // Signal is what one detector says of a visit, a day or a person.

@@ -214,7 +214,8 @@ func TestMissingFeedsAreNamed(t *testing.T) {
 	c := world()
 	c.Rota = nil
 	f := run(c, []look{{person: "ann", patient: "self", at: at(3, 0)}})
-	want := []detectors.Missing{{Detector: "out-of-hours", Version: 1, Reason: "not evaluated: no rota feed"}}
+	why := "not evaluated: no rota feed"
+	want := []detectors.Missing{{Detector: "out-of-hours", Version: 1, Reason: why}, {Detector: "ward-silence", Version: 1, Reason: why}}
 	if d := cmp.Diff(want, f.NotEvaluated); d != "" {
 		t.Error(d)
 	}

@@ -9,7 +9,8 @@ import (
 
 // Found is what the detectors say about days that hold something.
 type Found struct {
-	Days         []Day // in the order of person and date
+	Days         []Day     // in the order of person and date
+	Silences     []Silence // of what records, in the order of time
 	NotEvaluated []Missing
 	Accesses     int // deliberate looks at patients
 	Explained    int // of them, by strong evidence
@@ -48,6 +49,7 @@ func Run(in Input) Found {
 	}
 	s := scan(in)
 	f := Found{NotEvaluated: s.evaluate(&in.Context)}
+	f.Silences = s.silences
 	for i := range in.Accesses.Len() {
 		if in.Accesses.Counts(i) && !s.people[in.Accesses.Person[i]].machine {
 			f.Accesses++
@@ -90,8 +92,11 @@ func (f *Found) Counts(t *table.Table, row int) bool {
 
 // DateOf is the day of a row, as a case writes it.
 func (f *Found) DateOf(t *table.Table, row int) string {
-	return t.Time(row).In(f.index.location).Format(time.DateOnly)
+	return f.DayOf(t.Time(row))
 }
+
+// DayOf is the day of a moment, as a case writes it.
+func (f *Found) DayOf(at time.Time) string { return at.In(f.index.location).Format(time.DateOnly) }
 
 // InUse is the patient of a row, under the number in use.
 func (f *Found) InUse(t *table.Table, row int) string {

@@ -23,10 +23,16 @@ func (s *scanned) evaluate(c *feeds.Context) []Missing {
 			missing = append(missing, Missing{d.ID, d.Version, why})
 			continue
 		}
-		if d.visit != nil {
+		switch {
+		case d.visit != nil:
 			s.signalVisits(&d, unexplained)
-		} else {
+		case d.day != nil:
 			s.signalDays(&d)
+		default:
+			for _, q := range d.silence(s, c) {
+				q.Detector, q.Version = d.ID, d.Version
+				s.silences = append(s.silences, q)
+			}
 		}
 	}
 	return missing

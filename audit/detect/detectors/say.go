@@ -61,6 +61,8 @@ func sayWhole(id string, v float64) string {
 		return fmt.Sprintf("%d records were printed or exported on one day.", n)
 	case "role-mismatch":
 		return fmt.Sprintf("%d looks of one day were at something that others in the role hardly ever look at or do.", n)
+	case "audit-silence", "ward-silence":
+		return fmt.Sprintf("Nothing was recorded for %d hours in which records are usual.", n)
 	case "search-only":
 		return fmt.Sprintf("There were %d searches on one day and few records opened.", n)
 	case "obsession":

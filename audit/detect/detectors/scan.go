@@ -82,6 +82,8 @@ type scanned struct {
 
 	parts   []uint32 // what part of a record each word is about
 	partsOf map[string]usual
+
+	silences []Silence
 }
 
 // scan goes over the accesses of each person in the order of time.

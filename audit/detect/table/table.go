@@ -76,6 +76,7 @@ type Table struct {
 
 	People, Patients, Devices, Sessions *Names
 	Words                               *Names // "action screen", or "action area" where no screen is named
+	Hours                               Hours
 	roles                               map[uint32]string
 	ids                                 []byte
 	ends                                []uint64 // of each row's id among ids
@@ -86,7 +87,7 @@ type Table struct {
 func New() *Table {
 	return &Table{
 		People: NewNames(), Patients: NewNames(), Devices: NewNames(), Sessions: NewNames(), Words: NewNames(),
-		roles: map[uint32]string{},
+		Hours: Hours{}, roles: map[uint32]string{},
 	}
 }
 
@@ -123,6 +124,7 @@ func (t *Table) Add(r *audit.Imported) {
 		f |= Outside
 	}
 	t.Flags = append(t.Flags, f)
+	t.Hours.add(System{r.Source, r.App}, r.Time)
 	if r.Role != "" {
 		t.roles[person] = r.Role
 	}
