@@ -61,7 +61,8 @@ func newPolicyMatrix() *cobra.Command {
 		Use: "matrix [DIR]", Short: "Print who may do what", Args: cobra.MaximumNArgs(1),
 		Long: "Asks the rules of the bundle in DIR, or of the built-in bundle, for every role, area and action of its\n" +
 			"tables about one known patient's record, and prints the answers: not what the tables say, but what the\n" +
-			"rules make of them. Roles that may do nothing in an area are left out there.",
+			"rules make of them; and of every class of protected records, for people who did what opening one\n" +
+			"demands. Roles that may do nothing in an area are left out there.",
 		Example: "  matron policy matrix\n" +
 			"  matron policy matrix ./our-policy --format csv > who-may-do-what.csv\n" +
 			"  matron policy matrix --format html > who-may-do-what.html",
@@ -94,23 +95,22 @@ func newPolicyMatrix() *cobra.Command {
 func matrixText(out io.Writer, m rego.Matrix) error {
 	var table strings.Builder
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
-	heads := make([]string, 0, len(m.Actions))
-	for _, a := range m.Actions {
-		heads = append(heads, a.Code)
-	}
-	for _, area := range sections(m) {
-		_, _ = fmt.Fprintf(w, "%s\t%s\n", strings.ToUpper(area.Title[:1])+area.Title[1:], strings.Join(heads, "\t"))
-		for _, l := range area.Lines {
+	for _, part := range sections(m) {
+		_, _ = fmt.Fprintf(w, "%s\t%s\n", strings.ToUpper(part.Title[:1])+part.Title[1:], strings.Join(part.Heads, "\t"))
+		for _, l := range part.Lines {
 			marks := make([]string, 0, len(l.Answers))
 			for _, a := range l.Each() {
 				marks = append(marks, mark(a))
 			}
 			_, _ = fmt.Fprintf(w, "  %s\t%s\n", l.Title, strings.Join(marks, "\t"))
 		}
-		if len(area.Lines) == 0 {
-			_, _ = fmt.Fprintf(w, "  nobody\t%s\n", strings.Repeat("·\t", len(heads)-1)+"·")
+		if len(part.Lines) == 0 {
+			_, _ = fmt.Fprintf(w, "  nobody\t%s\n", strings.Repeat("·\t", len(part.Heads)-1)+"·")
 		}
-		_, _ = fmt.Fprintln(w, strings.Repeat("\t", len(heads)))
+		if part.Note != "" {
+			_, _ = fmt.Fprintf(w, "  %s\n", part.Note) // no tab: it does not widen the column
+		}
+		_, _ = fmt.Fprintln(w)
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -122,10 +122,12 @@ func matrixText(out io.Writer, m rego.Matrix) error {
 	return err
 }
 
-// section is one area with its lines, as people read them.
+// section is one area, or one class of protected records, with its lines as people
+// read them.
 type section struct {
-	rego.Word
-	Lines []titled
+	Title, Note string
+	Heads       []string // of what each line answers
+	Lines       []titled
 }
 
 type titled struct {
@@ -150,7 +152,8 @@ func each(l rego.Line) []shown {
 	return list
 }
 
-func sections(m rego.Matrix) []section {
+// titles are how people call roles, and activities beside them.
+func titles(m rego.Matrix) map[string]string {
 	titles := map[string]string{}
 	for _, r := range m.Roles {
 		titles[r.Code] = cmp.Or(r.Title, r.Code)
@@ -158,9 +161,18 @@ func sections(m rego.Matrix) []section {
 	for _, a := range m.Granted {
 		titles[a.Code] = "with " + strings.TrimSpace(a.Code+" "+a.Title)
 	}
-	list := make([]section, 0, len(m.Areas))
+	return titles
+}
+
+func sections(m rego.Matrix) []section {
+	titles := titles(m)
+	heads := make([]string, 0, len(m.Actions))
+	for _, a := range m.Actions {
+		heads = append(heads, a.Code)
+	}
+	list := make([]section, 0, len(m.Areas)+len(m.Classes))
 	for _, area := range m.Areas {
-		s := section{Word: rego.Word{Code: area.Code, Title: cmp.Or(area.Title, area.Code)}}
+		s := section{Title: cmp.Or(area.Title, area.Code), Heads: heads}
 		for _, l := range m.Lines {
 			if l.Area != area.Code {
 				continue
@@ -173,7 +185,7 @@ func sections(m rego.Matrix) []section {
 		}
 		list = append(list, s)
 	}
-	return list
+	return append(list, protected(m)...)
 }
 
 // cell is one question of the matrix in the forms that programs read.
@@ -185,36 +197,44 @@ type cell struct {
 	Effect   string   `json:"effect"`
 	Rules    []string `json:"rules"`
 	Caring   bool     `json:"caring"`
+	Class    string   `json:"class,omitempty"` // of the patient, where it counts
 }
 
 func cells(m rego.Matrix) []cell {
 	list := []cell{}
-	for _, l := range m.Lines {
-		for i, a := range each(l) {
-			list = append(list, cell{l.Area, l.Role, l.Resource, m.Actions[i].Code, a.Effect.String(), a.Rules, a.Caring})
+	add := func(lines []rego.Line, actions []rego.Word, class string) {
+		for _, l := range lines {
+			for i, a := range each(l) {
+				list = append(list, cell{l.Area, l.Role, l.Resource, actions[i].Code, a.Effect.String(), a.Rules, a.Caring, class})
+			}
 		}
+	}
+	add(m.Lines, m.Actions, "")
+	for _, class := range m.Classes {
+		add(class.Lines, class.Actions, class.Code)
 	}
 	return list
 }
 
 func matrixCSV(out io.Writer, m rego.Matrix) error {
 	w := csv.NewWriter(out)
-	rows := [][]string{{"area", "role", "resource", "action", "effect", "rules", "caring"}}
+	rows := [][]string{{"area", "role", "resource", "action", "effect", "rules", "caring", "class"}}
 	for _, a := range cells(m) {
-		rows = append(rows, []string{a.Area, a.Role, a.Resource, a.Action, a.Effect, strings.Join(a.Rules, " "), strconv.FormatBool(a.Caring)})
+		rows = append(rows, []string{a.Area, a.Role, a.Resource, a.Action, a.Effect, strings.Join(a.Rules, " "), strconv.FormatBool(a.Caring), a.Class})
 	}
 	return w.WriteAll(rows)
 }
 
 func matrixJSON(out io.Writer, m rego.Matrix) error {
 	return json.NewEncoder(out).Encode(struct {
-		Revision string      `json:"revision"`
-		Roles    []rego.Role `json:"roles"`
-		Granted  []rego.Word `json:"activities"`
-		Areas    []rego.Word `json:"areas"`
-		Actions  []rego.Word `json:"actions"`
-		Answers  []cell      `json:"answers"`
-	}{m.Revision, m.Roles, m.Granted, m.Areas, m.Actions, cells(m)})
+		Revision string       `json:"revision"`
+		Roles    []rego.Role  `json:"roles"`
+		Granted  []rego.Word  `json:"activities"`
+		Areas    []rego.Word  `json:"areas"`
+		Actions  []rego.Word  `json:"actions"`
+		Classes  []rego.Class `json:"classes"`
+		Answers  []cell       `json:"answers"`
+	}{m.Revision, m.Roles, m.Granted, m.Areas, m.Actions, m.Classes, cells(m)})
 }
 
 func matrixHTML(out io.Writer, m rego.Matrix) error {

@@ -21,6 +21,8 @@ type Matrix struct {
 	Areas    []Word `json:"areas"`
 	Actions  []Word `json:"actions"`
 	Lines    []Line `json:"lines"` // by area, then role, then kind of entry
+
+	Classes []Class `json:"classes"` // protections beyond the usual
 }
 
 // Word is a code of the tables and how staff call it.
@@ -78,6 +80,7 @@ type tables struct {
 	Relationships struct {
 		Counts map[string][]string `json:"counts"` // by area
 	} `json:"relationships"`
+	Sensitivity sensitivity `json:"sensitivity"`
 }
 
 // errNoTables is a bundle whose rules may be sound but that names no roles.
@@ -127,7 +130,8 @@ func Ask(ctx context.Context, dir string) (Matrix, error) {
 			}
 		}
 	}
-	return m, nil
+	m.Classes, err = c.classes(ctx, m, t)
+	return m, err
 }
 
 // grantedLine asks for every role of people that has an activity besides.
@@ -185,20 +189,27 @@ func asking(role Role, action string, l Line) policy.Request {
 // line asks one question for each action.
 func (c *compiled) line(ctx context.Context, actions []Word, role Role, l Line) (Line, error) {
 	for _, a := range actions {
-		q := asking(role, a.Code, l)
-		d, err := c.decide(ctx, &q, answerWithin)
-		if err != nil {
+		if err := c.answer(ctx, &l, asking(role, a.Code, l)); err != nil {
 			return Line{}, fmt.Errorf("ask whether %s may %s %s: %w", l.Role, a.Code, l.Area, err)
 		}
-		caring := false
-		if d.Allowed() {
-			if caring, err = c.needsCare(ctx, q); err != nil {
-				return Line{}, err
-			}
-		}
-		l.Answers, l.Caring = append(l.Answers, d), append(l.Caring, caring)
 	}
 	return l, nil
+}
+
+// answer adds the answer to one question to a line.
+func (c *compiled) answer(ctx context.Context, l *Line, q policy.Request) error {
+	d, err := c.decide(ctx, &q, answerWithin)
+	if err != nil {
+		return err
+	}
+	caring := false
+	if d.Allowed() {
+		if caring, err = c.needsCare(ctx, q); err != nil {
+			return err
+		}
+	}
+	l.Answers, l.Caring = append(l.Answers, d), append(l.Caring, caring)
+	return nil
 }
 
 func (c *compiled) tables(ctx context.Context) (tables, error) {

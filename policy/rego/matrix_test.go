@@ -1,13 +1,18 @@
 package rego_test
 
 import (
+	"context"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/matron-epr/matron/policy"
 	"github.com/matron-epr/matron/policy/rego"
 )
+
+// builtIn is the matrix of the built-in bundle.
+var builtIn = sync.OnceValues(func() (rego.Matrix, error) { return rego.Ask(context.Background(), "") })
 
 // cell is the answer of the matrix, deny where it has no line.
 func cell(m rego.Matrix, role, area, resource string, action policy.Action) policy.Effect {
@@ -30,7 +35,7 @@ func caring(m rego.Matrix, role, area string, action policy.Action) bool {
 // The matrix says what the engine answers, for every cell of the default bundle.
 func TestMatrixSaysWhatTheRulesAnswer(t *testing.T) {
 	t.Parallel()
-	m, err := rego.Ask(t.Context(), "")
+	m, err := builtIn()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,5 +104,67 @@ func TestMatrixNeedsTables(t *testing.T) {
 	dir := bundle(t, map[string]string{"access.rego": "package matron\n\ndefault allow := false\n" + explained})
 	if _, err := rego.Ask(t.Context(), dir); err == nil || !strings.Contains(err.Error(), "roles, areas and actions") {
 		t.Errorf("%v", err)
+	}
+}
+
+// Of each class of protected records the matrix says what the engine answers with a
+// care relationship, without one and without what opening such a record demands.
+func TestMatrixOfProtectedRecords(t *testing.T) {
+	t.Parallel()
+	m, err := builtIn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := newEngine(t, rego.Config{})
+	answer := func(class, role, area string, action policy.Action) (policy.Effect, bool) {
+		c := m.Classes[slices.IndexFunc(m.Classes, func(c rego.Class) bool { return c.Code == class })]
+		l := c.Lines[slices.IndexFunc(c.Lines, func(l rego.Line) bool { return l.Role == role && l.Area == area })]
+		at := slices.IndexFunc(c.Actions, func(w rego.Word) bool { return w.Code == string(action) })
+		return l.Answers[at].Effect, l.Caring[at]
+	}
+	for _, want := range []struct {
+		class, role, area string
+		effect            policy.Effect
+		caring            bool
+	}{
+		{"staff", "nurse", "notes", policy.Allow, true},
+		{"staff", "clinical-coder", "notes", policy.Allow, false},
+		{"staff", "receptionist", "notes", policy.Deny, false},
+		{"unlisted", "nurse", "notes", policy.Challenge, false}, // emergency access opens it
+		{"sealed", "doctor", "results", policy.Allow, true},
+	} {
+		if effect, caring := answer(want.class, want.role, want.area, policy.Read); effect != want.effect || caring != want.caring {
+			t.Errorf("%+v: %v, caring %v", want, effect, caring)
+		}
+	}
+	sealed := m.Classes[slices.IndexFunc(m.Classes, func(c rego.Class) bool { return c.Code == "sealed" })]
+	if sealed.Demands != (rego.Demands{Assurance: 2, SignedInWithin: 60, Purpose: true}) {
+		t.Errorf("demands: %+v", sealed.Demands)
+	}
+	allowed := 0
+	for _, c := range m.Classes {
+		for _, l := range c.Lines {
+			for i, action := range c.Actions {
+				q := nurseReads()
+				q.Subject.Roles, q.Subject.Activities = []string{l.Role}, nil
+				q.Subject.Machine = m.Roles[slices.IndexFunc(m.Roles, func(r rego.Role) bool { return r.Code == l.Role })].Machine
+				q.Area, q.Action, q.Resource = policy.Area(l.Area), policy.Action(action.Code), ""
+				q.Subject.Assurance, q.Subject.AuthTime, q.Purpose = 3, q.Time, "TREAT"
+				q.Sensitivity.Classes = []string{c.Code}
+				q.Care = policy.Care{Feed: policy.CurrentFeed}
+				if got := l.Answers[i].Effect == policy.Allow && !l.Caring[i]; got != e.Allows(t.Context(), q) {
+					t.Errorf("%s, %s, %s, %s: without care the matrix says %v", c.Code, l.Role, l.Area, action.Code, got)
+				}
+				q.Care.Kinds = []string{"clinic-list", "named-clinician", "referral", "team-handover", "ward-stay"}
+				if got := l.Answers[i].Effect == policy.Allow; got != e.Allows(t.Context(), q) {
+					t.Errorf("%s, %s, %s, %s: with care the matrix says %v", c.Code, l.Role, l.Area, action.Code, got)
+				} else if got {
+					allowed++
+				}
+			}
+		}
+	}
+	if allowed < 100 {
+		t.Errorf("only %d cells are allowed: the comparison says little", allowed)
 	}
 }
