@@ -17,6 +17,7 @@ import (
 	"github.com/matron-epr/matron/audit/journal"
 	"github.com/matron-epr/matron/audit/merkle"
 	"github.com/matron-epr/matron/cmd/matron/host"
+	"github.com/matron-epr/matron/cmd/matron/ledger"
 )
 
 // ward is a gateway's bypasses with two clocks that the test moves.
@@ -40,14 +41,14 @@ func newWard(t *testing.T) *ward {
 		signer, person := newPerson(t, name)
 		w.keys[name] = signer
 		if name != "eve" { // she has a key and is not trusted
-			w.rules.People = append(w.rules.People, person)
+			w.rules.People.List = append(w.rules.People.List, person)
 		}
 	}
 	w.restart()
 	return w
 }
 
-func newPerson(t *testing.T, name string) (note.Signer, Person) {
+func newPerson(t *testing.T, name string) (note.Signer, ledger.Person) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name)
 	if err := merkle.GenerateKey(name, file, file+".pub"); err != nil {
@@ -69,7 +70,7 @@ func newPerson(t *testing.T, name string) (note.Signer, Person) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return signer, Person{Name: name, Key: key}
+	return signer, ledger.Person{Name: name, Key: key}
 }
 
 // restart is the gateway ended and started again: it knows what is on disk, and
@@ -195,7 +196,7 @@ func TestGW19TwoPeopleBeginABypass(t *testing.T) {
 // hazard:GW-19 control:C-75
 func TestGW19OneKeyUnderTwoNamesIsOnePerson(t *testing.T) {
 	w := newWard(t)
-	w.rules.People[1].Key, w.keys["bob"] = w.rules.People[0].Key, w.keys["ann"]
+	w.rules.People.List[1].Key, w.keys["bob"] = w.rules.People.List[0].Key, w.keys["ann"]
 	id, err := w.request("ann", time.Hour)
 	if err != nil {
 		t.Fatal(err)
@@ -431,50 +432,50 @@ func TestGW19ForgedEntriesCountNowhere(t *testing.T) {
 		}},
 		{"another application", func(_ *ward, b *Bypass) { b.request = strings.Replace(b.request, `"fhir"`, `"ui"`, 1) }},
 		{"of another gateway", func(w *ward, b *Bypass) {
-			b.request, _ = sign(requestText("matron/RZZ/gw2", *b), w.keys["ann"])
-			b.approval, _ = sign(approvalText("matron/RZZ/gw2", b.request, b.ApprovedAt), w.keys["bob"])
+			b.request, _ = ledger.Sign(requestText("matron/RZZ/gw2", *b), w.keys["ann"])
+			b.approval, _ = ledger.Sign(approvalText("matron/RZZ/gw2", b.request, b.ApprovedAt), w.keys["bob"])
 		}},
 		{"approved by the same person", func(w *ward, b *Bypass) {
 			b.ApprovedBy = "ann"
-			b.approval, _ = sign(approvalText(w.rules.Origin, b.request, b.ApprovedAt), w.keys["ann"])
+			b.approval, _ = ledger.Sign(approvalText(w.rules.Origin, b.request, b.ApprovedAt), w.keys["ann"])
 		}},
 		{"approved by a stranger", func(w *ward, b *Bypass) {
 			b.ApprovedBy = "eve"
-			b.approval, _ = sign(approvalText(w.rules.Origin, b.request, b.ApprovedAt), w.keys["eve"])
+			b.approval, _ = ledger.Sign(approvalText(w.rules.Origin, b.request, b.ApprovedAt), w.keys["eve"])
 		}},
 		{"a stranger in a known name", func(w *ward, b *Bypass) {
-			b.approval, _ = sign(approvalText(w.rules.Origin, b.request, b.ApprovedAt), w.keys["eve"])
+			b.approval, _ = ledger.Sign(approvalText(w.rules.Origin, b.request, b.ApprovedAt), w.keys["eve"])
 		}},
 		{"approved by the same person, spelled otherwise", func(w *ward, b *Bypass) {
 			signer, person := newPerson(w.t, "Ann")
-			w.rules.People = append(w.rules.People, person)
+			w.rules.People.List = append(w.rules.People.List, person)
 			w.restart()
 			b.ApprovedBy = "Ann"
-			b.approval, _ = sign(approvalText(w.rules.Origin, b.request, b.ApprovedAt), signer)
+			b.approval, _ = ledger.Sign(approvalText(w.rules.Origin, b.request, b.ApprovedAt), signer)
 		}},
 		{"an approval of another request", func(w *ward, b *Bypass) {
-			b.approval, _ = sign(approvalText(w.rules.Origin, "another", b.ApprovedAt), w.keys["bob"])
+			b.approval, _ = ledger.Sign(approvalText(w.rules.Origin, "another", b.ApprovedAt), w.keys["bob"])
 		}},
 		{"longer than the longest", func(w *ward, b *Bypass) {
 			b.For = 5 * time.Hour
-			b.request, _ = sign(requestText(w.rules.Origin, *b), w.keys["ann"])
-			b.approval, _ = sign(approvalText(w.rules.Origin, b.request, b.ApprovedAt), w.keys["bob"])
+			b.request, _ = ledger.Sign(requestText(w.rules.Origin, *b), w.keys["ann"])
+			b.approval, _ = ledger.Sign(approvalText(w.rules.Origin, b.request, b.ApprovedAt), w.keys["bob"])
 		}},
 		{"approved long after", func(w *ward, b *Bypass) {
 			b.RequestedAt = b.ApprovedAt.Add(-Lapse - time.Second)
-			b.request, _ = sign(requestText(w.rules.Origin, *b), w.keys["ann"])
-			b.approval, _ = sign(approvalText(w.rules.Origin, b.request, b.ApprovedAt), w.keys["bob"])
+			b.request, _ = ledger.Sign(requestText(w.rules.Origin, *b), w.keys["ann"])
+			b.approval, _ = ledger.Sign(approvalText(w.rules.Origin, b.request, b.ApprovedAt), w.keys["bob"])
 		}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			w := newWard(t)
 			b := Bypass{ID: "B1", App: "fhir", For: 30 * time.Minute, Reason: "down", RequestedBy: "ann", RequestedAt: noon, ApprovedBy: "bob", ApprovedAt: noon}
-			b.request, _ = sign(requestText(w.rules.Origin, b), w.keys["ann"])
-			b.approval, _ = sign(approvalText(w.rules.Origin, b.request, noon), w.keys["bob"])
+			b.request, _ = ledger.Sign(requestText(w.rules.Origin, b), w.keys["ann"])
+			b.approval, _ = ledger.Sign(approvalText(w.rules.Origin, b.request, noon), w.keys["bob"])
 			row.forge(w, &b)
 			err := w.change(func(l *Ledger) error {
-				err := l.append(entry{ID: b.ID, Request: &signature{b.RequestedBy, b.request}})
-				return errors.Join(err, l.append(entry{ID: b.ID, Approve: &signature{b.ApprovedBy, b.approval}}))
+				err := l.append(entry{Link: ledger.Link{ID: b.ID}, Request: &ledger.Signature{By: b.RequestedBy, Note: b.request}})
+				return errors.Join(err, l.append(entry{Link: ledger.Link{ID: b.ID}, Approve: &ledger.Signature{By: b.ApprovedBy, Note: b.approval}}))
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -525,7 +526,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		{"no reason", func(b *Bypass) { b.Reason = " " }, "a reason is needed"},
 		{"a number", func(b *Bypass) { b.Reason = "cannot open 999 000 0018" }, "name no patient"},
 		{"two lines", func(b *Bypass) { b.Reason = "one\ntwo" }, "one line"},
-		{"long", func(b *Bypass) { b.Reason = strings.Repeat("x", maxReason+1) }, "longer than 400 bytes"},
+		{"long", func(b *Bypass) { b.Reason = strings.Repeat("x", ledger.MaxReason+1) }, "longer than 400 characters"},
 		{"too long", func(b *Bypass) { b.For = 4*time.Hour + 1 }, "must last from 1m0s to 4h0m0s"},
 		{"too short", func(b *Bypass) { b.For = time.Second }, "must last from 1m0s to 4h0m0s"},
 	} {

@@ -3,19 +3,11 @@ package bypass
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"regexp"
-	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
-	"golang.org/x/mod/sumdb/note"
-
-	"github.com/matron-epr/matron/audit/merkle"
+	"github.com/matron-epr/matron/cmd/matron/ledger"
 )
 
 const (
@@ -25,14 +17,6 @@ const (
 	// Lapse is how long a request waits for its approval: an emergency that can
 	// wait longer is none.
 	Lapse = time.Hour
-	// shortest is the least time that is worth two signatures.
-	shortest = time.Minute
-	// maxReason bounds the reason in bytes.
-	maxReason = 400
-	// ahead is how far an approval may lie in the future of the gateway's clock:
-	// beyond that the clock was put back since, and how long ago it was given is
-	// not known.
-	ahead = time.Minute
 )
 
 // asked is what a request says, as it is signed.
@@ -44,14 +28,9 @@ type asked struct {
 	At     time.Time `json:"at"`
 }
 
-// requestText is what who asks signs. JSON escapes line ends, so that a reason
-// cannot look like another line.
+// requestText is what who asks signs.
 func requestText(origin string, b Bypass) string {
-	line, err := json.Marshal(asked{ID: b.ID, App: b.App, For: b.For.String(), Reason: b.Reason, At: b.RequestedAt})
-	if err != nil {
-		return "" // a time beyond the year 9999; note.Sign refuses it
-	}
-	return requestFormat + "\n" + origin + "\n" + string(line) + "\n"
+	return ledger.Text(requestFormat, origin, asked{ID: b.ID, App: b.App, For: b.For.String(), Reason: b.Reason, At: b.RequestedAt})
 }
 
 // approvalText is what who approves signs: the request with its signature, by
@@ -61,22 +40,10 @@ func approvalText(origin, request string, at time.Time) string {
 	return approvalFormat + "\n" + origin + "\n" + hex.EncodeToString(sum[:]) + "\n" + at.UTC().Format(time.RFC3339Nano) + "\n"
 }
 
-func sign(text string, signer note.Signer) (string, error) {
-	signed, err := note.Sign(&note.Note{Text: text}, signer)
-	if err != nil {
-		return "", fmt.Errorf("sign: %w", err)
-	}
-	return string(signed), nil
-}
-
 // parseRequest reads what a request says, whoever signed it.
-func parseRequest(s signature) (Bypass, error) {
-	lines := strings.Split(s.Note, "\n")
-	if len(lines) < 4 {
-		return Bypass{}, errors.New("too short")
-	}
+func parseRequest(s ledger.Signature) (Bypass, error) {
 	var a asked
-	if err := json.Unmarshal([]byte(lines[2]), &a); err != nil {
+	if err := s.Said(&a); err != nil {
 		return Bypass{}, err
 	}
 	d, err := time.ParseDuration(a.For)
@@ -84,7 +51,7 @@ func parseRequest(s signature) (Bypass, error) {
 }
 
 // parseApproval reads when an approval was given, whoever signed it.
-func parseApproval(s signature) (time.Time, error) {
+func parseApproval(s ledger.Signature) (time.Time, error) {
 	lines := strings.Split(s.Note, "\n")
 	if len(lines) < 5 {
 		return time.Time{}, errors.New("too short")
@@ -94,20 +61,14 @@ func parseApproval(s signature) (time.Time, error) {
 
 // checkRequest refuses what could not be approved.
 func checkRequest(b Bypass, rules Rules) error {
-	longNumber := regexp.MustCompile(`(\d[ -]?){8,}`)
-	switch reason := strings.TrimSpace(b.Reason); {
-	case b.App == "":
+	if b.App == "" {
 		return refused("it names no application")
-	case reason == "":
-		return refused("a reason is needed: say what hinders care")
-	case len(reason) > maxReason:
-		return refused("the reason is longer than %d bytes", maxReason)
-	case !utf8.ValidString(b.Reason) || strings.ContainsFunc(b.Reason, unicode.IsControl):
-		return refused("the reason must be one line of plain text")
-	case longNumber.MatchString(b.Reason):
-		return refused("the reason holds a long number: name no patient in it, since it is shown on pages")
-	case b.For < shortest || b.For > rules.Longest:
-		return refused("it must last from %s to %s, not %s", shortest, rules.Longest, b.For)
+	}
+	if err := ledger.CheckReason(b.Reason, "what hinders care"); err != nil {
+		return refused("%v", err)
+	}
+	if err := ledger.CheckLength(b.For, rules.Longest); err != nil {
+		return refused("%v", err)
 	}
 	return nil
 }
@@ -123,9 +84,9 @@ func (l *Ledger) Check(b Bypass, now time.Time) error {
 		return refused("%s waits for a second person to approve it", b.ID)
 	case strings.EqualFold(b.ApprovedBy, b.RequestedBy):
 		return refused("%s must be approved by somebody else than %s, who asked for it", b.ID, b.RequestedBy)
-	case b.ApprovedAt.Sub(b.RequestedAt) > Lapse || b.ApprovedAt.Before(b.RequestedAt.Add(-ahead)):
+	case b.ApprovedAt.Sub(b.RequestedAt) > Lapse || b.ApprovedAt.Before(b.RequestedAt.Add(-ledger.Ahead)):
 		return refused("%s was asked for at %s and lapsed after %s: ask again", b.ID, b.RequestedAt.UTC().Format(time.RFC3339), Lapse)
-	case b.ApprovedAt.After(now.Add(ahead)):
+	case b.ApprovedAt.After(now.Add(ledger.Ahead)):
 		return refused("%s was approved in the future of this clock, which was put back since", b.ID)
 	case !now.Before(b.Until()):
 		return refused("%s ended by itself at %s", b.ID, b.Until().UTC().Format(time.RFC3339))
@@ -133,11 +94,11 @@ func (l *Ledger) Check(b Bypass, now time.Time) error {
 	if err := checkRequest(b, l.rules); err != nil {
 		return err
 	}
-	asker, err := l.verify(b.RequestedBy, b.request, requestText(l.rules.Origin, b))
+	asker, err := l.rules.People.Verify(ledger.Signature{By: b.RequestedBy, Note: b.request}, requestText(l.rules.Origin, b))
 	if err != nil {
 		return refused("the request of %s: %v", b.ID, err)
 	}
-	approver, err := l.verify(b.ApprovedBy, b.approval, approvalText(l.rules.Origin, b.request, b.ApprovedAt))
+	approver, err := l.rules.People.Verify(ledger.Signature{By: b.ApprovedBy, Note: b.approval}, approvalText(l.rules.Origin, b.request, b.ApprovedAt))
 	if err != nil {
 		return refused("the approval of %s: %v", b.ID, err)
 	}
@@ -145,23 +106,4 @@ func (l *Ledger) Check(b Bypass, now time.Time) error {
 		return refused("%s and %s have one key: they must be two people", b.RequestedBy, b.ApprovedBy)
 	}
 	return nil
-}
-
-// verify checks that name has signed exactly text, and returns the key.
-func (l *Ledger) verify(name, signed, text string) (note.Verifier, error) {
-	i := slices.IndexFunc(l.rules.People, func(p Person) bool { return p.Name == name })
-	if i < 0 {
-		return nil, fmt.Errorf("%s is not among bypass.people of the configuration", name)
-	}
-	key := l.rules.People[i].Key
-	n, err := note.Open([]byte(signed), note.VerifierList(key))
-	switch {
-	case err != nil:
-		return nil, errors.New("the signature is not valid")
-	case len(n.Sigs) != 1 || !merkle.CanonicalSignature(n.Sigs[0]):
-		return nil, errors.New("it does not have one signature")
-	case n.Text != text:
-		return nil, errors.New("what was signed is something else")
-	}
-	return key, nil
 }

@@ -1,27 +1,16 @@
 package bypass
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
 
-	"github.com/matron-epr/matron/audit/journal"
+	"github.com/matron-epr/matron/cmd/matron/ledger"
 )
-
-// Person is somebody who may ask for a bypass or approve one.
-type Person struct {
-	Name string
-	Key  note.Verifier
-}
 
 // Bypass is one request and what became of it.
 type Bypass struct {
@@ -60,20 +49,11 @@ func (b Bypass) Until() time.Time {
 
 // entry is one entry of the file, as JSON. Exactly one of the pointers is set.
 type entry struct {
-	Version int    `json:"v"`
-	Before  string `json:"before"` // hash of all entries before
-	ID      string `json:"id"`
-
-	Request *signature `json:"request,omitempty"`
-	Approve *signature `json:"approve,omitempty"`
-	Lease   *lease     `json:"lease,omitempty"`
-	End     *End       `json:"end,omitempty"`
-}
-
-// signature is what one person has signed.
-type signature struct {
-	By   string `json:"by"`
-	Note string `json:"note"`
+	ledger.Link
+	Request *ledger.Signature `json:"request,omitempty"`
+	Approve *ledger.Signature `json:"approve,omitempty"`
+	Lease   *lease            `json:"lease,omitempty"`
+	End     *End              `json:"end,omitempty"`
 }
 
 // lease is time that the gateway grants itself, before it uses it.
@@ -86,84 +66,40 @@ type Ledger struct {
 	List []Bypass
 
 	rules Rules
-	sum   string
-	file  *journal.Ledger // nil: for reading
+	file  *ledger.File // nil: for reading
 }
 
 // Rules say what is believed.
 type Rules struct {
 	Origin  string        // of the log, merkle.Origin: signatures for another gateway count nowhere
-	People  []Person      // who may ask and approve
+	People  ledger.People // who may ask and approve
 	Longest time.Duration // of one bypass
 }
 
 // Read reads the file at path beside whoever changes it. One that is not there
 // holds nothing.
 func Read(path string, rules Rules) (*Ledger, error) {
-	entries, err := read(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return &Ledger{rules: rules}, nil
+	l := &Ledger{rules: rules}
+	if err := ledger.Read(path, l.take); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFile, err)
 	}
-	return fold(entries, err, rules)
-}
-
-const (
-	// settling is how often and how long a reader waits for an entry that somebody
-	// is writing.
-	settling      = 5
-	settlingPause = 20 * time.Millisecond
-)
-
-// read returns the entries of a file that is whole. A last entry that cannot be
-// read may be the end of a bypass: it must not be taken for one that was never
-// written (GW-19).
-func read(path string) (entries [][]byte, err error) {
-	for range settling {
-		if entries, err = journal.ReadWholeLedger(path); !errors.Is(err, journal.ErrCorrupt) {
-			return entries, err
-		}
-		time.Sleep(settlingPause)
-	}
-	return nil, err
+	return l, nil
 }
 
 // Open opens the file at path so that nobody else can change it until Close, and
 // makes it when it is not there: one that was lost held at most bypasses that are
 // now off.
 func Open(path string, rules Rules) (*Ledger, error) {
-	if _, err := read(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // OpenLedger would cut it back
+	l := &Ledger{rules: rules}
+	var err error
+	if l.file, err = ledger.Open(path, l.take); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFile, err)
 	}
-	file, entries, err := journal.OpenLedger(path)
-	if errors.Is(err, journal.ErrLocked) {
-		return nil, fmt.Errorf("%w: somebody else is changing it: try again", err)
-	}
-	l, err := fold(entries, err, rules)
-	if err != nil {
-		if file != nil {
-			err = errors.Join(err, file.Close())
-		}
-		return nil, err
-	}
-	l.file = file
 	return l, nil
 }
 
 // Close lets others change the file.
 func (l *Ledger) Close() error { return l.file.Close() }
-
-func fold(entries [][]byte, err error, rules Rules) (*Ledger, error) {
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrFile, err)
-	}
-	l := &Ledger{rules: rules}
-	for i, payload := range entries {
-		if err := l.take(payload); err != nil {
-			return nil, fmt.Errorf("%w: entry %d: %w", ErrFile, i+1, err)
-		}
-	}
-	return l, nil
-}
 
 // take folds one entry. It judges form and order; whether signatures count is
 // Check's to say, since people come and go.
@@ -171,9 +107,6 @@ func (l *Ledger) take(payload []byte) error {
 	var e entry
 	if err := json.Unmarshal(payload, &e); err != nil {
 		return errors.New("it is not one in JSON")
-	}
-	if e.Version != 1 || e.Before != l.sum {
-		return errors.New("it does not follow the one before it")
 	}
 	b := l.Find(e.ID)
 	if (b == nil) != (e.Request != nil) {
@@ -201,8 +134,6 @@ func (l *Ledger) take(payload []byte) error {
 	default:
 		return errors.New("it says nothing that can follow")
 	}
-	sum := sha256.Sum256(payload)
-	l.sum = hex.EncodeToString(sum[:])
 	return nil
 }
 
@@ -217,31 +148,26 @@ func (l *Ledger) Find(id string) *Bypass {
 }
 
 func (l *Ledger) append(e entry) error {
-	e.Version, e.Before = 1, l.sum
-	payload, err := json.Marshal(e)
-	if err != nil {
+	if err := l.file.Append(&e); err != nil {
 		return fmt.Errorf("write bypass: %w", err)
 	}
-	if err := l.file.Append(payload); err != nil {
-		return fmt.Errorf("write bypass: %w", err)
-	}
-	return l.take(payload)
+	return nil
 }
 
 // Request asks for a bypass, signed by who asks, and returns it with its id.
 func (l *Ledger) Request(b Bypass, signer note.Signer) (Bypass, error) {
-	b.ID, b.RequestedAt = newID(), b.RequestedAt.UTC().Truncate(time.Microsecond)
+	b.ID, b.RequestedAt = ledger.NewID("B"), b.RequestedAt.UTC().Truncate(time.Microsecond)
 	if err := checkRequest(b, l.rules); err != nil {
 		return Bypass{}, err
 	}
-	if err := l.holder(b.RequestedBy, signer); err != nil {
-		return Bypass{}, err
+	if err := l.rules.People.Holds(b.RequestedBy, signer); err != nil {
+		return Bypass{}, refused("%v", err)
 	}
-	signed, err := sign(requestText(l.rules.Origin, b), signer)
+	signed, err := ledger.Sign(requestText(l.rules.Origin, b), signer)
 	if err != nil {
 		return Bypass{}, err
 	}
-	if err := l.append(entry{ID: b.ID, Request: &signature{By: b.RequestedBy, Note: signed}}); err != nil {
+	if err := l.append(entry{Link: ledger.Link{ID: b.ID}, Request: &ledger.Signature{By: b.RequestedBy, Note: signed}}); err != nil {
 		return Bypass{}, err
 	}
 	return *l.Find(b.ID), nil
@@ -265,10 +191,10 @@ func (l *Ledger) Approve(id, by string, signer note.Signer, now time.Time) (Bypa
 			return Bypass{}, refused("%s is bypassed already until %s, by %s: end that one first", b.App, other.Until().UTC().Format(time.TimeOnly), other.ID)
 		}
 	}
-	if err := l.holder(by, signer); err != nil {
-		return Bypass{}, err
+	if err := l.rules.People.Holds(by, signer); err != nil {
+		return Bypass{}, refused("%v", err)
 	}
-	signed, err := sign(approvalText(l.rules.Origin, b.request, now), signer)
+	signed, err := ledger.Sign(approvalText(l.rules.Origin, b.request, now), signer)
 	if err != nil {
 		return Bypass{}, err
 	}
@@ -277,7 +203,7 @@ func (l *Ledger) Approve(id, by string, signer note.Signer, now time.Time) (Bypa
 	if err := l.Check(approved, now); err != nil {
 		return Bypass{}, err
 	}
-	if err := l.append(entry{ID: id, Approve: &signature{By: by, Note: signed}}); err != nil {
+	if err := l.append(entry{Link: ledger.Link{ID: id}, Approve: &ledger.Signature{By: by, Note: signed}}); err != nil {
 		return Bypass{}, err
 	}
 	return *l.Find(id), nil
@@ -295,7 +221,7 @@ func (l *Ledger) End(id string, e End) (Bypass, error) {
 	case strings.TrimSpace(e.Reason) == "" || e.By == "":
 		return Bypass{}, refused("an end needs a reason and who gives it")
 	}
-	if err := l.append(entry{ID: id, End: &e}); err != nil {
+	if err := l.append(entry{Link: ledger.Link{ID: id}, End: &e}); err != nil {
 		return Bypass{}, err
 	}
 	return *l.Find(id), nil
@@ -303,25 +229,7 @@ func (l *Ledger) End(id string, e End) (Bypass, error) {
 
 // grant makes a lease durable: used is what the bypass has used in all.
 func (l *Ledger) grant(id string, used time.Duration) error {
-	return l.append(entry{ID: id, Lease: &lease{Used: used}})
-}
-
-// holder makes sure that a key is that of a person who may sign.
-func (l *Ledger) holder(name string, signer note.Signer) error {
-	i := slices.IndexFunc(l.rules.People, func(p Person) bool { return p.Name == name })
-	switch {
-	case i < 0:
-		return refused("%s is not among bypass.people of the configuration", name)
-	case l.rules.People[i].Key.KeyHash() != signer.KeyHash() || l.rules.People[i].Key.Name() != signer.Name():
-		return refused("the key is not the one that bypass.people names for %s", name)
-	}
-	return nil
-}
-
-func newID() string {
-	var unique [4]byte
-	_, _ = rand.Read(unique[:]) // never fails, see crypto/rand
-	return "B" + hex.EncodeToString(unique[:])
+	return l.append(entry{Link: ledger.Link{ID: id}, Lease: &lease{Used: used}})
 }
 
 func refused(format string, args ...any) error {

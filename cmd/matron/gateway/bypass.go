@@ -12,6 +12,7 @@ import (
 	"github.com/matron-epr/matron/cmd/matron/bypass"
 	"github.com/matron-epr/matron/cmd/matron/config"
 	"github.com/matron-epr/matron/cmd/matron/host"
+	"github.com/matron-epr/matron/cmd/matron/ledger"
 )
 
 // BypassFile is where the bypasses of c's gateway are.
@@ -19,11 +20,17 @@ func BypassFile(c config.Config) string { return filepath.Join(c.DataDir, "bypas
 
 // BypassRules say whose signatures count for a bypass of c's gateway.
 func BypassRules(c config.Config) (bypass.Rules, error) {
-	r := bypass.Rules{Origin: merkle.Origin(c.Site, c.Source), Longest: c.Bypass.Longest}
-	err := eachKey(c.Bypass.People, func(name string, key note.Verifier) {
-		r.People = append(r.People, bypass.Person{Name: name, Key: key})
+	people, err := people("bypass.people", c.Bypass.People)
+	return bypass.Rules{Origin: merkle.Origin(c.Site, c.Source), People: people, Longest: c.Bypass.Longest}, err
+}
+
+// people reads the keys of those whom a setting names.
+func people(setting string, list []config.Approver) (ledger.People, error) {
+	p := ledger.People{Setting: setting}
+	err := eachKey(list, func(name string, key note.Verifier) {
+		p.List = append(p.List, ledger.Person{Name: name, Key: key})
 	})
-	return r, err
+	return p, err
 }
 
 // eachKey reads the keys of people who may approve something.

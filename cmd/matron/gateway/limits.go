@@ -9,8 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/mod/sumdb/note"
-
 	"github.com/matron-epr/matron/audit/merkle"
 	"github.com/matron-epr/matron/cmd/matron/config"
 	"github.com/matron-epr/matron/cmd/matron/host"
@@ -26,11 +24,8 @@ func IncidentFile(c config.Config) string { return filepath.Join(c.DataDir, "inc
 
 // IncidentRules say whose signature counts for a major incident of c's gateway.
 func IncidentRules(c config.Config) (incident.Rules, error) {
-	r := incident.Rules{Origin: merkle.Origin(c.Site, c.Source), Longest: c.Limits.Incident.Longest}
-	err := eachKey(c.Limits.Incident.People, func(name string, key note.Verifier) {
-		r.People = append(r.People, incident.Person{Name: name, Key: key})
-	})
-	return r, err
+	people, err := people("limits.incident.people", c.Limits.Incident.People)
+	return incident.Rules{Origin: merkle.Origin(c.Site, c.Source), People: people, Longest: c.Limits.Incident.Longest}, err
 }
 
 // openLimits begins with limits in force; Run finds what was declared.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/cmd/matron/host"
+	"github.com/matron-epr/matron/cmd/matron/ledger"
 )
 
 // gatewayItself stands for who ended an incident whose time was over.
@@ -131,7 +132,7 @@ func (c *Control) settle(ctx context.Context, l *Ledger, i Incident, now host.Re
 	case at >= 0 || i.Begun:
 		return c.finish(ctx, i, now, why)
 	case i.Ended != nil || !now.Wall.Before(i.Until()):
-		return c.mark(entry{ID: i.ID, Closed: true}) // it never began: nothing to record
+		return c.mark(entry{Link: ledger.Link{ID: i.ID}, Closed: true}) // it never began: nothing to record
 	}
 	return why
 }
@@ -141,7 +142,7 @@ func (c *Control) begin(ctx context.Context, i Incident, now host.Reading) error
 	left := min(i.For, i.Until().Sub(now.Wall))
 	again := i.Begun // after a restart of the gateway
 	if !again {
-		if err := c.mark(entry{ID: i.ID, Begun: true}); err != nil {
+		if err := c.mark(entry{Link: ledger.Link{ID: i.ID}, Begun: true}); err != nil {
 			return err
 		}
 		i.Begun = true
@@ -172,7 +173,7 @@ func (c *Control) finish(ctx context.Context, i Incident, now host.Reading, why 
 		}
 		c.owed[i.ID] = true
 	}
-	if err := c.mark(entry{ID: i.ID, Closed: true}); err != nil {
+	if err := c.mark(entry{Link: ledger.Link{ID: i.ID}, Closed: true}); err != nil {
 		return err
 	}
 	delete(c.owed, i.ID)

@@ -18,6 +18,7 @@ import (
 	"github.com/matron-epr/matron/audit/journal"
 	"github.com/matron-epr/matron/audit/merkle"
 	"github.com/matron-epr/matron/cmd/matron/host"
+	"github.com/matron-epr/matron/cmd/matron/ledger"
 )
 
 // hospital is a gateway's incidents with two clocks that the test moves.
@@ -58,7 +59,7 @@ func newHospital(t *testing.T) *hospital {
 			t.Fatal(err)
 		}
 		if name != "eve" { // she has a key and is not on call
-			h.rules.People = append(h.rules.People, Person{Name: name, Key: key})
+			h.rules.People.List = append(h.rules.People.List, ledger.Person{Name: name, Key: key})
 		}
 	}
 	h.restart()

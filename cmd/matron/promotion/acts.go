@@ -2,38 +2,16 @@ package promotion
 
 import (
 	"slices"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/cmd/matron/ledger"
 )
-
-// maxReason bounds a reason in bytes.
-const maxReason = 400
 
 // checkReason refuses a reason that pages and records should not hold.
 func checkReason(reason string) error {
-	digits := 0
-	for _, r := range reason {
-		switch {
-		case unicode.IsDigit(r):
-			digits++
-		case r != ' ' && r != '-':
-			digits = 0
-		}
-		if digits >= 8 {
-			return refused("the reason holds a long number: name no patient in it, since it is shown on pages")
-		}
-	}
-	switch {
-	case strings.TrimSpace(reason) == "":
-		return refused("a reason is needed")
-	case len(reason) > maxReason:
-		return refused("the reason is longer than %d bytes", maxReason)
-	case !utf8.ValidString(reason) || strings.ContainsFunc(reason, unicode.IsControl):
-		return refused("the reason must be one line of plain text")
+	if err := ledger.CheckReason(reason, "why"); err != nil {
+		return refused("%v", err)
 	}
 	return nil
 }
@@ -57,7 +35,7 @@ func (l *Ledger) Stage(revision string, v Verdict, by Act) (Proposal, *audit.Rec
 		}
 	}
 	v.Groups = v.Groups[:min(len(v.Groups), keptGroups)]
-	e := entry{ID: newID(), Stage: &stage{Revision: revision, Verdict: v, Act: by}}
+	e := entry{Link: ledger.Link{ID: ledger.NewID("P")}, Stage: &stage{Revision: revision, Verdict: v, Act: by}}
 	if err := l.append(e); err != nil {
 		return Proposal{}, nil, err
 	}
@@ -117,7 +95,7 @@ func (l *Ledger) propose(id string, by Act) (entry, *audit.Record, error) {
 	if err := p.Verdict.check(p.Revision, l.Active(), by.At); err != nil {
 		return entry{}, nil, err
 	}
-	return entry{ID: id, Propose: &by}, record("propose", by, l.Active(), *p), nil
+	return entry{Link: ledger.Link{ID: id}, Propose: &by}, record("propose", by, l.Active(), *p), nil
 }
 
 func (l *Ledger) mark(id string, by Act) (entry, *audit.Record, error) {
@@ -135,7 +113,7 @@ func (l *Ledger) mark(id string, by Act) (entry, *audit.Record, error) {
 	if err := checkReason(by.Reason); err != nil {
 		return entry{}, nil, err
 	}
-	return entry{ID: id, Mark: &by}, record("mark", by, l.Active(), *p), nil
+	return entry{Link: ledger.Link{ID: id}, Mark: &by}, record("mark", by, l.Active(), *p), nil
 }
 
 func (l *Ledger) end(id string, by Act) (entry, *audit.Record, error) {
@@ -146,7 +124,7 @@ func (l *Ledger) end(id string, by Act) (entry, *audit.Record, error) {
 	if err := checkReason(by.Reason); err != nil {
 		return entry{}, nil, err
 	}
-	return entry{ID: id, End: &by}, record("withdraw", by, l.Active(), *p), nil
+	return entry{Link: ledger.Link{ID: id}, End: &by}, record("withdraw", by, l.Active(), *p), nil
 }
 
 // approve is the one place that lets a candidate come in force (GW-11): two people
@@ -167,7 +145,7 @@ func (l *Ledger) approve(id string, by Act) (entry, *audit.Record, error) {
 	if err := p.Verdict.check(p.Revision, l.Active(), by.At); err != nil {
 		return entry{}, nil, err
 	}
-	return entry{ID: id, Approve: &by}, record("approve", by, l.Active(), *p), nil
+	return entry{Link: ledger.Link{ID: id}, Approve: &by}, record("approve", by, l.Active(), *p), nil
 }
 
 // record says who did what about which rules, when and why (GW-17).

@@ -1,17 +1,13 @@
 package promotion
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 	"time"
 
-	"github.com/matron-epr/matron/audit/journal"
+	"github.com/matron-epr/matron/cmd/matron/ledger"
 )
 
 // Who did something: a person whom sign-in has proved, an account on this machine,
@@ -100,10 +96,7 @@ type Change struct {
 
 // entry is one entry of the file, as JSON. Exactly one of the pointers is set.
 type entry struct {
-	Version int    `json:"v"`
-	Before  string `json:"before"` // hash of the entry before
-	ID      string `json:"id,omitempty"`
-
+	ledger.Link
 	Stage    *stage  `json:"stage,omitempty"`
 	Propose  *Act    `json:"propose,omitempty"`
 	Mark     *Act    `json:"mark,omitempty"`
@@ -129,8 +122,7 @@ type Ledger struct {
 	Proposals []Proposal
 	Changes   []Change // the last is in force
 
-	sum  string
-	file *journal.Ledger // nil: for reading
+	file *ledger.File // nil: for reading
 }
 
 // Active is the revision in force, "" before the first.
@@ -168,63 +160,34 @@ func (l *Ledger) Find(id string) *Proposal {
 
 // Read reads the file at path beside whoever changes it. One that is not there holds
 // nothing.
-func Read(path string) (*Ledger, error) {
-	const settling, pause = 5, 20 * time.Millisecond // somebody may be writing
-	var entries [][]byte
-	var err error
-	for range settling {
-		if entries, err = journal.ReadWholeLedger(path); !errors.Is(err, journal.ErrCorrupt) {
-			break
-		}
-		time.Sleep(pause)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return &Ledger{}, nil
-	}
-	return fold(entries, err)
-}
+func Read(path string) (*Ledger, error) { return folded(path, ledger.Read) }
 
 // ReadEarlier is Read for a start after a power cut: a last entry that cannot be read
 // is left out. It never took effect where its write was interrupted; where it was
 // damaged later, older rules are better than none (GW-02).
-func ReadEarlier(path string) (*Ledger, error) { return fold(journal.ReadLedger(path)) }
+func ReadEarlier(path string) (*Ledger, error) { return folded(path, ledger.ReadEarlier) }
+
+func folded(path string, read func(string, ledger.Take) error) (*Ledger, error) {
+	l := &Ledger{}
+	if err := read(path, l.take); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFile, err)
+	}
+	return l, nil
+}
 
 // Open opens the file at path so that nobody else can change it until Close, and
 // makes it when it is not there.
 func Open(path string) (*Ledger, error) {
-	if _, err := Read(path); err != nil { // OpenLedger would cut it back
-		return nil, err
+	l := &Ledger{}
+	var err error
+	if l.file, err = ledger.Open(path, l.take); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFile, err)
 	}
-	file, entries, err := journal.OpenLedger(path)
-	if errors.Is(err, journal.ErrLocked) {
-		return nil, fmt.Errorf("%w: somebody else is changing it: try again", err)
-	}
-	l, err := fold(entries, err)
-	if err != nil {
-		if file != nil {
-			err = errors.Join(err, file.Close())
-		}
-		return nil, err
-	}
-	l.file = file
 	return l, nil
 }
 
 // Close lets others change the file.
 func (l *Ledger) Close() error { return l.file.Close() }
-
-func fold(entries [][]byte, err error) (*Ledger, error) {
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrFile, err)
-	}
-	l := &Ledger{}
-	for i, payload := range entries {
-		if err := l.take(payload); err != nil {
-			return nil, fmt.Errorf("%w: entry %d: %w", ErrFile, i+1, err)
-		}
-	}
-	return l, nil
-}
 
 // take folds one entry.
 func (l *Ledger) take(payload []byte) error {
@@ -232,15 +195,7 @@ func (l *Ledger) take(payload []byte) error {
 	if err := json.Unmarshal(payload, &e); err != nil {
 		return errors.New("it is not one in JSON")
 	}
-	if e.Version != 1 || e.Before != l.sum {
-		return errors.New("it does not follow the one before it")
-	}
-	if err := l.apply(e); err != nil {
-		return err
-	}
-	sum := sha256.Sum256(payload)
-	l.sum = hex.EncodeToString(sum[:])
-	return nil
+	return l.apply(e)
 }
 
 func (l *Ledger) apply(e entry) error {
@@ -273,19 +228,8 @@ func (l *Ledger) apply(e entry) error {
 }
 
 func (l *Ledger) append(e entry) error {
-	e.Version, e.Before = 1, l.sum
-	payload, err := json.Marshal(e)
-	if err != nil {
+	if err := l.file.Append(&e); err != nil {
 		return fmt.Errorf("write promotion: %w", err)
 	}
-	if err := l.file.Append(payload); err != nil {
-		return fmt.Errorf("write promotion: %w", err)
-	}
-	return l.take(payload)
-}
-
-func newID() string {
-	var unique [4]byte
-	_, _ = rand.Read(unique[:]) // never fails, see crypto/rand
-	return "P" + hex.EncodeToString(unique[:])
+	return nil
 }

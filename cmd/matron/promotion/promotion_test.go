@@ -8,13 +8,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/matron-epr/matron/audit"
-	"github.com/matron-epr/matron/audit/journal"
 	"github.com/matron-epr/matron/cmd/matron/replay"
 	"github.com/matron-epr/matron/policy/rego"
 )
@@ -337,31 +335,6 @@ func TestDamagedFileIsRefused(t *testing.T) {
 	b.desk.look(t.Context())
 	if b.cfg.Engine.Revision() != b.a || b.desk.Wrong() == "" {
 		t.Errorf("in force: %s, %q", b.cfg.Engine.Revision(), b.desk.Wrong())
-	}
-}
-
-// An entry that was taken out or altered does not go unseen.
-func TestEntriesFollowEachOther(t *testing.T) {
-	b := newBench(t)
-	id, err := b.stage(b.verdict())
-	if err != nil {
-		t.Fatal(err)
-	}
-	wants(t, b.desk.Propose(t.Context(), id, because(person("ann"))), "")
-	wants(t, b.desk.Approve(t.Context(), id, because(person("bob"))), "")
-	entries, err := journal.ReadWholeLedger(b.cfg.Path)
-	if err != nil || len(entries) != 4 {
-		t.Fatalf("%d entries, %v", len(entries), err)
-	}
-	altered := slices.Clone(entries)
-	altered[2] = bytes.Replace(entries[2], []byte(`"sub":"ann"`), []byte(`"sub":"eve"`), 1)
-	if bytes.Equal(altered[2], entries[2]) {
-		t.Fatalf("%s has another form", entries[2])
-	}
-	for name, list := range map[string][][]byte{"one is missing": slices.Delete(slices.Clone(entries), 0, 1), "one was altered": altered} {
-		if _, err := fold(list, nil); !errors.Is(err, ErrFile) {
-			t.Errorf("%s: %v", name, err)
-		}
 	}
 }
 
