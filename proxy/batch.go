@@ -129,9 +129,13 @@ func (x *exchange) answerRefused() error {
 }
 
 // refusedEntry is the answer to an entry that was refused (FHIR R4, 3.1.0.11.3): it
-// says why and what to do, as a refusal of the same request alone does.
+// says why and what to do, as a refusal of the same request alone does, and where to
+// confirm an emergency. The record of the refusal is durable by then.
 func (x *exchange) refusedEntry() ([]byte, error) {
 	e := explain(x.refused)
+	if !x.forwarded {
+		x.offer(x.refused)
+	}
 	x.fail(x.refused)
 	if e.is(errNotShown) {
 		return json.Marshal(struct {

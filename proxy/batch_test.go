@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -155,6 +156,10 @@ func TestBatchIsDecidedEntryByEntry(t *testing.T) {
 		t.Errorf("%s\n%s", diff, a.body)
 	}
 	early, late := b.Entry[1].Response, b.Entry[2].Response
+	offered, where := &early.Outcome.Issue[0].Details.Text, ""
+	if *offered, where, _ = strings.Cut(*offered, " If the patient cannot wait"); !strings.Contains(where, "/.matron/emergency/p2-of-ada in a browser") {
+		t.Errorf("emergency access is not offered: %q", where)
+	}
 	early.Outcome.Issue[0].Diagnostics, late.Outcome.Issue[0].Diagnostics = "", ""
 	if diff := cmp.Diff(early, late); diff != "" || early.Outcome.Issue[0].Details.Text != "You do not look after this patient. Confirm the emergency." {
 		t.Errorf("the two refusals differ, or do not say what to do: %s %+v", diff, early)
@@ -337,5 +342,43 @@ func TestCapabilityStatementKeepsItsBytes(t *testing.T) {
 	}, "p2")
 	if a := w.do("GET", "/fhir/metadata", ""); a.body != said || a.header.Get("Etag") != `"9"` {
 		t.Errorf("got %v %s", a.header, a.body)
+	}
+}
+
+// An entry that is refused offers emergency access to its one patient as a request of
+// its own does, and goes through once that is given.
+func TestEmergencyAccessToThePatientOfAnEntry(t *testing.T) {
+	m, err := appmap.Builtin("fhir-r4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := &ungranted{refuse: challengeAll(policy.Request{})}
+	w := build(t, fhirServer(), func(c *proxy.Config) {
+		c.Apps[0].Map, c.Apps[0].Prefix, c.Apps[0].StripPrefix, c.Decider = m, "/fhir", true, rules
+	})
+	body := batchOf(get("Patient/p1"), get("Patient/p2"), get("Observation?patient=p2"))
+	b := bundleIn(t, w.do("POST", "/fhir", body, fhirBody).body)
+	for i, patient := range []string{"p1", "p2", "p2"} {
+		if text := b.Entry[i].Response.Outcome.Issue[0].Details.Text; !strings.Contains(text, "/.matron/emergency/"+patient+"-of-ada in a browser and confirm the emergency.") {
+			t.Errorf("entry %d: %q", i+1, text)
+		}
+	}
+	decisions := w.log.kinds(audit.KindDecision)
+	for i, o := range w.glass.offers {
+		if o.Request != decisions[i+1].Request || o.Patient.ID != decisions[i+1].Patient || o.Offer != policy.BreakGlass {
+			t.Errorf("offered %+v for %s about %s", o, decisions[i+1].Request, decisions[i+1].Patient)
+		}
+	}
+	until := time.Date(2026, 11, 27, 4, 0, 0, 0, time.UTC)
+	w.glass.mu.Lock()
+	w.glass.grants["p-ada p2"] = proxy.Grant{ID: "BG-1", Until: until, Purpose: "BTG"}
+	w.glass.mu.Unlock()
+	a := w.do("POST", "/fhir", body, fhirBody)
+	b = bundleIn(t, a.body)
+	if b.Entry[0].Response.Status != "403 Forbidden" || !strings.Contains(string(b.Entry[1].Resource), "marker-p2") || a.header.Get("Matron-Break-Glass-Until") != "2026-11-27T04:00:00Z" {
+		t.Errorf("got %v %s", a.header, a.body)
+	}
+	if d := w.log.kinds(audit.KindDecision)[6]; d.Patient != "p2" || d.Basis != "break-glass:BG-1" || d.Effect != "allow" {
+		t.Errorf("recorded %+v", d)
 	}
 }

@@ -72,6 +72,21 @@ func (x *exchange) granted(patients []Patient) Grant {
 	return x.g.cfg.Emergency.Granted(x.subject, x.route.Site, x.route.Name, patients)
 }
 
+// openUntil is when the emergency access ends under which an answer is given, zero for
+// none. That of a batch is under all that its entries are: the first to end counts.
+func (x *exchange) openUntil() time.Time {
+	first := x.grant
+	for _, e := range x.entries {
+		if e.grant.ID != "" && (first.ID == "" || e.grant.Until.Before(first.Until)) {
+			first = e.grant
+		}
+	}
+	if first.ID == "" {
+		return time.Time{} // or a purpose that was stated
+	}
+	return first.Until
+}
+
 // cure is what the page offers that the refusal leads to: emergency access as a
 // challenge, where the rules gave no answer, and where something else that is offered
 // may be out of reach; or saying what for. "" for nothing.

@@ -67,8 +67,8 @@ func (x *exchange) nameAnswer() {
 	if x.receipt.Source != "" { // a record is certainly durable
 		h[receiptHeader] = x.receiptWords()
 	}
-	if x.grant.ID != "" {
-		h.Set(emergencyHeader, x.grant.Until.UTC().Format(time.RFC3339))
+	if until := x.openUntil(); !until.IsZero() {
+		h.Set(emergencyHeader, until.UTC().Format(time.RFC3339))
 	}
 }
 
