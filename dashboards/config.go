@@ -108,6 +108,8 @@ type Health struct {
 	DetectEvery time.Duration
 	// Unjudged are the detectors that are not evaluated now.
 	Unjudged []Unjudged
+	// DetectBehind is up to when it has looked at accesses while it is behind, else zero.
+	DetectBehind time.Time
 	// SecondSink says where records go while the journal's own disk takes none;
 	// "" while it does.
 	SecondSink string

@@ -250,6 +250,9 @@ func putBy(by time.Duration) string {
 func (s *Site) detectionPart(h Health) report {
 	p := report{name: "Detection", more: s.unjudged(h)}
 	switch {
+	case !h.DetectBehind.IsZero():
+		p.tag, p.text = attention(), "It is behind: it has looked at accesses up to "+s.formatClock(h.DetectBehind)+". Care does not depend on it; alerts come late."
+		p.todo = "wait; look who causes so many accesses."
 	case h.DetectedAt.IsZero():
 		p.tag, p.text = unknown(), "It has not looked at the record since the gateway started."
 		p.todo = "wait a few minutes. It needs the search index."

@@ -60,7 +60,7 @@ func put(ctx context.Context, tx *sql.Tx, a detect.Alert) (isNew bool, err error
 	}
 	res, err := tx.ExecContext(ctx,
 		`INSERT INTO alerts (id, made, kind, site, person, body) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING`,
-		a.ID, a.Made.UTC().Format(stamp), string(a.Kind), a.Site, a.Person, string(body))
+		a.ID, a.Made.UTC().Format(stamp), a.Kind, a.Site, a.Person, string(body))
 	if err != nil {
 		return false, err
 	}

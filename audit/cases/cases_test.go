@@ -45,8 +45,8 @@ func open(t *testing.T) *sql.DB {
 
 func alert(id string, minute int) detect.Alert {
 	return detect.Alert{
-		ID: id, Made: time.Date(2026, 11, 22, 12, minute, 0, 1000, time.UTC), Kind: detect.Household,
-		Detector: detect.Detector{ID: "household", Version: 1}, Site: "DEM01", Person: "p1", Patients: []string{"h1"},
+		ID: id, Made: time.Date(2026, 11, 22, 12, minute, 0, 1000, time.UTC), Kind: "household",
+		Detector: detect.Detector{ID: "household", Version: 1}, Site: "DEM01", Person: "p1", People: []string{"p1"}, Patients: []string{"h1"},
 		Days: []string{"2026-11-22"}, Sentences: []string{"One.", "Two."},
 		Explanations: []detect.Explanation{{Template: "ward-stay", Strength: "strong", Sentence: "S.", Evidence: "e"}},
 		Evidence:     []detect.Ref{{Source: "gw", Seq: 1<<63 + 1}},

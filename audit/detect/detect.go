@@ -1,27 +1,19 @@
-// Package detect turns accesses into alerts for a person to review: it explains
-// each access first and points only at what nothing explains.
+// Package detect turns accesses into alerts for a person to review as they come: it
+// explains each access first and lets the streaming detectors look at what stays
+// unexplained, by the definitions, the scoring and the lanes that a run over history
+// uses as well.
 //
 // It never accuses and never decides: an alert says "not yet explained". Names,
 // addresses and NHS numbers are compared as keyed hashes and never kept in
 // clear. It does no I/O beyond the readers it is given, reads no clock, and gives
-// the same alerts for the same input, in whatever order that comes. Values are
-// safe for concurrent reading.
+// the same alerts for the same input.
 package detect
 
 import (
 	"time"
 
+	"github.com/matron-epr/matron/audit/detect/cases"
 	"github.com/matron-epr/matron/audit/detect/explain"
-)
-
-// Kind is the sort of question an alert raises.
-type Kind string
-
-// The kinds.
-const (
-	OwnRecord Kind = "own-record"
-	Household Kind = "household"
-	Bulk      Kind = "bulk-opening"
 )
 
 // Detector is which detector spoke, in which version.
@@ -44,19 +36,25 @@ type Ref struct {
 	Seq    uint64 `json:"seq"`
 }
 
-// Alert is one question for a reviewer.
+// Alert is one question for a reviewer. Person is empty when it is about the people
+// around a patient.
 type Alert struct {
-	ID           string        `json:"id"`   // deterministic: the same finding keeps its id
-	Made         time.Time     `json:"made"` // time of the newest access in it
-	Kind         Kind          `json:"kind"`
-	Detector     Detector      `json:"detector"`
-	Site         string        `json:"site"`
-	Person       string        `json:"person"`
-	Patients     []string      `json:"patients"`
-	Days         []string      `json:"days"`
-	Sentences    []string      `json:"sentences"`
-	Explanations []Explanation `json:"explanations"`
-	Evidence     []Ref         `json:"evidence"`
+	ID           string           `json:"id"`       // deterministic: the same finding keeps its id
+	Made         time.Time        `json:"made"`     // time of the newest access in it
+	Kind         string           `json:"kind"`     // id of the detector that says most
+	Detector     Detector         `json:"detector"` // the same with its version
+	Site         string           `json:"site"`
+	Lane         cases.Lane       `json:"lane"`
+	Score        float64          `json:"score"`
+	Person       string           `json:"person"`
+	People       []string         `json:"people"`
+	Patients     []string         `json:"patients"`
+	Days         []string         `json:"days"`
+	Detectors    []cases.Detector `json:"detectors"` // everything that spoke
+	Versions     map[string]int   `json:"versions"`  // of the detectors, the grouping and the weights
+	Sentences    []string         `json:"sentences"` // why it is shown
+	Explanations []Explanation    `json:"explanations"`
+	Evidence     []Ref            `json:"evidence"`
 }
 
 // Missing is a detector that could not be evaluated, and why.
@@ -65,47 +63,39 @@ type Missing struct {
 	Reason   string   `json:"reason"` // e.g. "not evaluated: no staff feed"
 }
 
-// Result is everything one run found.
+// Result is what one look found.
 type Result struct {
 	Alerts       []Alert
+	Held         int // good enough for an alert, without room in the day's budget
 	NotEvaluated []Missing
-	Accesses     int // deliberate accesses looked at
-	Explained    int // of them, explained by strong evidence
 }
 
-// Config sets thresholds; the zero value uses the defaults below.
+// Taken says what became of accesses.
+type Taken struct {
+	Accesses  int // deliberate accesses of people, each once
+	Explained int // of them, by strong evidence
+	OutOfTime int // left out: of the future, or older than what is followed
+	TooMany   int // left out: beyond what is followed of one person a day
+	Again     int // left out: seen before
+}
+
+// Config sets how it looks.
 type Config struct {
+	Site     string         // ODS code; accesses of others are not looked at
 	Location *time.Location // the hospital's time zone for days; nil means UTC
-	Site     []explain.SiteTemplate
-	// More than BulkLimit distinct unexplained patients within BulkWindow raise a
-	// question; zero means 20 within 10 minutes. ByRole overrides the limit: of
-	// somebody's roles the highest counts. nil takes the default for desks that
-	// see everybody and for machines.
-	BulkWindow time.Duration
-	BulkLimit  int
-	ByRole     map[string]int
+	Explain  []explain.SiteTemplate
+	Budget   int // questions a day for a thousand people
 }
 
-func (c Config) withDefaults() Config {
-	if c.Location == nil {
-		c.Location = time.UTC
-	}
-	if c.BulkWindow == 0 {
-		c.BulkWindow = 10 * time.Minute
-	}
-	if c.BulkLimit == 0 {
-		c.BulkLimit = 20
-	}
-	if c.ByRole == nil {
-		c.ByRole = map[string]int{"receptionist": 40, "pharmacist": 40, "api-client": 2000}
-	}
-	return c
-}
+// leastBudget is how many questions a day a small hospital has room for.
+const leastBudget = 20
 
-func (c Config) limit(roles []string) int {
-	limit := c.BulkLimit
-	for _, r := range roles {
-		limit = max(limit, c.ByRole[r])
+// unknownPeople is how many can be reviewed where no staff list says it.
+const unknownPeople = 1000
+
+func (c Config) perDay(people int) int {
+	if people == 0 {
+		people = unknownPeople
 	}
-	return limit
+	return max(leastBudget, c.Budget*people/1000)
 }

@@ -149,7 +149,8 @@ type Label struct {
 type Feed struct {
 	Kind           Kind      `json:"feed"`
 	File           string    `json:"file"`
-	AsOf           time.Time `json:"as_of"` // when the hospital made the file
+	AsOf           time.Time `json:"as_of"`            // when the hospital made the file
+	SHA256         string    `json:"sha256,omitempty"` // of the file, in hex
 	Rows           int       `json:"rows"`
 	Rejected       int       `json:"rejected"`
 	Duplicates     int       `json:"duplicates"`     // lines that say what another one says; left out

@@ -163,7 +163,7 @@ func (d *detecting) history(c *cobra.Command) (*folder, string, error) {
 	}
 	return f, filepath.Join(cfg.DataDir, casesFile), spool.Put(gateway.SpoolDir(cfg), &audit.Record{
 		Kind: audit.KindAuditViewed, Time: time.Now(), Action: "detect", UserIssuer: "os", UserSub: by, UserName: by,
-		Detail: []string{"from=" + d.from, "to=" + d.to},
+		Detail: append([]string{"from=" + d.from, "to=" + d.to}, gateway.FeedsUsed(f.context)...),
 	})
 }
 

@@ -24,10 +24,12 @@ func (d *draft) mustReview() bool { return slices.ContainsFunc(d.parts, part.mus
 
 // mustReview says whether a day is looked at however common that is in the role.
 func (p part) mustReview() bool {
-	return p.day.Has("dormant-leaver", 1000) || slices.ContainsFunc(p.visits, func(v *detectors.Visit) bool {
-		return v.Has("own-record", 1) || v.Has("break-glass", 2)
-	})
+	return mustDay(p.day) || slices.ContainsFunc(p.visits, mustVisit)
 }
+
+func mustDay(d *detectors.Day) bool { return d.Has("dormant-leaver", 1000) }
+
+func mustVisit(v *detectors.Visit) bool { return v.Has("own-record", 1) || v.Has("break-glass", 2) }
 
 // choose cuts the drafts, which stand in the order of their scores, to a budget:
 // no type takes more than its share, each type has one a week if there is any, and

@@ -46,7 +46,7 @@ func (d *draft) id() string {
 // drafts groups what was found: a person's fortnight, or the people around a
 // patient.
 func drafts(f *detectors.Found, s *Scoring) []draft {
-	out := crowds(f, s)
+	out := crowds(f.Days, s)
 	for from := 0; from < len(f.Days); {
 		to := from
 		for to < len(f.Days) && f.Days[to].Person == f.Days[from].Person && f.Days[to].Date/block == f.Days[from].Date/block {
@@ -96,15 +96,7 @@ func ofDay(day *detectors.Day, s *Scoring) part {
 	var scores []float64
 	best := 0.
 	for k := range day.Visits {
-		v := &day.Visits[k]
-		signals := slices.DeleteFunc(slices.Clone(v.Signals), func(g detectors.Signal) bool { return g.Detector == crowd })
-		score, most := s.sum(day.Role, signals)
-		if v.Weak {
-			score *= weakFactor
-		}
-		if v.Wrote || v.Covering {
-			score *= workFactor
-		}
+		score, most := s.visit(day.Role, &day.Visits[k])
 		if score > 0 {
 			scores = append(scores, score)
 		}
@@ -124,15 +116,28 @@ func ofDay(day *detectors.Day, s *Scoring) part {
 	return p
 }
 
+// visit scores one visit by itself.
+func (s *Scoring) visit(role string, v *detectors.Visit) (score float64, most string) {
+	signals := slices.DeleteFunc(slices.Clone(v.Signals), func(g detectors.Signal) bool { return g.Detector == crowd })
+	score, most = s.sum(role, signals)
+	if v.Weak {
+		score *= weakFactor
+	}
+	if v.Wrote || v.Covering {
+		score *= workFactor
+	}
+	return score, most
+}
+
 // crowds makes a case of the people around each patient.
-func crowds(f *detectors.Found, s *Scoring) []draft {
+func crowds(days []detectors.Day, s *Scoring) []draft {
 	type around struct {
 		parts  []part
 		scores []float64
 	}
 	patients := map[string]*around{}
-	for i := range f.Days {
-		day := &f.Days[i]
+	for i := range days {
+		day := &days[i]
 		for k := range day.Visits {
 			v := &day.Visits[k]
 			for _, g := range v.Signals {

@@ -12,6 +12,10 @@ const everybody = "\x00everybody"
 // not have.
 const lean = 300
 
+// fewest is how many units of everybody there are at least: on the first day of
+// records nobody knows yet what is rare.
+const fewest = 1000
+
 // tail knows which share of a group has a value as high.
 type tail struct {
 	values map[string][]float64 // above 0, in order, of each role
@@ -31,13 +35,17 @@ func (t *tail) sort() {
 	}
 }
 
-// p is the share of a role's units with at least this value. Roles of few units
-// lean on everybody.
+// p is the share of a role's units with at least this value.
 func (t *tail) p(role string, v float64) float64 {
-	of := max(t.of[everybody], len(t.values[everybody]))
-	all := float64(1+atLeast(t.values[everybody], v)) / float64(of+1)
-	n := max(t.of[role], len(t.values[role]))
-	return math.Min(1, (float64(atLeast(t.values[role], v))+lean*all)/(float64(n)+lean))
+	return share(atLeast(t.values[role], v), max(t.of[role], len(t.values[role])),
+		atLeast(t.values[everybody], v), max(t.of[everybody], len(t.values[everybody])))
+}
+
+// share is how many of n units of a role, and of everybody's, have a value. Roles of
+// few units lean on everybody, and a hospital of few on units at 0.
+func share(mine, n, all, of int) float64 {
+	everywhere := float64(1+all) / float64(max(of, fewest)+1)
+	return math.Min(1, (float64(mine)+lean*everywhere)/(float64(n)+lean))
 }
 
 func atLeast(sorted []float64, v float64) int {

@@ -25,7 +25,7 @@ func ofVisits() []Definition {
 	staff, patients, care := feeds.StaffFeed, feeds.PatientsFeed, feeds.CareFeed
 	return []Definition{
 		{
-			ID: "own-record", Version: 2, Title: "Own record", Needs: []feeds.Kind{staff, patients}, Streaming: true,
+			ID: ownID, Version: 2, Title: "Own record", Needs: []feeds.Kind{staff, patients}, Streaming: true,
 			Description:    "The NHS number of the patient is the person's own. Shown whatever explains it.",
 			FalsePositives: "Records for testing; organisations that allow a look at one's own record.",
 			Runbook:        "Ask whether the organisation allows it. If not, remind the person how to ask for their record.",
@@ -134,6 +134,9 @@ func coWorker(_ *scanned, v *visit) float64 {
 
 // crowdID is the detector whose findings belong to the patient.
 const crowdID = "vip-crowd"
+
+// ownID is the detector of what is shown whatever explains it.
+const ownID = "own-record"
 
 // afterEnd is added to the days since an employment ended.
 const afterEnd = 1000

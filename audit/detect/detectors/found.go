@@ -69,20 +69,26 @@ func Run(in Input) Found {
 		if len(d.visits) == 0 && len(d.signals) == 0 {
 			continue
 		}
-		p := &s.people[d.person]
-		out := Day{Person: s.t.People.Text(d.person), Role: p.role, Date: d.date, Patients: int(d.patients), Usual: usual[p.role], Rows: d.rows, Signals: d.signals}
-		for k := range d.visits {
-			v := &d.visits[k]
-			out.Visits = append(out.Visits, Visit{
-				Patient: s.ids.Text(v.patient), Rows: v.rows, Looks: v.looks, Wrote: v.is(wrote), Covering: v.is(covering), Weak: v.is(weakly),
-				Signals: v.signals,
-			})
-		}
-		f.Days = append(f.Days, out)
+		f.Days = append(f.Days, s.tell(d, usual[s.people[d.person].role]))
 	}
 	f.People = len(people)
 	f.index = s.index
 	return f
+}
+
+// tell says what was found about a day.
+func (x *index) tell(d *day, usual float64) Day {
+	out := Day{
+		Person: x.t.People.Text(d.person), Role: x.people[d.person].role, Date: d.date, Patients: int(d.patients), Usual: usual, Rows: d.rows, Signals: d.signals,
+	}
+	for k := range d.visits {
+		v := &d.visits[k]
+		out.Visits = append(out.Visits, Visit{
+			Patient: x.ids.Text(v.patient), Rows: v.rows, Looks: v.looks, Wrote: v.is(wrote), Covering: v.is(covering), Weak: v.is(weakly),
+			Signals: v.signals,
+		})
+	}
+	return out
 }
 
 // Counts says whether a row is a look by a person.

@@ -58,6 +58,7 @@ type index struct {
 	wards    *table.Names
 	devices  []uint32 // ward of each device of the table; 0 is nowhere or not known
 	fixed    []uint32 // the same of those that surely stay there
+	uses     []use    // of workstations
 	sites    []string // of each ward, "" when not known
 	public   bool     // workstations of the hospital have addresses of the internet
 	addresses,
@@ -65,9 +66,12 @@ type index struct {
 	has map[feeds.Kind]bool
 }
 
-func newIndex(in Input) *index {
+func newIndex(in Input) *index { return indexOver(in, table.NewNames(), table.NewNames()) }
+
+// indexOver goes on with the numbers that patients and wards have already.
+func indexOver(in Input, ids, wards *table.Names) *index {
 	x := &index{
-		t: in.Accesses, location: in.Location, ids: table.NewNames(), wards: table.NewNames(),
+		t: in.Accesses, location: in.Location, ids: ids, wards: wards,
 		addresses: map[feeds.Hash]int{}, units: map[feeds.Hash]int{}, has: map[feeds.Kind]bool{},
 	}
 	for _, k := range feeds.Kinds() {
@@ -80,6 +84,23 @@ func newIndex(in Input) *index {
 	x.addSites(&in.Context)
 	x.leaveShared()
 	return x
+}
+
+// grow makes room for names that the table was given since; no feed has them.
+func (x *index) grow() {
+	for n := len(x.people); n < x.t.People.Len(); n++ {
+		role := x.t.Role(uint32(n)) //nolint:gosec // people are numbered in 32 bits
+		x.people = append(x.people, person{role: role, department: role})
+	}
+	for n := len(x.canon); n < x.t.Patients.Len(); n++ {
+		x.canon = append(x.canon, x.ids.Number(x.t.Patients.Text(uint32(n)))) //nolint:gosec // patients are numbered in 32 bits
+	}
+	for len(x.patients) < x.ids.Len() {
+		x.patients = append(x.patients, patient{group: -1})
+	}
+	for len(x.devices) < x.t.Devices.Len() {
+		x.devices, x.fixed, x.uses = append(x.devices, 0), append(x.fixed, 0), append(x.uses, use{})
+	}
 }
 
 func (x *index) addPeople(c *feeds.Context) {

@@ -51,7 +51,7 @@ func (s *scanned) unexplained() map[string]int {
 
 func (s *scanned) signalVisits(d *Definition, of map[string]int) {
 	t := newTail(of)
-	if d.ID == "own-record" {
+	if d.ID == ownID {
 		t = newTail(s.visits)
 	}
 	s.eachVisit(d, func(role string, _ *visit, v float64) { t.add(role, v) })

@@ -70,36 +70,48 @@ func (x *index) addSites(c *feeds.Context) {
 	}
 }
 
+// use is how a workstation that stays is used.
+type use struct {
+	stretch          int64
+	people           []uint32
+	stretches, crowd int
+}
+
 // leaveShared takes workstations that many accounts use at once out of those that
 // stay: they are terminal servers, whatever their kind says.
 func (x *index) leaveShared() {
-	type use struct {
-		stretch          int64
-		people           []uint32
-		stretches, crowd int
+	x.uses = make([]use, len(x.fixed))
+	for row := range x.t.At {
+		x.used(uint32(row)) //nolint:gosec // rows are numbered in 32 bits
 	}
-	uses := make([]use, len(x.fixed))
-	for row, at := range x.t.At {
-		n := x.t.Device[row]
-		if x.fixed[n] == 0 || !x.t.Counts(row) {
-			continue
-		}
-		x.public = x.public || x.t.Flags[row]&table.Outside != 0
-		u := &uses[n]
-		if s := at / sharedFor; s != u.stretch {
-			u.stretch, u.people = s, u.people[:0]
-			u.stretches++
-		}
-		if len(u.people) < sharedBy && !slices.Contains(u.people, x.t.Person[row]) {
-			if u.people = append(u.people, x.t.Person[row]); len(u.people) == sharedBy {
-				u.crowd++
-			}
+	for n := range x.uses {
+		x.leave(uint32(n)) //nolint:gosec // workstations are numbered in 32 bits
+	}
+}
+
+// used notes who used a workstation in a row.
+func (x *index) used(row uint32) {
+	n := x.t.Device[row]
+	if x.fixed[n] == 0 || !x.t.Counts(int(row)) {
+		return
+	}
+	x.public = x.public || x.t.Flags[row]&table.Outside != 0
+	u := &x.uses[n]
+	if s := x.t.At[row] / sharedFor; s != u.stretch {
+		u.stretch, u.people = s, u.people[:0]
+		u.stretches++
+	}
+	if len(u.people) < sharedBy && !slices.Contains(u.people, x.t.Person[row]) {
+		if u.people = append(u.people, x.t.Person[row]); len(u.people) == sharedBy {
+			u.crowd++
 		}
 	}
-	for n := range uses {
-		if sharedOften*uses[n].crowd > uses[n].stretches {
-			x.fixed[n] = 0
-		}
+}
+
+// leave takes one out when it is shared.
+func (x *index) leave(device uint32) {
+	if u := &x.uses[device]; sharedOften*u.crowd > u.stretches {
+		x.fixed[device] = 0
 	}
 }
 
@@ -108,12 +120,15 @@ type spot struct {
 	ward    uint32
 	outside bool // of the hospital
 	row     uint32
+	at      int64
+	doubt   bool // nothing explains the look
+	gone    bool // the row is not kept
 }
 
 // travel counts a move of an account that one person cannot make.
 func (w *walker) travel(d *today, row uint32) {
 	device := w.t.Device[row]
-	here := spot{w.fixed[device], w.devices[device] == 0 && !w.public && w.t.Flags[row]&table.Outside != 0, row}
+	here := spot{w.fixed[device], w.devices[device] == 0 && !w.public && w.t.Flags[row]&table.Outside != 0, row, w.t.At[row], w.explained[row] == Unexplained, false}
 	if here.ward == 0 && !here.outside {
 		return
 	}
@@ -124,23 +139,25 @@ func (w *walker) travel(d *today, row uint32) {
 	}
 	if n := w.leap(before, here); n > 0 {
 		d.leaps += n
-		d.rows = append(d.rows, before.row, row)
+		if !before.gone {
+			d.rows = append(d.rows, before.row)
+		}
+		d.rows = append(d.rows, row)
 	}
 }
 
 // leap is how much a move counts for: 0 when one person can make it. Between wards,
 // which may be neighbours, it counts only where one of the looks is not explained:
 // who is on call works on several.
-func (w *walker) leap(from, to spot) int32 {
-	took := w.t.At[to.row] - w.t.At[from.row]
+func (x *index) leap(from, to spot) int32 {
+	took := to.at - from.at
 	switch {
 	case from.outside && to.outside || !from.outside && !to.outside && from.ward == to.ward:
 		return 0
 	case from.outside != to.outside:
 		return leapsFrom * int32(yes(took < atOnce))
-	case w.sites[from.ward] != "" && w.sites[to.ward] != "" && w.sites[from.ward] != w.sites[to.ward]:
+	case x.sites[from.ward] != "" && x.sites[to.ward] != "" && x.sites[from.ward] != x.sites[to.ward]:
 		return leapsFrom * int32(yes(took < toSite))
 	}
-	doubt := w.explained[from.row] == Unexplained || w.explained[to.row] == Unexplained
-	return int32(yes(doubt && took < toWard))
+	return int32(yes((from.doubt || to.doubt) && took < toWard))
 }

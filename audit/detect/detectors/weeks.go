@@ -1,9 +1,7 @@
 package detectors
 
 import (
-	"cmp"
 	"math"
-	"slices"
 )
 
 // weeks follows each person over weeks, and each patient over a week.
@@ -124,28 +122,44 @@ func (s *scanned) crowds() {
 	byPatient := map[uint32][]*visit{}
 	for i := range s.days {
 		for k := range s.days[i].visits {
-			if v := &s.days[i].visits[k]; !v.is(wrote) && v.relation&own == 0 {
+			if v := &s.days[i].visits[k]; v.crowds() {
 				byPatient[v.patient] = append(byPatient[v.patient], v)
 			}
 		}
 	}
 	for _, all := range byPatient {
+		s.measureCrowd(all)
+	}
+}
+
+// crowds says whether a visit counts for a crowd.
+func (v *visit) crowds() bool { return !v.is(wrote) && v.relation&own == 0 }
+
+// measureCrowd counts for each of all the visits that count around one patient the
+// departments of them in any week that holds its day.
+func (x *index) measureCrowd(all []*visit) {
+	weeks := map[int32]int32{} // departments of a week by its first day
+	week := func(start int32) int32 {
+		n, known := weeks[start]
+		if !known {
+			departments := map[string]bool{}
+			for _, o := range all {
+				if o.day >= start && o.day < start+7 {
+					departments[x.people[o.person].department] = true
+				}
+			}
+			n = int32(len(departments)) //nolint:gosec // departments of a hospital
+			weeks[start] = n
+		}
+		return n
+	}
+	for _, v := range all {
+		v.crowd = 0
 		if len(all) < crowdFrom {
 			continue
 		}
-		slices.SortFunc(all, func(a, b *visit) int { return cmp.Or(cmp.Compare(a.day, b.day), cmp.Compare(a.person, b.person)) })
-		for _, v := range all {
-			most := 0
-			for start := v.day - 6; start <= v.day; start++ { // every week that holds the day
-				departments := map[string]bool{}
-				for _, o := range all {
-					if o.day >= start && o.day < start+7 {
-						departments[s.people[o.person].department] = true
-					}
-				}
-				most = max(most, len(departments))
-			}
-			v.crowd = int32(most)
+		for start := v.day - 6; start <= v.day; start++ {
+			v.crowd = max(v.crowd, week(start))
 		}
 	}
 }

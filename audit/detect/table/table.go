@@ -146,6 +146,23 @@ func outside(ip string) bool {
 	return a.IsGlobalUnicast() && !a.IsPrivate() && !shared.Contains(a)
 }
 
+// Drop takes back the row that was added last. Names that came with it stay. The
+// table was never sorted.
+func (t *Table) Drop() {
+	n := t.Len() - 1
+	t.At, t.Person, t.Patient, t.Device = t.At[:n], t.Person[:n], t.Patient[:n], t.Device[:n]
+	t.Session, t.Word, t.Bytes, t.Flags, t.ends = t.Session[:n], t.Word[:n], t.Bytes[:n], t.Flags[:n], t.ends[:n]
+	t.ids = t.ids[:t.end(n)]
+}
+
+// end is where the ids of the first n rows end.
+func (t *Table) end(n int) uint64 {
+	if n == 0 {
+		return 0
+	}
+	return t.ends[n-1]
+}
+
 // Role is the role in which a person was seen last, "" when none was named.
 func (t *Table) Role(person uint32) string { return t.roles[person] }
 
@@ -154,11 +171,7 @@ func (t *Table) ID(row int) string {
 	if t.rows != nil {
 		row = int(t.rows[row])
 	}
-	var from uint64
-	if row > 0 {
-		from = t.ends[row-1]
-	}
-	return string(t.ids[from:t.ends[row]])
+	return string(t.ids[t.end(row):t.ends[row]])
 }
 
 // Action is what was done in a row.
@@ -182,9 +195,9 @@ func Writes(word string) bool {
 	return action == "create" || action == "update" || action == "delete"
 }
 
-// prefetch is how many patients a session may open within a second by hand; more
+// Prefetch is how many patients a session may open within a second by hand; more
 // are fetched by a program.
-const prefetch = 4
+const Prefetch = 4
 
 // Settle marks as incidental what nobody chose where that is not known: lists,
 // searches, and what a session opens faster than a hand does. Rows are in the
@@ -212,7 +225,7 @@ func (t *Table) Settle() {
 			b.from = t.At[row]
 		}
 		b.rows = append(b.rows, row)
-		if b.add(t.Patient[row]) > prefetch {
+		if b.add(t.Patient[row]) > Prefetch {
 			for _, r := range b.rows {
 				t.Flags[r] |= Incidental
 			}

@@ -392,6 +392,9 @@ type Detection struct {
 	Templates string `yaml:"templates"`
 	// Every is how often detection looks at what is new. Default 15s.
 	Every time.Duration `yaml:"every"`
+	// Budget is for how many alerts a day there is time, for a thousand staff. A small
+	// hospital has room for 20 a day. What must be reviewed comes on top. Default 20.
+	Budget int `yaml:"budget"`
 }
 
 // Branding is what pages show of the organisation. No logo by default.

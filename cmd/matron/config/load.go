@@ -81,7 +81,7 @@ func Defaults() Config {
 			Incident: Incident{Longest: 12 * time.Hour},
 		},
 		ClickHouse: ClickHouse{Protocol: "native", Database: "matron"},
-		Detection:  Detection{Every: 15 * time.Second},
+		Detection:  Detection{Every: 15 * time.Second, Budget: 20},
 		Export:     Export{Syslog: Syslog{MaxMessage: 32768, Window: 30 * time.Second, From: 1}},
 		Branding:   Branding{ServiceName: "Matron"},
 		Home:       "/.matron/",

@@ -53,6 +53,7 @@ func (c Config) Validate() []Problem {
 	c.validateApplications(&ps)
 	c.ClickHouse.validate(&ps)
 	ps.positive("detection.every", c.Detection.Every)
+	ps.within("detection.budget", c.Detection.Budget, 1, 1000)
 	for _, feed := range slices.Sorted(maps.Keys(c.Detection.Mappings)) {
 		if !slices.Contains([]string{"staff", "rota", "patients", "care", "devices"}, feed) {
 			ps.add("detection.mappings."+feed, "is no feed: the feeds are staff, rota, patients, care, devices")

@@ -238,6 +238,6 @@ func (w *world) judge(ctx context.Context) (*Misuse, error) {
 // docs/detection.md; the day of both is that of the run.
 func (w *world) asked(alerts []detect.Alert, l label) bool {
 	return slices.ContainsFunc(alerts, func(a detect.Alert) bool {
-		return a.Person == l.Person && !a.Made.Before(w.began) && (l.Patient == "" || slices.Contains(a.Patients, l.Patient))
+		return (a.Person == l.Person || slices.Contains(a.People, l.Person)) && !a.Made.Before(w.began) && (l.Patient == "" || slices.Contains(a.Patients, l.Patient))
 	})
 }

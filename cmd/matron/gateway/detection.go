@@ -15,6 +15,7 @@ import (
 
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/audit/cases"
+	"github.com/matron-epr/matron/audit/clickhouse"
 	"github.com/matron-epr/matron/audit/detect"
 	"github.com/matron-epr/matron/audit/detect/explain"
 	"github.com/matron-epr/matron/audit/feeds"
@@ -23,16 +24,23 @@ import (
 )
 
 const (
-	// lookBack is how much of the record counts when nothing says what was seen.
+	// lookBack is how much of the record is asked about when nothing says what was seen.
 	lookBack = 24 * time.Hour
-	// pageRows is how many accesses are read at a time.
-	pageRows = 5000
-	// overlap is how many records before the last one are read again: rows that
-	// were missing are put in later.
-	overlap = 500
+	// learnBack is over how long the record is measured when detection begins.
+	learnBack = 7 * 24 * time.Hour
+	// pageRows is how many accesses are taken in at a time.
+	pageRows = 20_000
+	// tickRecords bounds how many records of each source one look goes over, and
+	// learnRows how many accesses of one day are measured.
+	tickRecords, learnRows = 400_000, 2_000_000
 	// markEvery is how often it is kept what was seen. A restart goes on from the
 	// mark before the last, so that what goes together is seen together.
 	markEvery = 30 * time.Minute
+	// anewAt is the hour of the night at which everything is measured anew, so that
+	// nothing is kept that the record does not say.
+	anewAt = 3
+	// askedBefore is how many alerts are remembered over a restart.
+	askedBefore = 10_000
 )
 
 // detection looks at accesses as they become searchable. It never holds up an
@@ -50,14 +58,20 @@ type detection struct {
 	names    *names
 	told     atomic.Pointer[told]
 	done     atomic.Int64 // unix microseconds of the last run that ended well
+	behind   atomic.Int64 // unix microseconds up to which it has come while it is behind, else 0
 	missing  missing
 
 	// Of the one goroutine that looks:
-	live   *detect.Live
-	marks  map[string]uint64 // last sequence number of each source
-	before map[string]uint64 // marks when they were kept last
-	kept   time.Time
-	files  string // size and age of the files of the feeds
+	context feeds.Context
+	site    []explain.SiteTemplate
+	live    *detect.Live // nil until the record was measured
+	begun   time.Time    // when it was
+	unsaved []detect.Alert
+	marks   map[string]uint64 // last sequence number of each source
+	before  map[string]uint64 // marks when they were kept last
+	kept    time.Time
+	files   string // size and age of the files of the feeds
+	changed string // the same, as they were found changed
 }
 
 // told is what the hospital has told, and what it explains.
@@ -83,35 +97,40 @@ func newDetection(c config.Config, o *backOffice, s *cases.Store, m *metrics, re
 	if d.hash, err = feeds.NewHasher(key); err != nil {
 		return nil, err
 	}
-	known, err := d.read()
-	if err != nil {
+	if d.site, err = SiteTemplates(c.Detection); err != nil {
 		return nil, err
 	}
-	site, err := SiteTemplates(c.Detection)
-	if err != nil {
+	if d.context, err = d.read(); err != nil {
 		return nil, err
 	}
-	d.live = detect.NewLive(detect.Config{Location: location, Site: site}, known)
-	d.told.Store(&told{known, firstWards(known.Staff), d.live.Engine()})
+	d.tell(explain.New(explain.Config{Location: location, Site: d.site}, d.context))
 	d.marks = d.readMarks()
 	d.before, d.kept = maps.Clone(d.marks), now()
 	return d, nil
 }
 
+// tell puts what the feeds say where pages ask for it.
+func (d *detection) tell(engine *explain.Engine) {
+	d.told.Store(&told{d.context, firstWards(d.context.Staff), engine})
+}
+
 // run detects at each interval until ctx ends.
 func (d *detection) run(ctx context.Context) error {
 	d.note("started")
-	tick := time.NewTicker(d.cfg.Detection.Every)
-	defer tick.Stop()
+	wait := d.cfg.Detection.Every
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-time.After(wait):
 		}
 		d.reread(ctx)
-		if err := d.detect(ctx); err != nil && ctx.Err() == nil {
+		more, err := d.detect(ctx)
+		if err != nil && ctx.Err() == nil {
 			d.log.LogAttrs(ctx, slog.LevelWarn, "detection did not run", slog.String("error", err.Error()))
+		}
+		if wait = d.cfg.Detection.Every; more {
+			wait = min(wait, time.Second) // it is behind
 		}
 	}
 }
@@ -121,16 +140,21 @@ func (d *detection) run(ctx context.Context) error {
 // through either.
 func (d *detection) note(what string) {
 	detail := []string{"detection=live", "state=" + what, "detectors=" + strings.Join(detect.Versions(), ","), "by=gateway"}
+	detail = append(detail, FeedsUsed(d.context)...)
 	if err := d.record(&audit.Record{Time: d.now(), Kind: audit.KindDetection, Detail: detail}); err != nil {
 		d.log.LogAttrs(context.Background(), slog.LevelError, "detection is not recorded", slog.String("error", err.Error()))
 	}
 }
 
-// reread takes in feeds that have changed. When one cannot be read, what was told
-// before stays.
+// reread takes in feeds that have changed and that nobody is writing any more. When
+// one cannot be read, what was told before stays.
 func (d *detection) reread(ctx context.Context) {
 	state := feedFilesState(d.cfg.Detection)
 	if state == d.files {
+		return
+	}
+	if state != d.changed {
+		d.changed = state
 		return
 	}
 	d.files = state
@@ -139,8 +163,13 @@ func (d *detection) reread(ctx context.Context) {
 		d.log.LogAttrs(ctx, slog.LevelError, "feeds have changed and cannot be read: the ones before stay", slog.String("error", err.Error()))
 		return
 	}
-	d.live.Tell(fresh)
-	d.told.Store(&told{fresh, firstWards(fresh.Staff), d.live.Engine()})
+	d.context = fresh
+	if d.live == nil {
+		d.tell(explain.New(explain.Config{Location: d.location, Site: d.site}, fresh))
+	} else {
+		d.live.Tell(fresh)
+		d.tell(d.live.Engine())
+	}
 	d.note("feeds-read")
 }
 
@@ -165,53 +194,171 @@ func (d *detection) finished() time.Time {
 	return time.Time{}
 }
 
-// detect looks at what is new.
-func (d *detection) detect(ctx context.Context) error {
+// caughtUpTo is up to when accesses were looked at while detection is behind, else
+// zero.
+func (d *detection) caughtUpTo() time.Time {
+	if at := d.behind.Load(); at > 0 {
+		return time.UnixMicro(at)
+	}
+	return time.Time{}
+}
+
+// detect looks at what is new. more says that there is more than one look takes in.
+func (d *detection) detect(ctx context.Context) (more bool, err error) {
 	began := d.now()
 	store, err := d.office.open()
 	if err != nil {
-		return err
+		return false, err
 	}
-	for {
-		limit, after := pageRows+overlap*len(d.marks), map[string]uint64{}
-		for source, seq := range d.marks {
-			after[source] = seq - min(seq, overlap)
-		}
-		records, err := store.Since(ctx, after, began.Add(-lookBack), limit)
-		if err != nil {
-			return err
-		}
-		advanced, err := d.look(ctx, records)
-		if err != nil {
-			return err
-		}
-		if !advanced || len(records) < limit {
-			break
+	if d.live == nil || began.After(d.anew()) {
+		if err := d.measure(ctx, store, began); err != nil {
+			return false, err
 		}
 	}
-	d.done.Store(began.UnixMicro())
-	return d.keepMarks(began)
-}
-
-// look asks about what records say and says whether any was new.
-func (d *detection) look(ctx context.Context, records []audit.Record) (advanced bool, err error) {
-	result := d.live.Look(records)
-	fresh, err := d.store.Put(ctx, result.Alerts)
+	ahead, err := store.Ahead(ctx, d.marks, began.Add(-lookBack))
 	if err != nil {
 		return false, err
 	}
-	now := d.now()
-	for _, a := range fresh {
-		d.metrics.asked.Observe(now.Sub(a.Made).Seconds())
+	upTo := maps.Clone(d.marks)
+	for source, one := range ahead {
+		mark, known := d.marks[source]
+		if !known {
+			mark = one.After
+		}
+		upTo[source] = min(one.UpTo, mark+tickRecords)
+		more = more || upTo[source] < one.UpTo
+		ahead[source] = clickhouse.Stretch{After: mark - min(mark, detect.Overlap), UpTo: upTo[source]}
 	}
-	d.metrics.alerts.Add(float64(len(fresh)))
-	d.notEvaluated(ctx, result.NotEvaluated)
-	for i := range records {
-		if r := &records[i]; r.Seq > d.marks[r.Source] {
-			d.marks[r.Source], advanced = r.Seq, true
+	var newest time.Time
+	page := d.pages(func(records []audit.Record) {
+		for i := range records {
+			if at := records[i].Time; at.After(newest) {
+				newest = at
+			}
+		}
+		d.count(d.live.Take(records, began))
+	})
+	if err := store.Follow(ctx, d.cfg.Site, ahead, page.add); err != nil {
+		d.live = nil // what was taken in of the page is measured anew
+		return false, err
+	}
+	page.end()
+	d.marks = upTo
+	if err := d.ask(ctx, d.live.Look(began)); err != nil {
+		return false, err
+	}
+	d.tellBehind(more, newest)
+	if !more {
+		d.done.Store(began.UnixMicro())
+	}
+	return more, d.keepMarks(began)
+}
+
+// tellBehind says up to when accesses were looked at, while there are more.
+func (d *detection) tellBehind(more bool, newest time.Time) {
+	at := int64(0)
+	if more && !newest.IsZero() {
+		at = newest.UnixMicro()
+	}
+	d.behind.Store(at)
+	d.metrics.detectedTo.Set(float64(at) / 1e6)
+}
+
+// pages gathers accesses into pages.
+type pages struct {
+	rows []audit.Record
+	take func([]audit.Record)
+}
+
+func (*detection) pages(take func([]audit.Record)) *pages { return &pages{take: take} }
+
+func (p *pages) add(r *audit.Record) {
+	if p.rows = append(p.rows, *r); len(p.rows) == pageRows {
+		p.end()
+	}
+}
+
+func (p *pages) end() {
+	p.take(p.rows)
+	p.rows = p.rows[:0]
+}
+
+// anew is when everything is measured anew.
+func (d *detection) anew() time.Time {
+	y, m, day := d.begun.In(d.location).Date()
+	at := time.Date(y, m, day, anewAt, 0, 0, 0, d.location)
+	if !at.After(d.begun) {
+		at = time.Date(y, m, day+1, anewAt, 0, 0, 0, d.location)
+	}
+	return at
+}
+
+// measure goes over the last days of the record, up to where it was asked about, so
+// that what is new is set against it. It asks nothing.
+func (d *detection) measure(ctx context.Context, store *clickhouse.Store, now time.Time) error {
+	live := detect.NewLive(detect.Config{Site: d.cfg.Site, Location: d.location, Explain: d.site, Budget: d.cfg.Detection.Budget}, d.context)
+	y, m, day := now.Add(-learnBack).In(d.location).Date()
+	from := time.Date(y, m, day, 0, 0, 0, 0, d.location)
+	last, since, err := store.LastSeen(ctx, d.cfg.Site, from)
+	if err != nil {
+		return err
+	}
+	live.Seen(since, last)
+	for ; from.Before(now); from = from.AddDate(0, 0, 1) {
+		end := from.AddDate(0, 0, 1)
+		if end.After(now) {
+			end = now
+		}
+		rows := 0
+		page := d.pages(func(records []audit.Record) { live.Remember(records, end) })
+		err := store.Recall(ctx, d.cfg.Site, from, end, d.marks, func(r *audit.Record) {
+			_, known := d.marks[r.Source]
+			if rows++; rows <= learnRows && (known || r.Time.Before(now.Add(-lookBack))) {
+				page.add(r)
+			}
+		})
+		if err != nil {
+			return err
+		}
+		page.end()
+		live.Learn(end)
+		if rows > learnRows {
+			d.log.LogAttrs(ctx, slog.LevelWarn, "a day has more accesses than are measured", slog.Int("accesses", rows))
 		}
 	}
-	return advanced, nil
+	alerts, err := d.store.List(ctx, askedBefore, "")
+	if err != nil {
+		return err
+	}
+	live.Asked(alerts)
+	d.live, d.begun = live, now
+	d.tell(live.Engine())
+	return nil
+}
+
+// count keeps count of what became of accesses.
+func (d *detection) count(t detect.Taken) {
+	d.metrics.looked.WithLabelValues("looked-at").Add(float64(t.Accesses))
+	d.metrics.looked.WithLabelValues("out-of-time").Add(float64(t.OutOfTime))
+	d.metrics.looked.WithLabelValues("too-many").Add(float64(t.TooMany))
+}
+
+// ask stores the alerts of one look, with those that could not be stored before.
+func (d *detection) ask(ctx context.Context, r detect.Result) error {
+	d.metrics.held.Add(float64(r.Held))
+	d.notEvaluated(ctx, r.NotEvaluated)
+	d.unsaved = append(d.unsaved, r.Alerts...)
+	fresh, err := d.store.Put(ctx, d.unsaved)
+	if err != nil {
+		return err
+	}
+	d.unsaved = nil
+	now := d.now()
+	for i := range fresh {
+		d.metrics.asked.Observe(now.Sub(fresh[i].Made).Seconds())
+	}
+	d.metrics.alerts.Add(float64(len(fresh)))
+	return nil
 }
 
 // notEvaluated says once which detectors cannot be evaluated, and since when.

@@ -2,12 +2,15 @@ package gateway
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/matron-epr/matron/audit/detect/explain"
 	"github.com/matron-epr/matron/audit/feeds"
@@ -45,6 +48,18 @@ func ReadFeeds(hash feeds.Hasher, files config.Detection, lines *atomic.Int64) (
 	)
 	c.Match()
 	return c, err
+}
+
+// FeedsUsed names the feeds of a run for its record: which, of when, how many rows
+// and what exactly.
+func FeedsUsed(c feeds.Context) []string {
+	var out []string
+	for _, k := range feeds.Kinds() {
+		if f, ok := c.About[k]; ok {
+			out = append(out, fmt.Sprintf("feed=%s rows=%d rejected=%d as_of=%s sha256=%s", k, f.Rows, f.Rejected, f.AsOf.Format(time.RFC3339), f.SHA256))
+		}
+	}
+	return out
 }
 
 // ReadLabels reads a labels file.
@@ -86,11 +101,15 @@ func readFeed[T any](files feedFiles, kind feeds.Kind, path string, read func(fe
 	}
 	rejects := &intake.RejectFile{Path: path + ".rejects.ndjson"}
 	r.Reject = rejects.Add
-	found, feed, err := read(r, f)
+	sum := sha256.New()
+	found, feed, err := read(r, io.TeeReader(f, sum))
+	if err == nil {
+		_, err = io.Copy(sum, f) // what the reader had no need of
+	}
 	if _, err = rejects.Close(err); err != nil {
 		return fmt.Errorf("read feed %s: %w", path, err)
 	}
-	feed.File, feed.AsOf = path, info.ModTime().UTC()
+	feed.File, feed.AsOf, feed.SHA256 = path, info.ModTime().UTC(), hex.EncodeToString(sum.Sum(nil))
 	*rows, files.about[kind] = found, feed
 	return nil
 }

@@ -26,9 +26,13 @@ type metrics struct {
 	alerts    prometheus.Counter
 	asked     prometheus.Histogram // seconds from the newest access of an alert to the alert
 	unjudged  *prometheus.GaugeVec // detectors that are not evaluated
-	care      *prometheus.CounterVec
-	slowed    *prometheus.HistogramVec
-	budgets   *prometheus.CounterVec
+
+	looked     *prometheus.CounterVec // accesses by what became of them
+	held       prometheus.Counter     // questions without room in the budget
+	detectedTo prometheus.Gauge       // up to when detection has come while it is behind
+	care       *prometheus.CounterVec
+	slowed     *prometheus.HistogramVec
+	budgets    *prometheus.CounterVec
 
 	refusedRules prometheus.Counter
 }
@@ -73,6 +77,15 @@ func newMetrics() *metrics {
 		unjudged: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "matron_detector_not_evaluated_since", Help: "Since when a detector is not evaluated, in seconds since 1970; the log says why.",
 		}, []string{"detector"}),
+		looked: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "matron_detection_accesses_total", Help: "Accesses that detection was told of, by what became of them: looked-at, or left out as out-of-time or too-many.",
+		}, []string{"result"}),
+		held: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "matron_alerts_held_back_total", Help: "Questions that were good enough for an alert when the day's budget had no room for them.",
+		}),
+		detectedTo: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "matron_detection_behind_since", Help: "While detection is behind, up to when it has looked at accesses, in seconds since 1970; else 0.",
+		}),
 		alerts: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "matron_alerts_total", Help: "Alerts raised since the start.",
 		}),
@@ -89,7 +102,7 @@ func newMetrics() *metrics {
 			Name: "matron_over_budget_total", Help: "How often somebody used up the budget of patients of their role, once in its window, by budget and window.",
 		}, []string{"budget"}),
 	}
-	m.registry.MustRegister(m.exchanges, m.refusals, m.waived, m.candidate, m.whole, m.recording, m.deciding, m.upstream, m.reloadOK, m.reloadAt, m.alerts, m.asked, m.unjudged, m.care, m.slowed, m.budgets, m.refusedRules,
+	m.registry.MustRegister(m.exchanges, m.refusals, m.waived, m.candidate, m.whole, m.recording, m.deciding, m.upstream, m.reloadOK, m.reloadAt, m.alerts, m.asked, m.unjudged, m.looked, m.held, m.detectedTo, m.care, m.slowed, m.budgets, m.refusedRules,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/audit/cases"
 	"github.com/matron-epr/matron/audit/detect"
+	lanes "github.com/matron-epr/matron/audit/detect/cases"
 	"github.com/matron-epr/matron/dashboards"
 	"github.com/matron-epr/matron/policy"
 	"github.com/matron-epr/matron/proxy"
@@ -110,7 +111,7 @@ func (r alertReader) Alerts(ctx context.Context, limit int) ([]dashboards.Alert,
 func (alertReader) page(a detect.Alert, who known) dashboards.Alert {
 	page := dashboards.Alert{
 		ID: a.ID, Time: a.Made, Person: a.Person, PersonName: who.name, Roles: who.roles,
-		Detector: string(a.Kind), Severity: severity(a.Kind), Sentences: a.Sentences,
+		Detector: a.Kind, Severity: severity(a.Lane), Sentences: a.Sentences,
 	}
 	if len(a.Patients) == 1 {
 		page.Patient = a.Patients[0]
@@ -121,13 +122,14 @@ func (alertReader) page(a detect.Alert, who known) dashboards.Alert {
 	return page
 }
 
-// severity is how soon somebody should look at a kind of alert.
-func severity(k detect.Kind) dashboards.Severity {
-	switch k {
-	case detect.Household:
+// severity is how soon somebody should look at an alert of a lane.
+func severity(l lanes.Lane) dashboards.Severity {
+	switch l {
+	case lanes.MustReview:
 		return dashboards.High
-	case detect.OwnRecord, detect.Bulk:
+	case lanes.Budget:
 		return dashboards.Medium
+	case lanes.Random:
 	}
 	return dashboards.Low
 }
@@ -141,7 +143,8 @@ func (g *Gateway) health(context.Context) dashboards.Health {
 		Mode: weakest(modes), Modes: modes, ModeSince: g.modeSince(modes), PolicyRev: g.policy.Revision(),
 		Journal: dashboards.StateOK, JournalSeq: stats.Committed,
 		Index: dashboards.StateFailed, Waiting: shipped.Lag, IndexedTo: g.office.indexedTo(),
-		DetectedAt: g.detection.finished(), DetectEvery: g.cfg.Detection.Every, Unjudged: g.detection.missing.list(), IndexCode: shipped.LastError,
+		DetectedAt: g.detection.finished(), DetectEvery: g.cfg.Detection.Every, DetectBehind: g.detection.caughtUpTo(),
+		Unjudged: g.detection.missing.list(), IndexCode: shipped.LastError,
 	}
 	if g.journal.Healthy() != nil {
 		h.Journal = dashboards.StateFailed
