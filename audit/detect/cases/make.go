@@ -123,7 +123,7 @@ func (c *Case) take(t *table.Table, rows []uint32) {
 
 // say writes what the case rests on.
 func (c *Case) say(d *draft) {
-	c.Sentences = append(c.Sentences, fmt.Sprintf("%d people, %d patients and %d days are in it, with %d accesses that are not yet explained.",
+	c.Sentences = append(c.Sentences, fmt.Sprintf("%d people, %d patients and %d days are in it, with %d accesses to look at.",
 		len(c.People), len(c.Patients), len(c.Days), len(c.Accesses)))
 	for _, of := range c.Detectors {
 		if text := detectors.Say(of.ID, of.Value); text != "" {
@@ -141,7 +141,7 @@ func (c *Case) say(d *draft) {
 	if !wrote {
 		c.Sentences = append(c.Sentences, "Nothing was written for any of the patients on these days.")
 	}
-	c.Sentences = append(c.Sentences, "Not yet explained is not suspicious: an appointment, a referral, a shift or a task that no feed knows would explain it.")
+	c.Sentences = append(c.Sentences, "Not yet explained says nothing against anybody: an appointment, a referral, a shift or a task that no feed knows would explain it.")
 }
 
 func rarity(p float64) string {

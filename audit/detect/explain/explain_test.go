@@ -261,7 +261,9 @@ func TestMistakesOfATemplateAreNamed(t *testing.T) {
 	bad := SiteTemplate{ID: "X Y", State: "off", Strength: "very", Care: SiteCare{Kinds: []string{"visit"}, After: 1e18}}
 	on := local()
 	on.State, on.ApprovedBy = "on", ""
-	f := SiteFile{Templates: []SiteTemplate{local(), bad, on}}
+	accusing := local()
+	accusing.ID, accusing.Reviewer, accusing.Patient = "accusing", "No misuse: secretaries prepare visits.", "Nobody was snooping in your record."
+	f := SiteFile{Templates: []SiteTemplate{local(), bad, on, accusing}}
 	got := map[string]bool{}
 	for _, p := range f.Validate() {
 		got[p.Path] = true
@@ -271,6 +273,7 @@ func TestMistakesOfATemplateAreNamed(t *testing.T) {
 		want["templates[1]."+field] = true
 	}
 	want["templates[2].id"], want["templates[2].approved_by"] = true, true
+	want["templates[3].reviewer"], want["templates[3].patient"] = true, true
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}

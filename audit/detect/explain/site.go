@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 	"unicode/utf8"
+
+	"github.com/matron-epr/matron/audit/detect/neutral"
 )
 
 // SiteFile is a file of templates of the site. Its comments are the manual.
@@ -116,6 +118,9 @@ func (t *SiteTemplate) validate(add func(field, format string, args ...any)) {
 	for field, s := range map[string]string{"reviewer": t.Reviewer, "patient": t.Patient} {
 		if n := utf8.RuneCountInString(s); n == 0 || n > maxSentence {
 			add(field, "must be one sentence of at most %d characters", maxSentence)
+		}
+		if word := neutral.Accuses(s); word != "" {
+			add(field, "says %q: an explanation is neutral", word)
 		}
 	}
 }

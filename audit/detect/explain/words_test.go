@@ -3,6 +3,8 @@ package explain
 import (
 	"strings"
 	"testing"
+
+	"github.com/matron-epr/matron/audit/detect/neutral"
 )
 
 // TestSentencesAreNeutral: no sentence accuses, and what the patient reads names
@@ -14,10 +16,8 @@ func TestSentencesAreNeutral(t *testing.T) {
 		if s.reviewer == "" || s.patient == "" {
 			t.Errorf("%d has no sentence", i+1)
 		}
-		for _, word := range []string{"suspicious", "misuse", "breach", "violation", "offend", "abuse", "illegal", "anomal", "unauthor", "snoop"} {
-			if strings.Contains(strings.ToLower(s.reviewer+s.patient), word) {
-				t.Errorf("%q or %q says %s", s.reviewer, s.patient, word)
-			}
+		if word := neutral.Accuses(s.reviewer + s.patient); word != "" {
+			t.Errorf("%q or %q says %s", s.reviewer, s.patient, word)
 		}
 		if strings.Contains(s.patient, "{team}") || strings.Contains(s.patient, "{kind}") {
 			t.Errorf("%q tells the patient more than the ward", s.patient)
