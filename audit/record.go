@@ -65,6 +65,7 @@ const (
 
 	DetailSensitivity = "sensitivity=" // begins the patient's protection beyond the usual: classes, apart by commas
 	DetailCare        = "care="        // begins the state of the register of care relationships, when it last heard anything, and the kinds there are, apart by commas
+	DetailWard        = "ward="        // begins the ward where the patient was, as the register says
 	DetailObligation  = "obligation="  // begins what the rules demanded besides
 
 	SensitivityUnknown = "unknown" // in place of a class: nobody could tell which there are

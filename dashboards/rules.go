@@ -226,7 +226,7 @@ func (s *Site) proposal(ctx context.Context, p RulesProposal) proposalView {
 		{text("Replayed"), text(plural(p.Decisions, "decision", "decisions") + " from " + s.formatTime(p.From) + " to " + s.formatTime(p.To) + ", by account " + p.MadeBy + " at " + s.formatTime(p.MadeAt))},
 		{text("Newly refused"), text(plural(p.Denied, "request", "requests") + " of " + plural(p.People, "person", "people") + "; " + formatCount(p.Care) + " may be care")},
 		{text("By role"), text(readable(most(p.DeniedRoles)))},
-		{text("By ward of the person"), text(most(p.DeniedWards))},
+		{text("By ward"), text(most(p.DeniedWards))},
 		{text("By route"), text(most(p.DeniedRoutes))},
 		{text("Newly allowed"), text(plural(p.Allowed, "request", "requests"))},
 		{text("Proposed"), act(p.Proposed, "Nobody yet")},

@@ -101,7 +101,10 @@ type Config struct {
 	// Care is what is known of the care relationships between who asks, from a network
 	// address, and patients of an application. It is asked several times for every
 	// exchange and must answer from memory; nil means that no register is kept.
-	Care   func(s policy.Subject, address, app string, patients []Patient) policy.Care
+	Care func(s policy.Subject, address, app string, patients []Patient) policy.Care
+	// Ward is the ward where a patient of an application is, for the record: "" where
+	// nobody knows. It must answer from memory; nil means that no register is kept.
+	Ward   func(app string, p Patient) string
 	Log    audit.Log
 	Logger *slog.Logger
 	Now    func() time.Time

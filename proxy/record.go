@@ -141,7 +141,7 @@ func (x *exchange) newDecision() audit.Record {
 }
 
 // told is what the rules were told that no other field of a record holds, so that
-// the same question can be asked of other rules. Whether the answer is held matters
+// the same question can be asked of other rules, and where the patient was. Whether the answer is held matters
 // where the patient is not known beforehand; to say so of every access would take
 // room in the index; so it would to say that a patient has no protection.
 func (x *exchange) told(patients []Patient) []string {
@@ -151,6 +151,9 @@ func (x *exchange) told(patients []Patient) []string {
 	}
 	if detail := careDetail(x.care(patients)); detail != "" {
 		list = append(list, detail)
+	}
+	if ward := x.ward(patients); ward != "" {
+		list = append(list, audit.DetailWard+ward)
 	}
 	for _, duty := range x.duties {
 		list = append(list, audit.DetailObligation+duty)
@@ -162,6 +165,14 @@ func (x *exchange) told(patients []Patient) []string {
 		list = append(list, audit.DetailMachine)
 	}
 	return list
+}
+
+// ward is where the one patient of a record is.
+func (x *exchange) ward(patients []Patient) string {
+	if x.g.cfg.Ward == nil || x.route == nil || len(patients) != 1 {
+		return ""
+	}
+	return x.g.cfg.Ward(x.route.Name, patients[0])
 }
 
 // careDetail writes the care relationships with a patient for the record, "" where no

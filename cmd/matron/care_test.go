@@ -300,7 +300,7 @@ func (s *careSite) startsWithoutLists(patient string) {
 func (s *careSite) careIsRecorded(patient string) {
 	s.t.Helper()
 	var refused *audit.Record
-	noticed := map[string]bool{}
+	noticed, wards := map[string]bool{}, map[string]bool{}
 	errs := map[string]int{}
 	for _, r := range s.records() {
 		switch {
@@ -311,6 +311,11 @@ func (s *careSite) careIsRecorded(patient string) {
 			}
 		case r.Kind == audit.KindDecision && slices.Contains(r.Reasons, "no-relationship") && r.Patient == patient:
 			refused = &r
+			for _, d := range r.Detail {
+				if ward, ok := strings.CutPrefix(d, audit.DetailWard); ok {
+					wards[ward] = true
+				}
+			}
 		case slices.Contains(r.Detail, "obligation=notify-care-silent"):
 			noticed[r.Person] = true
 		}
@@ -322,6 +327,9 @@ func (s *careSite) careIsRecorded(patient string) {
 	}
 	if !noticed[s.nurse("ASH")] || !noticed[s.nurse("CEDAR")] || noticed[s.nurse("BEECH")] {
 		s.t.Errorf("let in with notice: %v", noticed)
+	}
+	if !wards["ASH"] || !wards["BEECH"] || len(wards) != 2 {
+		s.t.Errorf("the patient was in %v", wards)
 	}
 	if refused == nil {
 		s.t.Fatal("no refusal for want of a relationship is recorded")

@@ -34,9 +34,10 @@ func newPolicyReplay() *cobra.Command {
 			"newly refuse and newly allow, by role, ward and route, with the records to look at. It reads ClickHouse\n" +
 			"or, where that does not answer, the journal; it names no patient and changes nothing. CANDIDATE is the\n" +
 			"folder of a bundle, \"built-in\", or the revision of one that the gateway keeps.\n\n" +
-			"The ward is that of the person, by the staff list that the configuration names, on the day of the request.\n" +
-			"Where the patient was is not in the record. --out writes the verdict that \"matron policy promote\" demands:\n" +
-			"it names the rules that were asked and those in force, the time, who ran it, and has the gateway's seal.\n\n" +
+			"The ward is that where the patient was at the time, as far as the register of care relationships said so;\n" +
+			"else that of the person, by the staff list that the configuration names, on the day of the request.\n" +
+			"--out writes the verdict that \"matron policy promote\" demands: it names the rules that were asked and\n" +
+			"those in force, the time, who ran it, and has the gateway's seal.\n\n" +
 			"Compared is what the rules had answered, also where it was not enforced. A record names one patient: an\n" +
 			"exchange about several is asked about one by one. Requests that no map knew were never asked about, and\n" +
 			"are not.",
@@ -152,7 +153,7 @@ func printVerdict(out io.Writer, v promotion.Verdict, zone *time.Location) error
 	for _, by := range []struct {
 		what   string
 		counts []replay.Count
-	}{{"role", v.DeniedRoles}, {"ward of the person", v.DeniedWards}, {"route", v.DeniedRoutes}} {
+	}{{"role", v.DeniedRoles}, {"ward", v.DeniedWards}, {"route", v.DeniedRoutes}} {
 		if len(by.counts) > 0 {
 			_, _ = fmt.Fprintf(w, "  by %s: %s\n", by.what, most(by.counts))
 		}

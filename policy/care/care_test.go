@@ -411,6 +411,25 @@ func TestSince(t *testing.T) {
 
 // Messages may come twice and in any order: what is known in the end is the same.
 // hazard:GW-21 control:C-168
+func TestWardIsWhereThePatientIs(t *testing.T) {
+	t.Parallel()
+	in := []care.Change{
+		ev(care.Stay, 0, "a01", ward("A")), ev(care.Stay, 3, "a02", ward("B")), ev(care.End, 5, "a03", ward("B")),
+		ev(care.Plan, 20, "a05", ward("A"), visit("V2")), ev(care.Stay, 30, "x01", ward("A"), visit("V3")), ev(care.CancelStay, 31, "x11", visit("V3")),
+	}
+	for at, want := range map[int]string{-1: "", 0: "A", 2: "A", 3: "B", 4: "B", 5: "", 21: "", 32: ""} {
+		if got := register(t, in...).Ward(mrn("1"), hours(at)); got != want {
+			t.Errorf("after %d hours: %q, want %q", at, got, want)
+		}
+	}
+	if got := register(t, in[0]).Ward(mrn("1"), hours(24*400)); got != "" {
+		t.Errorf("nothing was heard for more than a year: %q", got)
+	}
+	if got := register(t, in...).Ward(mrn("2"), hours(1)); got != "" {
+		t.Errorf("somebody else: %q", got)
+	}
+}
+
 func TestOrderAndDuplicatesDoNotMatter(t *testing.T) {
 	t.Parallel()
 	rnd := rand.New(rand.NewPCG(1, 2))

@@ -84,6 +84,30 @@ func (r *Register) OnDevice(device string, patient ID, at time.Time) []Fact {
 	return q.ask(patient)
 }
 
+// Ward returns the ward where a patient is at a time, by the stay that began last, ""
+// where no source says. The patient may be named by any of their numbers.
+func (r *Register) Ward(patient ID, at time.Time) string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	p, ok := r.named(patient)
+	if !ok {
+		return ""
+	}
+	q := question{r: r, at: at.UnixMilli()}
+	var room [16]span
+	var ward uint32
+	var began int64
+	for visit, rest := firstVisit(r.events(p)); len(visit) > 0; visit, rest = firstVisit(rest) {
+		states := spans(visit, room[:0])
+		for i := range states {
+			if s := &states[i]; s.stay() && s.from >= began && q.at >= s.from && q.at < s.to && q.holds(s, 0, 0) {
+				ward, began = s.e.ward, s.from
+			}
+		}
+	}
+	return r.names.text[ward]
+}
+
 // question is one that is being answered.
 type question struct {
 	r     *Register
@@ -102,14 +126,9 @@ func (q *question) ask(patient ID) []Fact {
 		return nil
 	}
 	var room [16]span
-	events := r.events(p)
-	for len(events) > 0 {
-		n := 1
-		for n < len(events) && events[n].visit == events[0].visit {
-			n++
-		}
+	for visit, rest := firstVisit(r.events(p)); len(visit) > 0; visit, rest = firstVisit(rest) {
 		q.visit = len(q.facts)
-		states := spans(events[:n], room[:0])
+		states := spans(visit, room[:0])
 		for i := len(states) - 1; i >= 0; i-- {
 			if q.m != nil {
 				q.person(q.m, &states[i])
@@ -117,9 +136,17 @@ func (q *question) ask(patient ID) []Fact {
 				q.found(DeviceInWard, "devices", &states[i], 0, 0)
 			}
 		}
-		events = events[n:]
 	}
 	return q.facts
+}
+
+// firstVisit splits events after those of the first visit.
+func firstVisit(events []event) (visit, rest []event) {
+	n := 0
+	for n < len(events) && events[n].visit == events[0].visit {
+		n++
+	}
+	return events[:n], events[n:]
 }
 
 // events returns the events of a patient under all their numbers, in order.

@@ -402,6 +402,22 @@ func TestOwnListShowsOwnAccesses(t *testing.T) {
 	}
 }
 
+// No page and no banner says that emergency access lasts longer than it does, whatever
+// the seconds of the clock.
+func TestNoPageSaysLaterThanTheEnd(t *testing.T) {
+	w := newWard(t)
+	w.offset.Store(int64(59*time.Second + 999*time.Millisecond))
+	offered, err := w.Page(t.Context(), w.Offer(t.Context(), w.refused("ada", "4711")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.breaks("ada", "4711")
+	list := w.ask(w.Service, "ada", "GET", breakglass.Path, nil).body
+	if !strings.Contains(string(offered), "15:02, or until you sign out") || !strings.Contains(list, "3 November 2026, 15:02") || strings.Contains(string(offered)+list, "15:03") {
+		t.Errorf("%s%s", offered, list)
+	}
+}
+
 func TestConfigIsChecked(t *testing.T) {
 	w := newWard(t)
 	good := breakglass.Config{DB: w.db, Log: w.log, Logger: slog.New(slog.DiscardHandler), Now: w.now, Identifier: w.people, SignInPath: "/x"}

@@ -130,6 +130,19 @@ func (g *Gateway) CareSince(person, app string, p proxy.Patient, at time.Time) (
 	return g.care.register.Since(person, id, at)
 }
 
+// patientWard implements proxy.Config's Ward.
+func (g *Gateway) patientWard(app string, p proxy.Patient) string {
+	authority := g.patientAuthority(app)
+	if authority == "" {
+		return ""
+	}
+	id, ok := g.care.identify(authority, p)
+	if !ok {
+		return ""
+	}
+	return g.care.register.Ward(id, g.now())
+}
+
 // PatientFlags are what a register says of a patient of an application beyond their
 // visits. It reports false where nobody knows: no register, one that is still read, or
 // a patient that was never heard of.

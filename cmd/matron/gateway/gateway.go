@@ -307,7 +307,7 @@ func (g *Gateway) openProxy(context.Context) error {
 		Public: public, PublicPaths: publicPaths, Spool: held, Observe: g.metrics.observe,
 		Home: g.cfg.Home, Service: g.cfg.Branding.ServiceName, Organisation: g.cfg.Branding.Organisation,
 		Location: g.detection.location, StrictTransport: g.cfg.TLS.Mode != "local", Space: g.shortage,
-		Bypassed: g.bypass.Bypassed, Emergency: g.emergency, Care: g.caring,
+		Bypassed: g.bypass.Bypassed, Emergency: g.emergency, Care: g.caring, Ward: g.patientWard,
 		StepUp: proxy.StepUp(g.cfg.SignIn.StepUp), Began: g.signin.Began, SignInWorks: g.signin.Answers,
 	})
 	return err

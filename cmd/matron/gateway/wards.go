@@ -13,8 +13,8 @@ import (
 // severalWards stands for more wards than a table can tell apart.
 const severalWards = "several wards"
 
-// wardsOf says where people work by the staff list, on the day of a record. That is
-// the ward of the person and not of the patient, which a record does not hold.
+// wardsOf says where people work by the staff list, on the day of a record: the ward of
+// the person, for records that do not say where the patient was.
 func wardsOf(staff []feeds.Staff) replay.Wards {
 	lines := map[string][]feeds.Staff{}
 	for _, s := range staff {

@@ -37,7 +37,7 @@ type Report struct {
 	CareDenied   int `json:"newly_denied_care"` // of them, those that may be care
 	NewlyAllowed int `json:"newly_allowed"`
 	PeopleDenied int `json:"people_newly_denied"`
-	// Newly denied by role, by ward of the person and by route, the most frequent first.
+	// Newly denied by role, by ward and by route, the most frequent first.
 	DeniedRoles  []Count  `json:"newly_denied_by_role"`
 	DeniedWards  []Count  `json:"newly_denied_by_ward"`
 	DeniedRoutes []Count  `json:"newly_denied_by_route"`
@@ -57,7 +57,7 @@ type Group struct {
 	Was      string   `json:"was"` // allow or deny
 	Now      string   `json:"now"` // allow, challenge or deny
 	Roles    string   `json:"roles"`
-	Ward     string   `json:"ward"` // of the person, "" when nobody knows
+	Ward     string   `json:"ward"` // of the patient, else of the person, "" when nobody knows
 	App      string   `json:"app"`
 	Route    string   `json:"route"`
 	Action   string   `json:"action"`
@@ -77,7 +77,8 @@ type group struct {
 }
 
 // Wards says on which ward the person of a record works, "" when nobody knows. It is
-// asked only about what would change.
+// asked only about what would change, and where a record does not say on which ward
+// the patient was.
 type Wards func(r *audit.Record) string
 
 // Run asks every recorded question of source again, of rules, on all processors.
@@ -175,7 +176,7 @@ func (t *tally) add(ctx context.Context, r *audit.Record, rules Rules) {
 	}
 	now := rules.Decide(ctx, questions[at])
 	key := groupKey{
-		was.String(), now.Effect.String(), strings.Join(r.Roles, ", "), t.wards(r), r.App, r.Route, r.Action, r.Area, because(now),
+		was.String(), now.Effect.String(), strings.Join(r.Roles, ", "), t.ward(r), r.App, r.Route, r.Action, r.Area, because(now),
 	}
 	g := t.groups[key]
 	if g == nil {
@@ -193,6 +194,16 @@ func (t *tally) add(ctx context.Context, r *audit.Record, rules Rules) {
 	}
 }
 
+// ward is that of the patient where the record says so, else that of the person.
+func (t *tally) ward(r *audit.Record) string {
+	for _, d := range r.Detail {
+		if ward, ok := strings.CutPrefix(d, audit.DetailWard); ok {
+			return ward
+		}
+	}
+	return t.wards(r)
+}
+
 // deny counts one that is newly denied.
 func (t *tally) deny(r *audit.Record, questions []policy.Request) {
 	t.NewlyDenied++
@@ -201,7 +212,7 @@ func (t *tally) deny(r *audit.Record, questions []policy.Request) {
 	}
 	t.refused[person(r)] = true
 	t.roles.add(strings.Join(r.Roles, ", "), 1)
-	t.places.add(t.wards(r), 1)
+	t.places.add(t.ward(r), 1)
 	t.routes.add(r.App+" "+r.Route, 1)
 }
 

@@ -124,6 +124,9 @@ func TestOtherRulesAreCompared(t *testing.T) {
 	for i := range uint64(5) {
 		r := decided(1+i, "pharmacist", "create", "notes", "Observation")
 		r.Person = fmt.Sprint("pharmacist", i%2)
+		if i == 4 {
+			r.Detail = append(r.Detail, audit.DetailWard+"ASH") // where the patient was
+		}
 		records = append(records, r)
 	}
 	records = append(records,
@@ -139,11 +142,12 @@ func TestOtherRulesAreCompared(t *testing.T) {
 	}
 	want := replay.Report{
 		Decisions: 7, NewlyDenied: 5, CareDenied: 5, NewlyAllowed: 1, PeopleDenied: 2, Revisions: []string{"before"},
-		DeniedRoles: []replay.Count{{"pharmacist", 5}}, DeniedWards: []replay.Count{{"Ward 7", 3}, {"", 2}},
+		DeniedRoles: []replay.Count{{"pharmacist", 5}}, DeniedWards: []replay.Count{{"", 2}, {"Ward 7", 2}, {"ASH", 1}},
 		DeniedRoutes: []replay.Count{{"fhir fhir-read", 5}},
 		Groups: []replay.Group{
-			{"allow", "deny", "pharmacist", "Ward 7", "fhir", "fhir-read", "create", "notes", "role-not-permitted", 3, 1, []string{"gw1/1", "gw1/3", "gw1/5"}},
 			{"allow", "deny", "pharmacist", "", "fhir", "fhir-read", "create", "notes", "role-not-permitted", 2, 1, []string{"gw1/2", "gw1/4"}},
+			{"allow", "deny", "pharmacist", "Ward 7", "fhir", "fhir-read", "create", "notes", "role-not-permitted", 2, 1, []string{"gw1/1", "gw1/3"}},
+			{"allow", "deny", "pharmacist", "ASH", "fhir", "fhir-read", "create", "notes", "role-not-permitted", 1, 1, []string{"gw1/5"}},
 			{"deny", "allow", "pharmacist", "", "fhir", "fhir-read", "delete", "notes", "role-table", 1, 1, []string{"gw1/6"}},
 		},
 	}
