@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -436,5 +437,24 @@ func TestConfigIsChecked(t *testing.T) {
 	}
 	if _, err := breakglass.New(t.Context(), good); err != nil {
 		t.Error(err)
+	}
+}
+
+// A note is measured in characters, as the page says and as reviewers' notes are, and
+// is on record whole.
+func TestNoteIsMeasuredInCharacters(t *testing.T) {
+	w := newWard(t)
+	path := w.Offer(t.Context(), w.refused("ada", "4711"))
+	form := func(n int) url.Values {
+		return url.Values{"reason": {"other"}, "note": {strings.Repeat("ж", n-2) + "\r\nж"}}
+	}
+	if a := w.ask(w.Service, "ada", "POST", path, form(501)); a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, "The note must be 500 characters or fewer") {
+		t.Errorf("501 characters: %d %s", a.status, a.body)
+	}
+	if a := w.ask(w.Service, "ada", "POST", path, form(500)); a.status != http.StatusSeeOther {
+		t.Errorf("500 characters: %d %s", a.status, a.body)
+	}
+	if r := w.log.of(audit.KindBreakGlassStart); len(r) != 1 || !slices.Contains(r[0].Detail, "note="+strings.Repeat("ж", 498)+" ж") {
+		t.Errorf("recorded %+v", r)
 	}
 }

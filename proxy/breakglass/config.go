@@ -28,7 +28,7 @@ const (
 	// freshFor is how lately somebody must have signed in for a record that asks for
 	// it (OWASP ASVS 6.8.4).
 	freshFor = 5 * time.Minute
-	maxNote  = 500 // bytes of what somebody writes
+	maxNote  = 500 // characters of what somebody writes
 	// maxReasons is how many reasons people choose from: more are not read in a hurry.
 	maxReasons = 6
 )
@@ -69,10 +69,13 @@ func DefaultPurposes() []Reason {
 // Config is what a Service is made of. DB, Log, Logger, Now, Identifier and SignInPath
 // are required.
 type Config struct {
-	DB         *sql.DB // Migrations made its tables
-	Log        audit.Log
-	Logger     *slog.Logger
-	Now        func() time.Time
+	DB     *sql.DB // Migrations made its tables
+	Log    audit.Log
+	Logger *slog.Logger
+	Now    func() time.Time
+	// Mono is a clock that no step of the wall clock changes, since any fixed moment;
+	// nil takes it from the monotonic reading of Now.
+	Mono       func() time.Duration
 	Identifier proxy.Identifier
 	// SignInPath signs in; with the query parameter "again" set to "now" it asks for
 	// credentials whatever session there is.
@@ -151,6 +154,9 @@ func (c Config) withDefaults() Config {
 	if c.Home == "" {
 		c.Home = Path
 	}
+	if c.Mono == nil {
+		c.Mono = monotonic(c.Now)
+	}
 	if c.Location == nil {
 		c.Location = time.UTC
 	}
@@ -173,7 +179,10 @@ type Service struct {
 	offers map[string]*offer   // made here, by id
 	latest map[target]string   // the newest offer of each, so that a page's many requests make one
 	owed   []func(context.Context) error
-	dead   map[string]bool // ids of grants that ended here, until the database knows
+	leases map[string]time.Duration // of grants, by id: when they end by the monotonic clock
+	// seenNext is when it is next noted that grants are in force.
+	seenNext time.Duration
+	dead     map[string]bool // ids of grants that ended here, until the database knows
 }
 
 var _ proxy.Emergency = (*Service)(nil)
@@ -195,6 +204,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	s := &Service{
 		cfg: cfg.withDefaults(), pages: pages,
 		grants: map[account][]Grant{}, offers: map[string]*offer{}, latest: map[target]string{}, dead: map[string]bool{},
+		leases: map[string]time.Duration{},
 	}
 	s.handler = s.routes()
 	if err := s.load(ctx); err != nil {

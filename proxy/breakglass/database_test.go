@@ -99,7 +99,7 @@ func TestNoteCannotMisleadItsReader(t *testing.T) {
 	if a := w.ask(w.Service, "ada", "POST", path, form); a.status != http.StatusSeeOther {
 		t.Fatalf("got %d %s", a.status, a.body)
 	}
-	const want = "note=a b c <script>  reason=law"
+	const want = "note=a b c <script> reason=law"
 	if d := w.log.of(audit.KindBreakGlassStart)[0].Detail; d[3] != want {
 		t.Errorf("got %q", d)
 	}

@@ -49,6 +49,9 @@ type Grant struct {
 	Verdict   Verdict   // "" for none yet
 	Judged    time.Time // when the last word was said, zero for not
 	Facts
+
+	lease time.Duration // by the monotonic clock, when it ends in any case
+	seen  time.Time     // until when it is known to have been in force
 }
 
 // Facts are what people who look at a grant need to know besides.
@@ -72,9 +75,6 @@ const (
 	AgainUnavailable = "unavailable" // the sign-in service did not answer
 )
 
-// inForce reports whether g lets its person in at a time.
-func (g Grant) inForce(now time.Time) bool { return g.Ended.IsZero() && now.Before(g.Until) }
-
 // covers reports whether g is about a patient of an application. An NHS number is the
 // same patient whatever the application; beside another id of the same application it
 // is not, since whoever sends a request can write it there.
@@ -96,7 +96,7 @@ func (s *Service) Granted(who policy.Subject, site, app string, patients []proxy
 	if len(held) == 0 || len(patients) == 0 {
 		return proxy.Grant{}
 	}
-	now := s.cfg.Now()
+	now := s.read()
 	for _, kind := range []policy.Offer{policy.BreakGlass, policy.Purpose} {
 		if all, ok := together(held, kind, now, site, app, patients); ok {
 			return all
@@ -107,15 +107,15 @@ func (s *Service) Granted(who policy.Subject, site, app string, patients []proxy
 
 // together is what grants of a kind let a person do with all of the patients: the first
 // to end ends it.
-func together(held []Grant, kind policy.Offer, now time.Time, site, app string, patients []proxy.Patient) (all proxy.Grant, ok bool) {
+func together(held []Grant, kind policy.Offer, now reading, site, app string, patients []proxy.Patient) (all proxy.Grant, ok bool) {
 	for _, p := range patients {
 		i := slices.IndexFunc(held, func(g Grant) bool { return g.Kind == kind && g.inForce(now) && g.covers(site, app, p) })
 		if i < 0 {
 			return proxy.Grant{}, false
 		}
 		g := held[i]
-		if all.Until.IsZero() || g.Until.Before(all.Until) {
-			all.Until = g.Until
+		if until := g.ends(now); all.Until.IsZero() || until.Before(all.Until) {
+			all.Until = until
 		}
 		all.Purpose = g.Purpose
 		if kind == policy.BreakGlass && !slices.Contains(strings.Fields(all.ID), g.ID) {
@@ -128,11 +128,13 @@ func together(held []Grant, kind policy.Offer, now time.Time, site, app string, 
 // open makes a grant of an offer: the record of it is durable before it counts. On
 // error: nobody is let in (GW-12).
 func (s *Service) open(r *http.Request, o offer, who policy.Subject, f Facts, purpose string) (Grant, error) {
-	now := s.cfg.Now()
+	clocks := s.read()
+	now := clocks.wall
 	ref := o.refused
 	g := Grant{
 		ID: newID(), Kind: ref.Offer, Offer: o.id, Issuer: who.Issuer, Sub: who.Sub, Session: who.Session, Site: ref.Site, App: ref.App,
 		Patient: ref.Patient, Purpose: purpose, Began: now.UTC(), Until: now.Add(s.cfg.Lasts).UTC(), Facts: f,
+		lease: clocks.mono + s.cfg.Lasts,
 	}
 	g.Request, g.Person, g.Name, g.Roles, g.Org, g.Area = ref.Request, who.Person, who.Name, who.Roles, who.Organisation, ref.Area
 	for _, reason := range ref.Reasons {
@@ -147,6 +149,7 @@ func (s *Service) open(r *http.Request, o offer, who policy.Subject, f Facts, pu
 	} // a purpose stands in the record of each access
 	s.mu.Lock()
 	s.turn++
+	s.leases[g.ID] = g.lease
 	s.grants[accountOf(who)] = append(s.grants[accountOf(who)], g)
 	s.mu.Unlock()
 	s.owe(r.Context(), func(ctx context.Context) error { return s.insert(ctx, g) })
@@ -361,7 +364,7 @@ func (s *Service) settle(ctx context.Context) error {
 const grantColumns = `id, kind, offer, issuer, sub, session, site, app, patient, nhs_number, purpose, began, until, ended, cause, facts`
 
 // reviewColumns are those that are filled in afterwards.
-const reviewColumns = `, explained, evidence, verdict, judged`
+const reviewColumns = `, explained, evidence, verdict, judged, seen`
 
 func (s *Service) insert(ctx context.Context, g Grant) error {
 	facts, err := json.Marshal(g.Facts)
@@ -369,10 +372,10 @@ func (s *Service) insert(ctx context.Context, g Grant) error {
 		return fmt.Errorf("encode grant: %w", err)
 	}
 	_, err = s.cfg.DB.ExecContext(ctx,
-		`INSERT INTO breakglass_grant (`+grantColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, '', $14)
+		`INSERT INTO breakglass_grant (`+grantColumns+`, seen) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, '', $14, $15)
 ON CONFLICT DO NOTHING`, // a write that was reported as failed may have been one
 		g.ID, string(g.Kind), g.Offer, g.Issuer, g.Sub, g.Session, g.Site, g.App, g.Patient.ID, g.Patient.NHSNumber, g.Purpose,
-		g.Began.UnixMicro(), g.Until.UnixMicro(), string(facts))
+		g.Began.UnixMicro(), g.Until.UnixMicro(), string(facts), g.Began.UnixMicro())
 	if err != nil {
 		return fmt.Errorf("store grant: %w", err)
 	}
@@ -427,11 +430,15 @@ func (s *Service) load(ctx context.Context) error {
 		return nil
 	}
 	s.grants = make(map[account][]Grant, len(found))
+	leases, now := make(map[string]time.Duration, len(found)), s.read()
 	for _, g := range found {
+		s.lend(&g, now)
+		leases[g.ID] = g.lease
 		if !s.dead[g.ID] {
 			s.grants[account{g.Issuer, g.Sub}] = append(s.grants[account{g.Issuer, g.Sub}], g)
 		}
 	}
+	s.leases = leases
 	return nil
 }
 
@@ -445,16 +452,16 @@ func (s *Service) query(ctx context.Context, where string, args ...any) (_ []Gra
 	var found []Grant
 	for rows.Next() {
 		var g Grant
-		var began, until, ended, explained, judged int64
+		var began, until, ended, explained, judged, seen int64
 		var facts string
 		if err := rows.Scan(&g.ID, &g.Kind, &g.Offer, &g.Issuer, &g.Sub, &g.Session, &g.Site, &g.App, &g.Patient.ID, &g.Patient.NHSNumber,
-			&g.Purpose, &began, &until, &ended, &g.Cause, &facts, &explained, &g.Evidence, &g.Verdict, &judged); err != nil {
+			&g.Purpose, &began, &until, &ended, &g.Cause, &facts, &explained, &g.Evidence, &g.Verdict, &judged, &seen); err != nil {
 			return nil, fmt.Errorf("read grants: %w", err)
 		}
 		if err := json.Unmarshal([]byte(facts), &g.Facts); err != nil {
 			return nil, fmt.Errorf("read grants: %w", err)
 		}
-		g.Began, g.Until, g.Ended, g.Explained, g.Judged = at(began), at(until), at(ended), at(explained), at(judged)
+		g.Began, g.Until, g.Ended, g.Explained, g.Judged, g.seen = at(began), at(until), at(ended), at(explained), at(judged), at(seen)
 		found = append(found, g)
 	}
 	return found, rows.Err()
@@ -462,7 +469,13 @@ func (s *Service) query(ctx context.Context, where string, args ...any) (_ []Gra
 
 // Of lists the grants of a person, newest first, at most limit.
 func (s *Service) Of(ctx context.Context, who policy.Subject, limit int) ([]Grant, error) {
-	return s.query(ctx, `WHERE kind = 'break-glass' AND issuer = $1 AND sub = $2 ORDER BY began DESC LIMIT $3`, who.Issuer, who.Sub, limit)
+	list, err := s.query(ctx, `WHERE kind = 'break-glass' AND issuer = $1 AND sub = $2 ORDER BY began DESC LIMIT $3`, who.Issuer, who.Sub, limit)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for i, now := 0, s.read(); i < len(list); i++ {
+		s.lend(&list[i], now)
+	}
+	return list, err
 }
 
 // Run reads what other gateways granted and ended, ends what is past its time, and
@@ -488,12 +501,16 @@ func (s *Service) Run(ctx context.Context) error {
 func (s *Service) turnOnce(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, writeWithin)
 	defer cancel()
-	now := s.cfg.Now()
-	if over := s.bury(func(g Grant) bool { return !now.Before(g.Until) }); len(over) > 0 {
+	clocks := s.read()
+	now := clocks.wall
+	if over := s.bury(func(g Grant) bool { return !g.inForce(clocks) }); len(over) > 0 {
 		s.finish(ctx, over, ByTime)
 	}
 	if err := s.settle(ctx); err != nil {
 		return // it was told when it was first owed
+	}
+	if err := s.noteSeen(ctx, clocks); err != nil {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "emergency access not noted as in force", slog.Any("error", err))
 	}
 	if err := s.load(ctx); err != nil {
 		s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "emergency access not read", slog.Any("error", err))

@@ -119,8 +119,9 @@ type ward struct {
 	db      *sql.DB
 	log     *journal
 	people  *people
-	offset  atomic.Int64
-	works   atomic.Bool // the sign-in service
+	offset  atomic.Int64 // how long it has gone on, by every clock
+	stepped atomic.Int64 // by how much the wall clock was put forward
+	works   atomic.Bool  // the sign-in service
 	changed atomic.Int64
 	logged  *buffer
 	officer string
@@ -145,8 +146,10 @@ func (b *buffer) String() string {
 }
 
 func (w *ward) now() time.Time {
-	return time.Date(2026, 11, 3, 14, 2, 0, 0, time.UTC).Add(time.Duration(w.offset.Load()))
+	return time.Date(2026, 11, 3, 14, 2, 0, 0, time.UTC).Add(time.Duration(w.offset.Load() + w.stepped.Load()))
 }
+
+func (w *ward) mono() time.Duration { return time.Duration(w.offset.Load()) }
 
 // TestMain runs every test on SQLite and then on PostgreSQL.
 func TestMain(m *testing.M) {
@@ -235,7 +238,7 @@ func newWard(t *testing.T) *ward {
 func (w *ward) gateway(db *sql.DB) *breakglass.Service {
 	w.t.Helper()
 	s, err := breakglass.New(w.t.Context(), breakglass.Config{
-		DB: db, Log: w.log, Logger: slog.New(slog.NewTextHandler(w.logged, nil)), Now: w.now, Identifier: w.people, SignInPath: "/.matron/sign-in",
+		DB: db, Log: w.log, Logger: slog.New(slog.NewTextHandler(w.logged, nil)), Now: w.now, Mono: w.mono, Identifier: w.people, SignInPath: "/.matron/sign-in",
 		Fresh:       func(r proxy.Refused) bool { return slices.Contains(r.Sensitivity.Classes, "staff") },
 		SignInWorks: func(context.Context) bool { return w.works.Load() },
 		Changed:     func() { w.changed.Add(1) },

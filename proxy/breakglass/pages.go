@@ -251,7 +251,7 @@ func (s *Service) usable(w http.ResponseWriter, r *http.Request, who policy.Subj
 
 // serves reports whether what was offered is in force already.
 func (s *Service) serves(o offer, who policy.Subject) bool {
-	_, ok := together(s.held(who), o.refused.Offer, s.cfg.Now(), o.refused.Site, o.refused.App, []proxy.Patient{o.refused.Patient})
+	_, ok := together(s.held(who), o.refused.Offer, s.read(), o.refused.Site, o.refused.App, []proxy.Patient{o.refused.Patient})
 	return ok
 }
 
@@ -321,8 +321,8 @@ func judge(choices []Reason, f filled) (Reason, []fault) {
 	switch {
 	case r.Note && strings.TrimSpace(f.note) == "":
 		return r, []fault{{"#note", "Write in a few words why you need the record now"}}
-	case len(f.note) > maxNote:
-		return r, []fault{{"#note", fmt.Sprintf("Write no more than %d characters", maxNote)}}
+	case utf8.RuneCountInString(f.note) > maxNote:
+		return r, []fault{{"#note", fmt.Sprintf("The note must be %d characters or fewer", maxNote)}}
 	}
 	return r, nil
 }
@@ -338,7 +338,7 @@ func oneLine(text string) string {
 			return ' '
 		}
 		return c
-	}, text))
+	}, strings.ReplaceAll(text, "\r\n", "\n"))) // as forms send what a page counts as one character
 }
 
 func (s *Service) showList(w http.ResponseWriter, r *http.Request, who policy.Subject) {
@@ -350,7 +350,7 @@ func (s *Service) showList(w http.ResponseWriter, r *http.Request, who policy.Su
 		s.cfg.Logger.LogAttrs(r.Context(), slog.LevelError, "emergency access not read", slog.Any("error", err))
 		p.Unread, found = true, s.held(who)
 	}
-	now := s.cfg.Now()
+	now := s.read()
 	for _, g := range found {
 		p.Grants = append(p.Grants, s.listedGrant(g, now))
 	}
@@ -366,21 +366,21 @@ func (s *Service) held(who policy.Subject) []Grant {
 
 // Open lists until when grants of a person are in force, for a banner.
 func (s *Service) Open(who policy.Subject) []time.Time {
-	now := s.cfg.Now()
+	now := s.read()
 	var until []time.Time
 	for _, g := range s.held(who) {
 		if g.Kind == policy.BreakGlass && g.inForce(now) {
-			until = append(until, g.Until)
+			until = append(until, g.ends(now))
 		}
 	}
 	return until
 }
 
-func (s *Service) listedGrant(g Grant, now time.Time) listedGrant {
+func (s *Service) listedGrant(g Grant, now reading) listedGrant {
 	l := listedGrant{ID: g.ID, Began: s.when(g.Began), Open: g.inForce(now), Reason: s.reasonWords(g)}
 	switch {
 	case l.Open:
-		l.Ends = s.when(g.Until)
+		l.Ends = s.when(g.ends(now))
 	case g.Ended.IsZero():
 		l.Ends = s.when(g.Until)
 	default:
