@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/bits"
+	"slices"
 
 	"github.com/matron-epr/matron/audit"
 )
@@ -30,6 +31,9 @@ func (s *Store) collect(ctx context.Context, list []column, query string, args .
 		r, err := scan(rows, list)
 		if err != nil {
 			return nil, err
+		}
+		if len(records) == cap(records) { // append would grow by a quarter at a time, and a record is large
+			records = slices.Grow(records, len(records)+8)
 		}
 		records = append(records, r)
 	}

@@ -242,7 +242,7 @@ func (l *Limiter) Take(s policy.Subject, kind proxy.LimitKind, n int) (time.Dura
 	now := l.now()
 	p, home := l.person(&s, r, now)
 	defer home.mu.Unlock()
-	wait := p.take(take{session: s.Session, kind: kind, rate: rate, n: n, now: now, since: now.Sub(l.began)}, r)
+	wait := p.take(take{session: s.Session, kind: kind, rate: rate, n: n, since: now.Sub(l.began)}, r)
 	if wait <= r.maxWait && kind == proxy.Interactive || wait <= 0 {
 		return max(wait, 0), true
 	}

@@ -297,6 +297,9 @@ func TestRulesChangeWhileCountsStay(t *testing.T) {
 	if err := l.SetRules(limit.Rules{Budget: opened(2, 2), Kinds: map[proxy.LimitKind]limit.Rate{proxy.SearchKind: {PerSecond: 100, Burst: 100}}}); err != nil {
 		t.Fatal(err)
 	}
+	if n := takeUntilRefused(l, s, proxy.SearchKind); n != 0 {
+		t.Errorf("another rate gave back %d actions that were taken", n)
+	}
 	if standing := l.Meet(s, proxy.Met{}); standing.Over != "shift" || standing.Patients != 3 {
 		t.Errorf("a smaller budget: %+v", standing)
 	}

@@ -5,8 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/matron-epr/matron/proxy"
 )
 
@@ -84,8 +82,7 @@ type bucket struct {
 	session string
 	kind    proxy.LimitKind
 	rate    Rate
-	full    time.Duration // since the Limiter began: from then on forgetting it changes nothing
-	tokens  *rate.Limiter
+	full    time.Duration // since the Limiter began: when nothing is owed, and forgetting it changes nothing
 }
 
 // find returns the person, new if nobody knew them, and looks at a few others. The
@@ -170,7 +167,6 @@ type take struct {
 	kind    proxy.LimitKind
 	rate    Rate
 	n       int
-	now     time.Time
 	since   time.Duration // the Limiter began
 }
 
@@ -181,48 +177,70 @@ func (p *person) take(t take, r *rules) time.Duration {
 	if t.kind != proxy.Interactive {
 		most = 0
 	}
+	n := bounded(t.n, t.rate.Burst)
 	own := t
 	own.session, own.rate = "", Rate{t.rate.PerSecond * r.factor, int(float64(t.rate.Burst) * r.factor)}
-	whole := p.bucket(own).ReserveN(t.now, bounded(t.n, t.rate.Burst))
-	wait := whole.DelayFrom(t.now)
-	if t.session == "" {
-		if wait > most {
-			whole.CancelAt(t.now)
-		}
+	whole := p.bucket(own)
+	wait, full := whole.owing(n, t.since)
+	if wait > most {
 		return wait
 	}
-	part := p.bucket(t).ReserveN(t.now, bounded(t.n, t.rate.Burst))
-	if wait = max(wait, part.DelayFrom(t.now)); wait > most {
-		whole.CancelAt(t.now)
-		part.CancelAt(t.now)
+	whole.full = full
+	if t.session == "" {
+		return wait
 	}
-	return wait
+	part := p.bucket(t) // whole may lie elsewhere now
+	longer, full := part.owing(n, t.since)
+	if longer > most {
+		p.bucket(own).giveBack(n)
+		return longer
+	}
+	part.full = full
+	return max(wait, longer)
 }
 
 // bounded is how many tokens n actions at once take: never more than there can be,
 // since what is done as one could otherwise never be done.
 func bounded(n, burst int) int { return min(max(n, 1), burst) }
 
-// bucket returns the bucket of a session and kind, a full one if there is none.
-func (p *person) bucket(t take) *rate.Limiter {
-	full := t.since + time.Duration(2*float64(t.rate.Burst)/t.rate.PerSecond*float64(time.Second)) // as much may be owed as there can be
+// bucket returns the bucket of a session and kind, a full one if there is none. It
+// is good until the next call.
+func (p *person) bucket(t take) *bucket {
 	for i := range p.buckets {
-		b := &p.buckets[i]
-		if b.kind != t.kind || b.session != t.session {
-			continue
+		if b := &p.buckets[i]; b.kind == t.kind && b.session == t.session {
+			b.turnTo(t.rate, t.since)
+			return b
 		}
-		if b.rate != t.rate {
-			b.rate = t.rate
-			b.tokens.SetLimitAt(t.now, rate.Limit(t.rate.PerSecond))
-			b.tokens.SetBurstAt(t.now, t.rate.Burst)
-		}
-		b.full = full
-		return b.tokens
 	}
 	p.makeRoom(t.since)
-	b := bucket{t.session, t.kind, t.rate, full, rate.NewLimiter(rate.Limit(t.rate.PerSecond), t.rate.Burst)}
-	p.buckets = append(p.buckets, b)
-	return b.tokens
+	p.buckets = append(p.buckets, bucket{t.session, t.kind, t.rate, t.since})
+	return &p.buckets[len(p.buckets)-1]
+}
+
+// owing is how long n tokens must be waited for, negative where more are there, and
+// when the bucket is full again once they are taken.
+func (b *bucket) owing(n int, since time.Duration) (wait, full time.Duration) {
+	full = max(b.full, since) + b.rate.fills(float64(n))
+	return full - since - b.rate.fills(float64(b.rate.Burst)), full
+}
+
+// giveBack puts n tokens back that were taken a moment ago.
+func (b *bucket) giveBack(n int) { b.full -= b.rate.fills(float64(n)) }
+
+// turnTo goes on at another rate with the tokens that are there.
+func (b *bucket) turnTo(other Rate, since time.Duration) {
+	if b.rate == other {
+		return
+	}
+	owed := max(b.full-since, 0).Seconds() * b.rate.PerSecond
+	there := min(float64(b.rate.Burst)-owed, float64(other.Burst))
+	b.rate, b.full = other, since+other.fills(float64(other.Burst)-there)
+}
+
+// fills is how long n tokens take to come, a century at most.
+func (r Rate) fills(n float64) time.Duration {
+	const century = 100 * 365 * 24 * 3600
+	return time.Duration(min(n/r.PerSecond, century) * float64(time.Second))
 }
 
 // makeRoom forgets the bucket that is full again soonest, if it is so now or there
