@@ -214,6 +214,7 @@ const (
 	requestHeader   = "Matron-Request"
 	receiptHeader   = "Matron-Receipt"
 	slowedHeader    = "Matron-Slowed"
+	strictHeader    = "Strict-Transport-Security"
 	returnParameter = "return"
 )
 

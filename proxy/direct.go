@@ -229,6 +229,9 @@ type lineBody struct {
 	done atomic.Bool
 }
 
+// arrived reports whether all of a body of length n is there, so that nobody waits.
+func (b *lineBody) arrived(n int64) bool { return n >= 0 && n <= int64(b.line.r.Buffered()) }
+
 // Read is part of io.Reader.
 func (b *lineBody) Read(p []byte) (int, error) {
 	n, err := b.body.Read(p)

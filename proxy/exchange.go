@@ -33,13 +33,14 @@ type exchange struct {
 	entries []*exchange
 	refused error
 
-	subject policy.Subject
-	access  Access
-	answer  policy.Decision
-	grant   Grant  // of emergency access that the rules were told of
-	offered string // path of the page that offers emergency access, "" for none
-	mode    Mode
-	would   bool // a refusal was recorded and not enforced
+	subject  policy.Subject
+	access   Access
+	answer   policy.Decision
+	grant    Grant  // of emergency access that the rules were told of
+	offered  string // path of the page that offers emergency access, "" for none
+	mode     Mode
+	would    bool // a refusal was recorded and not enforced
+	toldOver bool // a record says that a budget is used up
 	// noted are the codes of those that are not of the rules.
 	noted []string
 	// late are the reasons of a refusal that only the response gave rise to and
@@ -50,7 +51,6 @@ type exchange struct {
 	slowed   time.Duration
 	slowedBy string   // code of the limit that did, "" for none
 	limited  []string // of slowed and budget, what the decision says
-	toldOver bool     // a record says that a budget is used up
 	budget   string   // that is used up: opened or listed, and hour or shift; "" for none
 	deciding time.Duration
 	recorded time.Duration
@@ -59,29 +59,29 @@ type exchange struct {
 	kept     int64     // bytes of it and of a held response in memory
 	spooled  SpoolFile // a held response that is not, nil for none
 
-	decided  bool // the decision record is durable
-	decision audit.Record
-	receipt  audit.Receipt
+	decided   bool // the decision record is durable
+	forwarded bool // the application may have acted on the request
+	ended     bool // the gateway ended the stream
+	decision  audit.Record
+	receipt   audit.Receipt
 	// receiptText is the receipt as the value of a header, once somebody has asked
 	// for it; receiptOf is its number.
 	receiptText [1]string
 	receiptOf   uint64
 
-	forwarded  bool // the application may have acted on the request
 	sentAt     time.Time
 	upstream   time.Duration
 	results    uint64
-	doubt      string          // why nobody can tell whom the response shows
-	left       string          // whether the application's session was moved, "" where it was not tried
-	cookies    []string        // that the application set while it was moved
-	saved      int             // status of a change that was made and whose answer is not shown, 0 for none
-	savedAs    http.Header     // its address and version
-	said       string          // the response of an entry of a batch, as the application wrote it
-	failure    error           // sentinel of what went wrong, nil for nothing
-	changes    uint64          // of what lets streams go on, as the exchange began
-	stream     *stream         // nil for an answer that ends by itself
-	ended      bool            // the gateway ended the stream
-	ending     policy.Decision // that did, where it was the rules
+	doubt      string           // why nobody can tell whom the response shows
+	left       string           // whether the application's session was moved, "" where it was not tried
+	cookies    []string         // that the application set while it was moved
+	saved      int              // status of a change that was made and whose answer is not shown, 0 for none
+	savedAs    http.Header      // its address and version
+	said       string           // the response of an entry of a batch, as the application wrote it
+	failure    error            // sentinel of what went wrong, nil for nothing
+	changes    uint64           // of what lets streams go on, as the exchange began
+	stream     *stream          // nil for an answer that ends by itself
+	ending     *policy.Decision // that did, nil where it was not the rules
 	status     int
 	bytesOut   int64
 	outcomeRec audit.Record

@@ -20,6 +20,7 @@ type Gateway struct {
 	streams streams
 	kept    atomic.Int64 // bytes in memory, see Config.MaxKept
 	page    *template.Template
+	strict  []string // of strictHeader, nil where it is not sent
 }
 
 // route is one application made ready to answer. It never changes.
@@ -55,6 +56,9 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, fmt.Errorf("proxy: refusal page: %w", err)
 	}
 	g := &Gateway{cfg: cfg, origins: http.NewCrossOriginProtection(), page: page}
+	if cfg.StrictTransport {
+		g.strict = []string{"max-age=31536000"}
+	}
 	if err := g.Swap(cfg.Apps); err != nil {
 		return nil, err
 	}

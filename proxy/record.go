@@ -58,8 +58,8 @@ func (x *exchange) decidedBy(records []*audit.Record) error {
 func (x *exchange) nameAnswer() {
 	h := x.w.Header()
 	h[requestHeader] = x.named[:]
-	if x.g.cfg.StrictTransport {
-		h.Set("Strict-Transport-Security", "max-age=31536000")
+	if x.g.strict != nil {
+		h[strictHeader] = x.g.strict
 	}
 	if x.slowed > 0 {
 		h[slowedHeader] = []string{x.slowedWords()}
@@ -269,14 +269,16 @@ func (x *exchange) recordOutcome() {
 	*rec = audit.Record{
 		Site: x.decision.Site, Kind: audit.KindOutcome, Time: stamp(now), Request: x.id, Decision: x.receipt.Seq,
 		App: x.decision.App, Route: x.decision.Route, Mode: x.decision.Mode,
-		PolicyRev: x.ending.Revision,
-		Patient:   x.decision.Patient, // brings both records together in the index, which is sorted by patient
-		Person:    x.decision.Person,  // and found together by it
-		Outcome:   x.outcome(), Status: count(int64(x.status)), Results: x.results,
+		Patient: x.decision.Patient, // brings both records together in the index, which is sorted by patient
+		Person:  x.decision.Person,  // and found together by it
+		Outcome: x.outcome(), Status: count(int64(x.status)), Results: x.results,
 		BytesIn: count(x.bytesIn()), BytesOut: count(x.bytesOut), Duration: micros(now.Sub(x.start)), Upstream: micros(x.upstream),
 	}
-	for _, reason := range x.ending.Reasons {
-		rec.Reasons = append(rec.Reasons, reason.Code)
+	if x.ending != nil {
+		rec.PolicyRev = x.ending.Revision
+		for _, reason := range x.ending.Reasons {
+			rec.Reasons = append(rec.Reasons, reason.Code)
+		}
 	}
 	if x.failure != nil {
 		rec.Error = explain(x.failure).code

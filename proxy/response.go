@@ -55,7 +55,7 @@ func cleanTrailer(res *http.Response) {
 func trails(name string) bool {
 	switch name {
 	case "Set-Cookie", "Location", "Content-Location", "Link", "Cache-Control", "Expires", "Pragma",
-		"Content-Encoding", "Content-Type", "Content-Range", "Strict-Transport-Security":
+		"Content-Encoding", "Content-Type", "Content-Range", strictHeader:
 		return false
 	}
 	return !claimsIdentity(name) // as those of the gateway do
@@ -150,6 +150,9 @@ type watchedBody struct {
 // watch bounds the time that one read of the response may take.
 func (x *exchange) watch(res *http.Response) {
 	if res.Body == nil || res.Body == http.NoBody {
+		return
+	}
+	if b, ok := res.Body.(*lineBody); ok && b.arrived(res.ContentLength) {
 		return
 	}
 	b := &watchedBody{ReadCloser: res.Body, x: x, limit: x.route.Timeout}

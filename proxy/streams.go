@@ -81,7 +81,7 @@ func (x *exchange) lasts(res *http.Response, endless bool) error {
 	}
 	y, err := x.anew()
 	if err != nil && y != nil {
-		x.ending = y.answer
+		x.ending = &y.answer
 	}
 	return err
 }
@@ -265,7 +265,7 @@ func (x *exchange) endStream() {
 	s.client.Stop()
 	x.bytesOut += s.out.Load()
 	if s.why != nil {
-		x.failure, x.ended, x.ending = s.why, true, s.now
+		x.failure, x.ended, x.ending = s.why, true, &s.now
 	}
 }
 

@@ -53,7 +53,7 @@ func (w *writer) commit(frames []byte) error {
 }
 
 // stretch is how many bytes are written with zeros at a time.
-const stretch = 256 << 10
+const stretch = 1 << 20
 
 // pave writes zeros behind end where only reserved room is left. A sync of what
 // stands in reserved room writes metadata of the file system as well, since that
