@@ -51,7 +51,7 @@ func TestOneStepFromRefusalToRecord(t *testing.T) {
 		t.Fatalf("%d records", len(starts))
 	}
 	r := starts[0]
-	want := []string{"grant=" + g.ID, "reason=caring", "expires=2026-11-03T15:02:00Z", "note=Handed over  by ward 7", "refused=no-relationship"}
+	want := []string{"grant=" + g.ID, "reason=caring", "expires=2026-11-03T15:02:00Z", "note=Handed over by ward 7", "refused=no-relationship"}
 	if diff := cmp.Diff(want, r.Detail); diff != "" {
 		t.Error(diff)
 	}
@@ -243,7 +243,7 @@ func TestFormIsHeldAgainstItsOffer(t *testing.T) {
 		{"nothing chosen", "ada", "POST", path, url.Values{"note": {"kept"}}, nil, 422, ">kept</textarea>"},
 		{"no such reason", "ada", "POST", path, url.Values{"reason": {"curiosity"}}, nil, 422, "Choose why you need the record now"},
 		{"other without words", "ada", "POST", path, url.Values{"reason": {"other"}, "note": {" \n"}}, nil, 422, `value="other" checked`},
-		{"a novel", "ada", "POST", path, url.Values{"reason": {"other"}, "note": {strings.Repeat("x", 501)}}, nil, 422, "no more than 500"},
+		{"a novel", "ada", "POST", path, url.Values{"reason": {"other"}, "note": {strings.Repeat("x", 501)}}, nil, 422, "500 characters or fewer"},
 		{"another person", "ben", "POST", path, emergency(), nil, 404, "not yours"},
 		{"another person looks", "ben", "GET", path, nil, nil, 404, "not yours"},
 		{"no such offer", "ada", "POST", breakglass.Path + "/zzzz", emergency(), nil, 404, "Open the patient"},
