@@ -41,6 +41,7 @@ type Ref struct {
 type Alert struct {
 	ID           string           `json:"id"`       // deterministic: the same finding keeps its id
 	Made         time.Time        `json:"made"`     // time of the newest access in it
+	Raised       time.Time        `json:"raised"`   // when it was put to reviewers
 	Kind         string           `json:"kind"`     // id of the detector that says most
 	Detector     Detector         `json:"detector"` // the same with its version
 	Site         string           `json:"site"`

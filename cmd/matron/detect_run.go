@@ -234,7 +234,9 @@ func (f *folder) cases(budget int, seed uint64) ([]cases.Case, detectors.Found) 
 	}
 	return cases.Make(&found, f.accesses, cases.Settings{
 		Budget: budget, People: people, Days: f.days(), Seed: seed, Scoring: cases.DefaultScoring(),
-		Explain: func(person, patient string, at time.Time) []cases.Explanation { return f.explain(masks, person, patient, at) },
+		Explain: func(person, patient string, at time.Time) []cases.Explanation {
+			return f.explain(masks, person, patient, at)
+		},
 	}), found
 }
 

@@ -200,6 +200,9 @@ type Misuse struct {
 	Labels int      `json:"labels"`
 	Asked  int      `json:"asked"` // labels that an alert is about
 	Unseen []string `json:"unseen"`
+	// DelaySeconds is the 95th percentile from the newest access of an alert to the
+	// alert.
+	DelaySeconds float64 `json:"delay_seconds"`
 }
 
 // play lets everybody do what they did on that day.
@@ -224,6 +227,7 @@ func (w *world) judge(ctx context.Context) (*Misuse, error) {
 		return nil, err
 	}
 	m := &Misuse{Labels: len(w.played.labels), Unseen: []string{}}
+	m.DelaySeconds = delay(alerts, w.began)
 	for _, l := range w.played.labels {
 		if w.asked(alerts, l) {
 			m.Asked++
@@ -232,6 +236,21 @@ func (w *world) judge(ctx context.Context) (*Misuse, error) {
 		m.Unseen = append(m.Unseen, l.Kind)
 	}
 	return m, nil
+}
+
+// delay is the 95th percentile of how long alerts about what was played took.
+func delay(alerts []detect.Alert, since time.Time) float64 {
+	var all []float64
+	for i := range alerts {
+		if !alerts[i].Made.Before(since) {
+			all = append(all, alerts[i].Raised.Sub(alerts[i].Made).Seconds())
+		}
+	}
+	if len(all) == 0 {
+		return 0
+	}
+	slices.Sort(all)
+	return all[(95*len(all)-1)/100]
 }
 
 // asked says whether an alert about what was played covers a label, by the rule of

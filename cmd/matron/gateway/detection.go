@@ -347,15 +347,18 @@ func (d *detection) count(t detect.Taken) {
 func (d *detection) ask(ctx context.Context, r detect.Result) error {
 	d.metrics.held.Add(float64(r.Held))
 	d.notEvaluated(ctx, r.NotEvaluated)
+	now := d.now().UTC()
+	for i := range r.Alerts {
+		r.Alerts[i].Raised = now
+	}
 	d.unsaved = append(d.unsaved, r.Alerts...)
 	fresh, err := d.store.Put(ctx, d.unsaved)
 	if err != nil {
 		return err
 	}
 	d.unsaved = nil
-	now := d.now()
 	for i := range fresh {
-		d.metrics.asked.Observe(now.Sub(fresh[i].Made).Seconds())
+		d.metrics.asked.Observe(d.now().Sub(fresh[i].Made).Seconds())
 	}
 	d.metrics.alerts.Add(float64(len(fresh)))
 	return nil
