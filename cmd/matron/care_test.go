@@ -219,6 +219,51 @@ func TestOnlyThoseWhoCareSee(t *testing.T) {
 	s.careIsRecorded(patient)
 }
 
+// TestStoppedWhileTheRegisterIsRead stops a gateway whose register would take days to
+// read: it serves meanwhile and refuses nobody, ends at once and well, and leaves on disk
+// what was there.
+func TestStoppedWhileTheRegisterIsRead(t *testing.T) {
+	t.Parallel()
+	s := newCareSite(t)
+	patient := s.hospital.Patients[0].ID
+	s.start()
+	s.eventually("the register is read", func() error {
+		if answer := s.event("A01", patient, inWard("ASH")); !strings.Contains(answer, "MSA|AA|") {
+			return fmt.Errorf("answered %q", answer)
+		}
+		return nil
+	})
+	s.stop()
+	log := filepath.Join(s.dir, "data/care/log-00000002")
+	if err := os.WriteFile(log, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const size = 1 << 40 // of zeros, none of them on disk
+	if err := os.Truncate(log, size); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	s.feed("0")
+	s.sees(s.enter(s.nurse("BEECH")), patient, true)
+	late := time.AfterFunc(time.Minute, func() { _ = s.process.Process.Kill() })
+	s.stop() // wants exit code 0
+	late.Stop()
+	entries, err := os.ReadDir(filepath.Join(s.dir, "data/care"))
+	if err != nil || len(entries) != 2 {
+		t.Errorf("the folder holds %v, %v", entries, err)
+	}
+	if info, err := os.Stat(log); err != nil || info.Size() != size {
+		t.Errorf("%v, %v", info, err)
+	}
+	if err := os.Truncate(log, 0); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	s.feed("1")
+	s.sees(s.enter(s.nurse("BEECH")), patient, false)
+	s.stop()
+}
+
 // answersAreAskedAbout reads an entry whose patient only the answer names.
 func (s *careSite) answersAreAskedAbout(may, mayNot *http.Client, patient string) {
 	s.t.Helper()

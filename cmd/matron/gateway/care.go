@@ -194,7 +194,7 @@ func (s *careService) receive() (io.Closer, error) {
 func (s *careService) open(ctx context.Context) *store.Store {
 	for {
 		began := s.now()
-		kept, err := store.Open(store.Config{Dir: s.dir, Register: s.register, Now: s.now, Log: s.log})
+		kept, err := store.Open(ctx, store.Config{Dir: s.dir, Register: s.register, Now: s.now, Log: s.log})
 		if err == nil {
 			s.mu.Lock()
 			s.store = kept
@@ -205,6 +205,9 @@ func (s *careService) open(ctx context.Context) *store.Store {
 			s.log.LogAttrs(ctx, slog.LevelInfo, "register of care relationships is read",
 				slog.Int("patients", s.register.Counts().Patients), slog.Duration("after", s.now().Sub(began)))
 			return kept
+		}
+		if ctx.Err() != nil {
+			return nil
 		}
 		s.log.LogAttrs(ctx, slog.LevelError, "the register of care relationships cannot be read; nobody is refused for want of one", slog.Any("error", err))
 		s.state.Store(&careState{feed: policy.SilentFeed, failed: true})

@@ -48,7 +48,7 @@ func newFHIRCare(t *testing.T) *fhirCare {
 		cfg: config.Care{Silence: time.Minute}, dir: dir, register: care.New(care.Windows{}), metrics: newMetrics(), log: slog.New(slog.DiscardHandler), now: time.Now,
 	}
 	s.cfg.FHIR = config.CareFHIR{Base: between + "/fhir/R4", CAFile: root, TokenFile: token, Patients: "EPR", Every: time.Second}
-	kept, err := store.Open(store.Config{Dir: dir, Register: s.register, Now: time.Now, Log: s.log})
+	kept, err := store.Open(t.Context(), store.Config{Dir: dir, Register: s.register, Now: time.Now, Log: s.log})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,13 +2,16 @@ package store
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/matron-epr/matron/policy/care"
@@ -39,8 +42,9 @@ type Store struct {
 	closed   bool
 	open     func(name string, flag int) (file, error) // tests put faults here
 
-	wake chan struct{} // asks for a snapshot
-	work sync.WaitGroup
+	closing atomic.Bool   // ends a snapshot that is being taken
+	wake    chan struct{} // asks for a snapshot
+	work    sync.WaitGroup
 }
 
 // file is what the writer needs of an open file.
@@ -53,8 +57,9 @@ type file interface {
 // ErrClosed says that the store is closed.
 var ErrClosed = errors.New("store of care is closed")
 
-// Open reads what a folder holds into the register and opens it for more.
-func Open(c Config) (*Store, error) {
+// Open reads what a folder holds into the register and opens it for more. Reading ends
+// with ctx, and then leaves the folder as it was.
+func Open(ctx context.Context, c Config) (*Store, error) {
 	if c.Keep <= 0 {
 		c.Keep = 400 * 24 * time.Hour
 	}
@@ -70,15 +75,17 @@ func Open(c Config) (*Store, error) {
 	}
 	s := &Store{c: c, root: root, wake: make(chan struct{}, 1)}
 	s.open = func(name string, flag int) (file, error) { return root.OpenFile(name, flag, 0o600) }
-	if err := s.load(); err != nil {
+	if err := s.load(ctx); err != nil {
 		return nil, errors.Join(err, root.Close())
 	}
 	s.work.Go(s.compactor)
 	return s, nil
 }
 
-// Close waits for a snapshot that is being taken and closes the files.
+// Close gives up a snapshot that is being taken, since the logs hold the same, and
+// closes the files.
 func (s *Store) Close() error {
+	s.closing.Store(true)
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -185,7 +192,7 @@ const (
 func logName(n int) string { return fmt.Sprintf(logPattern, n) }
 
 // load reads the newest snapshot and the logs behind it.
-func (s *Store) load() error {
+func (s *Store) load(ctx context.Context) error {
 	logs, snapshots, err := s.list()
 	if err != nil {
 		return fmt.Errorf("list folder of care: %w", err)
@@ -193,7 +200,7 @@ func (s *Store) load() error {
 	covered := 0
 	if n := len(snapshots); n > 0 {
 		covered = snapshots[n-1]
-		if s.snapshot, err = s.read(fmt.Sprintf(snapshotPattern, covered)); err != nil {
+		if s.snapshot, err = s.read(ctx, fmt.Sprintf(snapshotPattern, covered)); err != nil {
 			return err
 		}
 	}
@@ -202,7 +209,7 @@ func (s *Store) load() error {
 		if n <= covered {
 			continue
 		}
-		size, err := s.read(logName(n))
+		size, err := s.read(ctx, logName(n))
 		if err != nil {
 			return err
 		}
@@ -229,13 +236,13 @@ func (s *Store) list() (logs, snapshots []int, err error) {
 }
 
 // read applies what a file holds and cuts back a torn end. It returns the size.
-func (s *Store) read(name string) (int64, error) {
+func (s *Store) read(ctx context.Context, name string) (int64, error) {
 	in, err := s.root.Open(name)
 	if err != nil {
 		return 0, fmt.Errorf("open %s of care: %w", name, err)
 	}
 	bad := 0
-	f, err := scan(in, func(payload []byte) {
+	f, err := scan(until{ctx, in}, func(payload []byte) {
 		e, err := decode(payload)
 		if err != nil {
 			bad++
@@ -262,6 +269,19 @@ func (s *Store) read(name string) (int64, error) {
 	return f.end, nil
 }
 
+// until reads until ctx ends.
+type until struct {
+	ctx context.Context //nolint:containedctx // io.Reader has none
+	in  io.Reader
+}
+
+func (u until) Read(p []byte) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.in.Read(p)
+}
+
 func (s *Store) cut(name string, end int64) error {
 	f, err := s.root.OpenFile(name, os.O_WRONLY, 0o600)
 	if err != nil {
@@ -273,7 +293,7 @@ func (s *Store) cut(name string, end int64) error {
 // compactor takes snapshots when it is asked to.
 func (s *Store) compactor() {
 	for range s.wake {
-		if err := s.Snapshot(); err != nil {
+		if err := s.Snapshot(); err != nil && !errors.Is(err, ErrClosed) {
 			s.c.Log.Error("care: snapshot failed, logs are kept", slog.Any("error", err)) //nolint:sloglint // it is nobody's request
 		}
 	}
@@ -316,6 +336,10 @@ func (s *Store) write() (int64, error) {
 	size := int64(0)
 	var b []byte
 	put := func(e entry) bool {
+		if s.closing.Load() {
+			err = ErrClosed
+			return false
+		}
 		b = frame(encode(append(b[:0], make([]byte, frameHead)...), e))
 		size += int64(len(b))
 		_, err = w.Write(b)
@@ -329,7 +353,10 @@ func (s *Store) write() (int64, error) {
 			break
 		}
 	}
-	return size, errors.Join(err, w.Flush(), f.Sync(), f.Close())
+	if err != nil {
+		return 0, errors.Join(err, f.Close(), s.root.Remove(draft))
+	}
+	return size, errors.Join(w.Flush(), f.Sync(), f.Close())
 }
 
 // drop removes what a snapshot has made needless. What cannot be removed is tried

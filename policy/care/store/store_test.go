@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -46,7 +47,7 @@ func start(t testing.TB, dir string, change ...func(*Config)) bed {
 	for _, f := range change {
 		f(&c)
 	}
-	s, err := Open(c)
+	s, err := Open(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -379,6 +380,105 @@ func TestUnfinishedSnapshot(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, logName(1))); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("a log stays that the snapshot holds")
 	}
+}
+
+// hooked calls a function before what is written first.
+type hooked struct {
+	file
+	first func()
+}
+
+func (h *hooked) Write(p []byte) (int, error) {
+	if h.first != nil {
+		h.first()
+		h.first = nil
+	}
+	return h.file.Write(p)
+}
+
+// A snapshot of a large register takes longer than a gateway has to stop.
+func TestClosingGivesUpASnapshot(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	b := start(t, dir)
+	b.accept(t, admission(0))
+	for i := range 30_000 { // more than a buffer of the writer holds
+		b.Apply(admission(i))
+	}
+	real, closed := b.open, make(chan error, 1)
+	b.open = func(name string, flag int) (file, error) {
+		f, err := real(name, flag)
+		if name != draft {
+			return f, err
+		}
+		return &hooked{f, func() {
+			go func() { closed <- b.Close() }()
+			for !b.closing.Load() {
+				time.Sleep(time.Millisecond)
+			}
+		}}, err
+	}
+	if err := b.Snapshot(); !errors.Is(err, ErrClosed) {
+		t.Errorf("a snapshot of a store that closes: %v", err)
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	if got := names(t, dir); !slices.Equal(got, []string{"log-00000001"}) {
+		t.Errorf("left behind: %v", got)
+	}
+	if got := start(t, dir).admitted(2); !slices.Equal(got, []int{0}) {
+		t.Errorf("afterwards %v", got)
+	}
+}
+
+// Whoever stops the gateway while it reads does not wait, and changes nothing on disk.
+func TestOpeningEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	b := start(t, dir)
+	b.accept(t, admission(0), admission(1))
+	if err := b.Snapshot(); err != nil {
+		t.Fatal(err)
+	}
+	b.accept(t, admission(2))
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	log := filepath.Join(dir, "log-00000002")
+	if err := os.Truncate(log, 1<<40); err != nil { // zeros, which would be looked through for days
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	c := Config{Dir: dir, Register: care.New(care.Windows{}), Now: func() time.Time { return noon }, Log: slog.New(slog.DiscardHandler)}
+	if _, err := Open(ctx, c); !errors.Is(err, context.Canceled) {
+		t.Errorf("opened: %v", err)
+	}
+	if info, err := os.Stat(log); err != nil || info.Size() != 1<<40 {
+		t.Errorf("what was not read through is cut back: %v %v", info, err)
+	}
+	if got := names(t, dir); !slices.Equal(got, []string{"log-00000002", "snapshot-00000001"}) {
+		t.Errorf("the folder holds %v", got)
+	}
+	if err := os.Truncate(log, 1000); err != nil {
+		t.Fatal(err)
+	}
+	if got := start(t, dir).admitted(4); !slices.Equal(got, upTo(3)) {
+		t.Errorf("afterwards %v", got)
+	}
+}
+
+func names(t *testing.T, dir string) (all []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		all = append(all, e.Name())
+	}
+	return all
 }
 
 func TestClosedStoreAcceptsNothing(t *testing.T) {
