@@ -20,6 +20,7 @@ type alertsPage struct {
 	Gaps  []string // what is not looked for, and what to do
 	Empty *insetText
 	Table table
+	Cases table // of the last run over the record
 }
 
 // alerts lists what a person should look at.
@@ -36,8 +37,14 @@ func (s *Site) alerts(r *http.Request) (answer, error) {
 		chrome: s.chrome(r, "Alerts"),
 		Ran:    s.detectionRan(health),
 		Gaps:   s.alertGaps(health),
-		Table:  s.alertTable("Accesses for a person to look at", found),
 	}
+	i := slices.IndexFunc(found, func(a Alert) bool { return a.Rank > 0 })
+	if i < 0 {
+		i = len(found)
+	}
+	page.Table = s.alertTable("Found while the gateway runs, newest first", found[:i])
+	page.Cases = s.alertTable("Found by the last run over the record, most important first", found[i:])
+	page.Cases.ID = "cases"
 	if len(page.Gaps) > 0 {
 		page.Ran = "" // the gaps say it
 	}
@@ -79,16 +86,19 @@ func (s *Site) alertGaps(h Health) []string {
 func (s *Site) alertTable(title string, found []Alert) table {
 	t := table{
 		ID: "alerts", Caption: caption{Text: title, Size: "m"}, Compact: true, Responsive: true,
-		Head: []cell{text("When"), text("Importance"), text("Who"), text("Whose record"), text("Why it is listed"), text("What could explain it")},
+		Head: []cell{text("When"), text("State"), text("Who"), text("Whose record"), text("Why it is listed"), text("What could explain it")},
 	}
 	for _, a := range found {
-		explained := cell{Lines: a.Explanations}
-		if len(a.Explanations) == 0 {
-			explained = text("Not yet explained")
+		explained := cell{}
+		for _, e := range a.Explanations {
+			explained.Lines = append(explained.Lines, e.Sentence)
+		}
+		if len(explained.Lines) == 0 {
+			explained = text(unexplained)
 		}
 		t.Rows = append(t.Rows, []cell{
-			when(s.formatTime(a.Time)),
-			tagged(severityTag(a.Severity)),
+			s.alertLink(a),
+			{Tag: new(severityTag(a.Severity)), Text: alertVerdictTag(a.Verdict).Text},
 			s.alertPerson(a),
 			s.alertPatient(a),
 			{Lines: a.Sentences},
@@ -98,7 +108,20 @@ func (s *Site) alertTable(title string, found []Alert) table {
 	return t
 }
 
+// alertLink is when it was, with the way to it.
+func (s *Site) alertLink(a Alert) cell {
+	c := when(s.formatTime(a.Time))
+	c.Href, c.Hidden = Base+"alerts/"+a.ID, "open this alert"
+	if a.Rank > 0 {
+		c.After = "(number " + formatCount(uint64(a.Rank)) + ")"
+	}
+	return c
+}
+
 func (s *Site) alertPerson(a Alert) cell {
+	if a.Person == "" {
+		return text(plural(uint64(len(a.People)), "person", "people"))
+	}
 	who := s.personCell(a.Person, a.PersonName, "alert-review")
 	if len(a.Roles) > 0 {
 		who.Class = "app-table__who"

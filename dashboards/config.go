@@ -31,10 +31,18 @@ type AccessReader interface {
 	Waived(ctx context.Context, q audit.WaivedQuery) (audit.Waived, error)
 }
 
-// AlertReader lists what detection wants somebody to look at, the most urgent
-// first.
+// AlertReader knows what detection wants somebody to look at, and takes in what
+// people make of it.
 type AlertReader interface {
+	// Alerts lists up to limit that were found live, newest first, and after them up
+	// to limit of the cases of the last run over the record, by rank. What is part of
+	// such a case is not listed once more.
 	Alerts(ctx context.Context, limit int) ([]Alert, error)
+	// Alert is one with the accesses that it rests on and what was made of it. Its
+	// error wraps ErrNoAlert.
+	Alert(ctx context.Context, id string) (Alert, error)
+	// Judge notes what somebody made of one.
+	Judge(ctx context.Context, who policy.Subject, id, verdict, note string) error
 }
 
 // Severity says how soon somebody should look.
@@ -59,7 +67,17 @@ type Alert struct {
 	Detector     string // id and version
 	Severity     Severity
 	Sentences    []string // why it was raised, in plain words
-	Explanations []string // what could explain it, in plain words
+	Explanations []AlertReason
+	Verdict      string // what was made of it last, "" for nothing yet
+
+	People    []string // all of them, where Person is ""
+	Patients  []string // application's ids
+	Days      []string // YYYY-MM-DD
+	Rank      int      // among the cases of the last run, from 1; 0 was found live
+	Detectors []AlertDetector
+	Reviews   []AlertReview  // of AlertReader.Alert alone, as are the next two
+	Evidence  []audit.Access // accesses that it rests on, newest first
+	Partial   string         // why those are not all
 }
 
 // Look is one look of a person at a patient's record.

@@ -18,7 +18,7 @@ import (
 func TestTemplatesFitTheirPages(t *testing.T) {
 	views := map[string]any{
 		"home": homePage{}, "lookup": lookupPage{}, "reason": reasonPage{}, "patient": patientPage{}, "letter": letterPage{}, "staff": staffPage{},
-		"alerts": alertsPage{}, "emergencies": emergenciesPage{}, "emergency": emergencyPage{}, "live": livePage{}, "health": healthPage{}, "modes": modesPage{}, "safety": safetyPage{}, "decision": decisionPage{}, "rules": rulesPage{}, "problem": problemPage{},
+		"alerts": alertsPage{}, "alert": alertPage{}, "emergencies": emergenciesPage{}, "emergency": emergencyPage{}, "live": livePage{}, "health": healthPage{}, "modes": modesPage{}, "safety": safetyPage{}, "decision": decisionPage{}, "rules": rulesPage{}, "problem": problemPage{},
 	}
 	parsed, err := parseTemplates()
 	if err != nil {

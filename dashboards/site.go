@@ -52,6 +52,8 @@ func mainRoutes() []Route {
 		{ID: "staff", Method: http.MethodGet, Path: Base + "staff/{id}", Area: policy.Audit, Action: policy.Read},
 		{ID: "decision", Method: http.MethodGet, Path: Base + "decisions/{id}", Area: policy.Audit, Action: policy.Read},
 		{ID: "alerts", Method: http.MethodGet, Path: Base + "alerts", Area: policy.Audit, Action: policy.Read},
+		{ID: "alert", Method: http.MethodGet, Path: Base + "alerts/{id}", Area: policy.Audit, Action: policy.Read},
+		{ID: "alert-judge", Method: http.MethodPost, Path: Base + "alerts/{id}", Area: policy.Audit, Action: policy.Update},
 		{ID: "emergencies", Method: http.MethodGet, Path: Base + "emergencies", Area: policy.Audit, Action: policy.Read},
 		{ID: "emergency", Method: http.MethodGet, Path: Base + "emergencies/{id}", Area: policy.Audit, Action: policy.Read},
 		{ID: "emergency-judge", Method: http.MethodPost, Path: Base + "emergencies/{id}", Area: policy.Audit, Action: policy.Update},
@@ -171,6 +173,7 @@ func (s *Site) routes() http.Handler {
 	pages := map[string]pageFunc{
 		"home": s.home, "lookup": s.lookup, "lookup-search": s.search,
 		"patient": s.patient, "staff": s.staff, "alerts": s.alerts,
+		"alert": s.alert, "alert-judge": s.judgeAlert,
 		"live": s.live, "live-now": s.live, "health": s.health, "modes": s.modes,
 		"decision": s.decision,
 		"rules":    s.rules, "rules-propose": s.rulesStep(Propose), "rules-withdraw": s.rulesStep(Withdraw),

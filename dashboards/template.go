@@ -17,7 +17,7 @@ type templates struct {
 
 // pageNames lists the templates that stand for a page.
 func pageNames() []string {
-	return []string{"home", "lookup", "reason", "patient", "letter", "staff", "alerts", "emergencies", "emergency", "live", "health", "modes", "safety", "decision", "rules", "problem"}
+	return []string{"home", "lookup", "reason", "patient", "letter", "staff", "alerts", "alert", "emergencies", "emergency", "live", "health", "modes", "safety", "decision", "rules", "problem"}
 }
 
 func parseTemplates() (*templates, error) {

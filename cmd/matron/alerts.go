@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"text/tabwriter"
 
@@ -18,7 +17,7 @@ import (
 
 func newAlerts() *cobra.Command {
 	c := &cobra.Command{Use: "alerts", Short: "Accesses that wait for a person to look at", GroupID: "ask"}
-	c.AddCommand(newAlertsList(), newAlertsShow(), newAlertsExport())
+	c.AddCommand(newAlertsList(), newAlertsShow(), newAlertsExport(), newAlertsDispositions())
 	return c
 }
 
@@ -29,8 +28,9 @@ func newAlertsList() *cobra.Command {
 	c := &cobra.Command{
 		Use: "list", Short: "List live alerts, newest first, and the cases of the last run, best first", Args: cobra.NoArgs,
 		Long: `Lists what detection has raised while the gateway runs, newest first, and then the cases
-that "matron detect run" made last of the history, best first. With --json a live alert has
-the field "id", a case of a run the field "case".`,
+that "matron detect run" made last of the history, best first. An alert whose accesses are all
+in one of these cases is not listed once more. With --json a live alert has the field "id", a
+case of a run the field "case".`,
 		Example: "  matron alerts list -c matron.yaml\n  matron alerts list --json | jq .sentences\n" +
 			"  matron alerts list --json | jq 'select(.case) | [.rank, .person]'",
 	}
@@ -45,15 +45,10 @@ the field "id", a case of a run the field "case".`,
 		if err != nil {
 			return err
 		}
-		alerts, err := gateway.Alerts(c.Context(), cfg, limit)
+		alerts, made, err := gateway.Alerts(c.Context(), cfg, limit)
 		if err != nil {
 			return failure{exitFailure, err}
 		}
-		made, err := casesOfRun(cfg.DataDir)
-		if err != nil && !errors.Is(err, os.ErrNotExist) { // no run yet is no failure
-			return err
-		}
-		made = made[:min(limit, len(made))]
 		if asJSON {
 			return listJSON(c, alerts, made)
 		}

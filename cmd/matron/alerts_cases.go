@@ -1,15 +1,19 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/matron-epr/matron/audit/detect/cases"
+	"github.com/matron-epr/matron/cmd/matron/gateway"
 )
 
 // found is where the cases of a run of detection are read.
@@ -34,6 +38,34 @@ func (f *found) read() ([]cases.Case, error) {
 		return nil, failure{exitFailure, fmt.Errorf("%s is not there: make it with \"matron detect run\"", filepath.Join(dir, casesFile))}
 	}
 	return all, err
+}
+
+// mostLive bounds the live alerts that one is searched among.
+const mostLive = 100_000
+
+// every is the cases of a folder, or those of the last run over the record and the live
+// alerts.
+func (f *found) every(ctx context.Context) ([]cases.Case, error) {
+	if f.folder != "" {
+		return f.read()
+	}
+	cfg, _, err := load(f.config)
+	if err != nil {
+		return nil, err
+	}
+	live, all, err := gateway.Alerts(ctx, cfg, mostLive)
+	if err != nil {
+		return nil, failure{exitFailure, err}
+	}
+	for i := range live {
+		a := &live[i]
+		one := cases.Case{ID: a.ID, Lane: a.Lane, Person: a.Person, People: a.People, Patients: a.Patients, Days: a.Days, Detectors: a.Detectors, Sentences: a.Sentences}
+		for _, e := range a.Explanations {
+			one.Explanations = append(one.Explanations, cases.Explanation(e))
+		}
+		all = append(all, one)
+	}
+	return all, nil
 }
 
 // casesOfRun reads the cases of the last run of a folder.
@@ -75,12 +107,12 @@ func newAlertsExport() *cobra.Command {
 func newAlertsShow() *cobra.Command {
 	var f found
 	c := &cobra.Command{
-		Use: "show CASE", Short: "Show one case: why it was flagged, and what could explain it", Args: cobra.ExactArgs(1),
+		Use: "show CASE", Short: "Show one case or live alert: why it was flagged, and what could explain it", Args: cobra.ExactArgs(1),
 		Example: "  matron alerts show 7c1f9ab2 --run sim1",
 	}
 	f.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		all, err := f.read()
+		all, err := f.every(c.Context())
 		if err != nil {
 			return err
 		}
@@ -90,13 +122,51 @@ func newAlertsShow() *cobra.Command {
 				return nil
 			}
 		}
-		return failure{exitFailure, fmt.Errorf("no case begins with %s", args[0])}
+		return failure{exitFailure, fmt.Errorf("no case and no live alert begins with %s", args[0])}
+	}
+	return c
+}
+
+// newAlertsDispositions hands out what reviewers said, for "matron detect learn".
+func newAlertsDispositions() *cobra.Command {
+	var path string
+	c := &cobra.Command{
+		Use: "dispositions", Short: "Hand out what reviewers made of alerts and cases, oldest first", Args: cobra.NoArgs,
+		Long: `Writes one JSON object a line with case, disposition (justified, systemic, training,
+policy-breach, misuse, insufficient or duplicate), by and at. What a reviewer wrote as a
+reason stays on the page of the alert and in the record.`,
+		Example: "  matron alerts dispositions -c matron.yaml > dispositions.ndjson",
+	}
+	c.Flags().StringVarP(&path, "config", "c", "matron.yaml", "configuration file")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		cfg, _, err := load(path)
+		if err != nil {
+			return err
+		}
+		all, err := gateway.Dispositions(c.Context(), cfg)
+		enc := json.NewEncoder(c.OutOrStdout())
+		for _, d := range all {
+			err = errors.Join(err, enc.Encode(struct {
+				Case        string    `json:"case"`
+				Disposition string    `json:"disposition"`
+				By          string    `json:"by"`
+				At          time.Time `json:"at"`
+			}{d.Alert, d.Outcome, d.Name, d.Made}))
+		}
+		if err != nil {
+			return failure{exitFailure, err}
+		}
+		return nil
 	}
 	return c
 }
 
 func showCase(c *cobra.Command, one *cases.Case) {
-	c.Printf("%s  rank %d, lane %s\nPeople: %s\nDays: %s\nPatients: %s\n\nWhy flagged\n", one.ID, one.Rank, one.Lane,
+	rank := ""
+	if one.Rank > 0 {
+		rank = fmt.Sprintf("rank %d, ", one.Rank)
+	}
+	c.Printf("%s  %slane %s\nPeople: %s\nDays: %s\nPatients: %s\n\nWhy flagged\n", one.ID, rank, one.Lane,
 		strings.Join(one.People, ", "), strings.Join(one.Days, ", "), strings.Join(one.Patients, ", "))
 	for _, s := range one.Sentences {
 		c.Printf("  %s\n", s)

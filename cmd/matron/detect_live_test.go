@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"slices"
@@ -30,12 +31,16 @@ func TestDetectRunOverTheRecord(t *testing.T) {
 		t.Fatalf("%d %s", status, body)
 	}
 	s.indexed()
+	s.importAgain(owner)
 	run := []string{"detect", "run", "-c", s.config, "--from", dayFrom(-1), "--to", dayFrom(1)}
 	s.run(append(run, "--dry-run")...)
 	if _, err := os.Stat(s.path("data/" + casesFile)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a dry run left cases: %v", err)
 	}
 	said := s.run(run...)
+	if !strings.HasPrefix(said, "2 accesses, ") {
+		t.Errorf("an access that was imported as well is counted twice, or one is missing: %s", said)
+	}
 	type line struct {
 		Case, Lane, Person string
 		Patients           []string
@@ -55,6 +60,7 @@ func TestDetectRunOverTheRecord(t *testing.T) {
 	if list := s.run("alerts", "list", "-c", s.config); !strings.Contains(list, found[0].Case) || !strings.Contains(list, "The record is the person's own.") {
 		t.Errorf("listed: %s", list)
 	}
+	s.judges(found[0].Case, owner.Person)
 	s.spoolEmpty()
 	s.stop()
 	ran := 0
@@ -73,6 +79,56 @@ func TestDetectRunOverTheRecord(t *testing.T) {
 	refused.Stderr = &stderr
 	if err := refused.Run(); err == nil || !strings.Contains(stderr.String(), "templates.yaml:2:") {
 		t.Errorf("templates of the site are not read: %v: %s", err, stderr.String())
+	}
+}
+
+// importAgain imports the look at somebody's own record that the gateway saw itself,
+// and another one an hour before.
+func (s *site) importAgain(owner hospital.Staff) {
+	s.t.Helper()
+	var lines strings.Builder
+	for text := range strings.Lines(s.run("audit", "user", owner.Person, "-c", s.config, "--json")) {
+		var seen struct {
+			Time    time.Time
+			Patient string
+		}
+		if decode(s.t, []byte(text), &seen); seen.Patient != owner.PatientID {
+			continue
+		}
+		for i, at := range []time.Time{seen.Time, seen.Time.Add(-time.Hour)} {
+			fmt.Fprintf(&lines, `{"id":"e%d","time":%q,"person":%q,"action":"read","source":"pas","patient":%q,"deliberate":true}`+"\n",
+				i, at.Format(time.RFC3339Nano), owner.Person, owner.PatientID)
+		}
+	}
+	s.write("again.ndjson", lines.String())
+	s.run("audit", "import", s.path("again.ndjson"), "-c", s.config)
+}
+
+// judges looks at a case on the pages as a privacy officer does, with the accesses of
+// both sources, and says what it was.
+func (s *site) judges(id, person string) {
+	s.t.Helper()
+	officer := s.as("privacy-officer")
+	if a := s.ask(officer, http.MethodGet, "/.matron/alerts", asPerson, ""); strings.Count(a.body, `href="/.matron/alerts/`+id+`"`) != 1 {
+		s.t.Errorf("the page does not list the case once: %d %s", a.status, a.body)
+	}
+	a := s.ask(officer, http.MethodGet, "/.matron/alerts/"+id, asPerson, "")
+	for _, want := range []string{"The record is the person&#39;s own.", "Why it is listed", "Accesses that it rests on", "Own record"} {
+		if !strings.Contains(a.body, want) {
+			s.t.Errorf("the page of the case lacks %q: %s", want, a.body)
+		}
+	}
+	if _, rows, _ := strings.Cut(a.body, "Accesses that it rests on"); strings.Count(rows, "who viewed this record") != 2 {
+		s.t.Errorf("the accesses of the case are not all there: %s", rows)
+	}
+	s.ask(officer, http.MethodPost, "/.matron/alerts/"+id, asPerson, "verdict=training&note=A+talk+was+enough")
+	var said struct{ Case, Disposition string }
+	decode(s.t, []byte(s.run("alerts", "dispositions", "-c", s.config)), &said)
+	if said.Case != id || said.Disposition != "training" {
+		s.t.Errorf("handed out for %s: %+v", person, said)
+	}
+	if out := s.run("alerts", "show", id, "-c", s.config); !strings.Contains(out, "own-record, version") {
+		s.t.Errorf("shown: %s", out)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/matron-epr/matron/audit"
+	"github.com/matron-epr/matron/audit/clickhouse"
 	"github.com/matron-epr/matron/audit/detect/cases"
 	"github.com/matron-epr/matron/audit/detect/detectors"
 	"github.com/matron-epr/matron/audit/detect/explain"
@@ -161,7 +162,7 @@ func (d *detecting) history(c *cobra.Command) (*folder, string, error) {
 	if d.dryRun {
 		return f, "", nil
 	}
-	return f, filepath.Join(cfg.DataDir, casesFile), spool.Put(gateway.SpoolDir(cfg), &audit.Record{
+	return f, gateway.CasesFile(cfg), spool.Put(gateway.SpoolDir(cfg), &audit.Record{
 		Kind: audit.KindAuditViewed, Time: time.Now(), Action: "detect", UserIssuer: "os", UserSub: by, UserName: by,
 		Detail: append([]string{"from=" + d.from, "to=" + d.to}, gateway.FeedsUsed(f.context)...),
 	})
@@ -173,30 +174,50 @@ func readHistory(ctx context.Context, cfg config.Config, from, to time.Time, t *
 		return err
 	}
 	defer func() { _ = store.Close() }()
+	// An access near midnight may be of the day before or after by another clock.
+	before, now := witnessed{}, witnessed{}
+	if err := readWitnessed(ctx, store, cfg.Site, from, to, t, now); err != nil {
+		return err
+	}
 	for ; from.Before(to); from = from.AddDate(0, 0, 1) {
-		end := from.AddDate(0, 0, 1)
-		if end.After(to) {
-			end = to
+		after := witnessed{}
+		if err := readWitnessed(ctx, store, cfg.Site, from.AddDate(0, 0, 1), to, t, after); err != nil {
+			return err
 		}
-		rows, err := store.Imported(ctx, audit.Query{Site: cfg.Site, From: from, To: end, Limit: historyRows})
+		rows, err := store.Imported(ctx, audit.Query{Site: cfg.Site, From: from, To: dayEnd(from, to), Limit: historyRows})
 		if err != nil {
 			return err
 		}
 		for i := range rows {
-			t.Add(&rows[i])
+			if r := &rows[i]; !before.has(r) && !now.has(r) && !after.has(r) {
+				t.Add(r)
+			}
 		}
-		err = store.Witnessed(ctx, cfg.Site, from, end, func(r *audit.Record) error {
-			t.Witness(r)
-			return nil
-		})
-		if err != nil {
-			return err
-		}
+		before, now = now, after
 	}
 	if t.Len() == 0 {
 		return errors.New("there is no access on these days, neither of the gateway nor imported")
 	}
 	return nil
+}
+
+// readWitnessed reads what the gateway saw itself of one day, and nothing past the end.
+func readWitnessed(ctx context.Context, store *clickhouse.Store, site string, from, to time.Time, t *table.Table, seen witnessed) error {
+	if !from.Before(to) {
+		return nil
+	}
+	return store.Witnessed(ctx, site, from, dayEnd(from, to), func(r *audit.Record) error {
+		t.Witness(r)
+		seen.add(r)
+		return nil
+	})
+}
+
+func dayEnd(from, to time.Time) time.Time {
+	if end := from.AddDate(0, 0, 1); end.Before(to) {
+		return end
+	}
+	return to
 }
 
 // narrow leaves the accesses of a folder outside the days out.

@@ -171,7 +171,7 @@ func pages(h http.Handler) map[string]string {
 		"hazard-new": "/.matron/safety/new/hazard", "review-done": "/.matron/safety/reviews/R-02/done", "incident-resolve": "/.matron/safety/incidents/I-02/resolve",
 		"not-found": "/.matron/patients/none", "rules": "/.matron/rules", "decision": decision(h),
 		"patient": find(h, "nhs", fake.Patient), "patient-events": find(h, "nhs", fake.Patient) + "&view=events",
-		"patient-letter": find(h, "nhs", fake.Patient) + "&view=letter", "patient-revealed": find(h, "nhs", fake.Patient) + "&reveal=yes", "patient-nobody": find(h, "nhs", fake.Nobody),
+		"alert": "/.matron/alerts/A-2", "alert-crowd": "/.matron/alerts/C-1", "patient-letter": find(h, "nhs", fake.Patient) + "&view=letter", "patient-revealed": find(h, "nhs", fake.Patient) + "&reveal=yes", "patient-nobody": find(h, "nhs", fake.Nobody),
 		"patient-why": strings.Split(find(h, "nhs", fake.Patient), "?")[0], "staff": find(h, "staff", fake.Nurse),
 		"staff-own": find(h, "staff", fake.Reviewer),
 	}

@@ -17,7 +17,7 @@ const TAGS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-prac
 
 // Which pages each state is looked at on, and the status that each page has.
 const STATES = {
-  full: ['home', 'lookup', 'alerts', 'live', 'health', 'modes', 'hazards', 'hazards-initial', 'hazards-cell', 'hazard', 'not-found',
+  full: ['home', 'lookup', 'alerts', 'alert', 'alert-crowd', 'live', 'health', 'modes', 'hazards', 'hazards-initial', 'hazards-cell', 'hazard', 'not-found',
     'safety', 'hazards-today', 'hazards-filtered', 'safety-control', 'signals', 'incidents', 'incident', 'reviews', 'safety-decisions', 'release', 'sign', 'sign-accept',
     'hazard-edit', 'hazard-rate', 'hazard-status', 'control-edit', 'incident-new', 'hazard-new', 'review-done', 'incident-resolve',
     'patient', 'patient-events', 'patient-letter', 'patient-revealed', 'patient-nobody', 'patient-why', 'staff', 'staff-own', 'decision', 'rules', 'emergencies', 'emergency', 'emergency-own'],

@@ -222,7 +222,7 @@ func (w *world) judge(ctx context.Context) (*Misuse, error) {
 	if err := pause(ctx, 2*w.config.Detection.Every); err != nil {
 		return nil, err
 	}
-	alerts, err := gateway.Alerts(ctx, w.config, 10_000)
+	alerts, _, err := gateway.Alerts(ctx, w.config, 10_000)
 	if err != nil {
 		return nil, err
 	}

@@ -5,22 +5,11 @@ import (
 	"time"
 
 	"github.com/matron-epr/matron/audit/cases"
-	"github.com/matron-epr/matron/audit/detect"
 	"github.com/matron-epr/matron/cmd/matron/config"
 )
 
 // JournalDir is the folder of the journal.
 func JournalDir(c config.Config) string { return paths{c.DataDir}.journal() }
-
-// Alerts lists the newest alerts, for a command beside the gateway.
-func Alerts(ctx context.Context, c config.Config, limit int) ([]detect.Alert, error) {
-	db, err := openDatabase(ctx, c, false)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = db.Close() }()
-	return cases.New(db).List(ctx, limit, "")
-}
 
 // CountAlerts counts every alert there is.
 func CountAlerts(ctx context.Context, c config.Config) (int, error) {

@@ -253,7 +253,7 @@ func (g *Gateway) openPages(context.Context) error {
 	g.pages, err = dashboards.New(dashboards.Config{
 		Site: g.cfg.Site, Key: key, Location: g.detection.location,
 		Branding: dashboards.Branding{Organisation: g.cfg.Branding.Organisation, Service: g.cfg.Branding.ServiceName},
-		Accesses: index{g.office}, Alerts: alertReader{g.detection.store, g.detection.names}, Hazards: hazardReader{g.hazards}, Safety: g.safety(),
+		Accesses: index{g.office}, Alerts: g.alertReader(), Hazards: hazardReader{g.hazards}, Safety: g.safety(),
 		Decisions: &decisions{cfg: g.cfg, index: index{g.office}, now: g.policy}, Rules: g.ruleBook(),
 		Emergencies: emergencyReader{g}, EmergencyUntil: g.emergency.Open,
 		Explain: g.detection.explain, Ward: g.wardOf, HospitalNumber: g.detection.hospitalNumber,
@@ -276,6 +276,10 @@ func (g *Gateway) openPages(context.Context) error {
 	mux.Handle("/", g.pages.Handler())
 	g.own = mux
 	return nil
+}
+
+func (g *Gateway) alertReader() alertReader {
+	return alertReader{store: g.detection.store, names: g.detection.names, last: &runCases{path: CasesFile(g.cfg)}, index: index{g.office}, site: g.cfg.Site, now: g.now}
 }
 
 // Converter makes FHIR events of this program's records.

@@ -28,6 +28,9 @@ func newNames(i index) *names { return &names{index: i, found: map[string]known{
 
 // of returns nothing while the index does not answer: pages then show the id.
 func (n *names) of(ctx context.Context, person string) known {
+	if person == "" {
+		return known{}
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if k, ok := n.found[person]; ok {

@@ -87,37 +87,62 @@ func (g *Gateway) may(s policy.Subject, area policy.Area, action policy.Action) 
 	}).Allowed()
 }
 
-// alertReader shows the newest alerts in the words of the pages.
+// alertReader shows alerts and the cases of the last run in the words of the pages.
 type alertReader struct {
 	store *cases.Store
 	names *names
+	last  *runCases
+	index index
+	site  string
+	now   func() time.Time
 }
 
 // Alerts implements dashboards.AlertReader.
 func (r alertReader) Alerts(ctx context.Context, limit int) ([]dashboards.Alert, error) {
-	found, err := r.store.List(ctx, limit, "")
+	made, err := r.last.read()
 	if err != nil {
 		return nil, err
 	}
+	live, err := apart(ctx, r.store, made, limit)
+	if err != nil {
+		return nil, err
+	}
+	said, err := r.store.Dispositions(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	verdicts := map[string]string{}
+	for _, d := range said {
+		verdicts[d.Alert] = d.Outcome
+	}
+	var alerts []dashboards.Alert
+	for _, a := range live {
+		alerts = append(alerts, r.page(a))
+	}
+	for i := range made[:min(limit, len(made))] {
+		alerts = append(alerts, caseAlert(&made[i]))
+	}
 	ctx, cancel := context.WithTimeout(ctx, pageQuery) // for all names together
 	defer cancel()
-	alerts := make([]dashboards.Alert, len(found))
-	for i, a := range found {
-		alerts[i] = r.page(a, r.names.of(ctx, a.Person))
+	for i := range alerts {
+		a := &alerts[i]
+		who := r.names.of(ctx, a.Person)
+		a.PersonName, a.Roles, a.Verdict = who.name, who.roles, verdicts[a.ID]
 	}
 	return alerts, nil
 }
 
-func (alertReader) page(a detect.Alert, who known) dashboards.Alert {
+func (alertReader) page(a detect.Alert) dashboards.Alert {
 	page := dashboards.Alert{
-		ID: a.ID, Time: a.Made, Person: a.Person, PersonName: who.name, Roles: who.roles,
-		Detector: a.Kind, Severity: severity(a.Lane), Sentences: a.Sentences,
+		ID: a.ID, Time: a.Made, Person: a.Person,
+		Detector: a.Kind, Severity: severity(a.Lane), Sentences: a.Sentences, People: a.People, Patients: a.Patients, Days: a.Days,
+		Detectors: measured(a.Detectors),
 	}
 	if len(a.Patients) == 1 {
 		page.Patient = a.Patients[0]
 	}
 	for _, e := range a.Explanations {
-		page.Explanations = append(page.Explanations, e.Sentence)
+		page.Explanations = append(page.Explanations, dashboards.AlertReason{Template: e.Template, Sentence: e.Sentence, Evidence: e.Evidence, Strong: e.Strength == "strong"})
 	}
 	return page
 }

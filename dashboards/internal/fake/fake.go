@@ -7,18 +7,22 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/dashboards"
+	"github.com/matron-epr/matron/policy"
 )
 
 // Reader holds accesses, newest first, and answers as the index does.
 type Reader struct {
 	Rows  []audit.Access
 	Found []dashboards.Alert
-	Err   error // what every question is answered with
+	// Judged is what was made of alerts: who, which, what and why.
+	Judged []string
+	Err    error // what every question is answered with
 }
 
 // Accesses implements dashboards.AccessReader.
@@ -99,6 +103,22 @@ func (f *Reader) Alerts(_ context.Context, most int) ([]dashboards.Alert, error)
 		return nil, f.Err
 	}
 	return f.Found[:min(len(f.Found), most)], nil
+}
+
+// Alert implements dashboards.AlertReader.
+func (f *Reader) Alert(_ context.Context, id string) (dashboards.Alert, error) {
+	for _, a := range f.Found {
+		if a.ID == id {
+			return a, f.Err
+		}
+	}
+	return dashboards.Alert{}, cmp.Or(f.Err, dashboards.ErrNoAlert)
+}
+
+// Judge implements dashboards.AlertReader.
+func (f *Reader) Judge(_ context.Context, who policy.Subject, id, verdict, note string) error {
+	f.Judged = append(f.Judged, strings.Join([]string{who.Person, id, verdict, note}, " "))
+	return f.Err
 }
 
 func matches(a audit.Access, q audit.Query) bool {

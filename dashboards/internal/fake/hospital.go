@@ -108,14 +108,39 @@ func alerts() []dashboards.Alert {
 			ID: "A-2", Time: Now().Add(-3 * time.Hour), Person: "S1005", PersonName: "Huw Bevan-Llewellyn",
 			Detector: "bulk v1", Severity: dashboards.Medium,
 			Sentences:    []string{"Viewed 94 records in an hour.", "Others in the role view 11 in an hour at most times."},
-			Explanations: []string{"On call for the whole hospital from 08:00 to 20:00."},
+			Explanations: []dashboards.AlertReason{{Template: "T8", Sentence: "On call for the whole hospital from 08:00 to 20:00."}},
+			Patients:     []string{"H0044821", "H0044822", "H0044823", "H0044824"}, Days: []string{"2026-11-03"},
+			Detectors: []dashboards.AlertDetector{{ID: "bulk", Version: 2, Share: .0004}, {ID: "out-of-hours", Version: 1, Share: .12}, {ID: "search", Version: 1}},
+			Evidence:  restsOn(), Partial: "41 more accesses are not shown here. \"matron alerts show\" names all of them.",
+			Reviews: []dashboards.AlertReview{{Made: Now().Add(-time.Hour), Name: "Pat Officer", Verdict: "insufficient", Note: "Asked for the rota of that night."}}, Verdict: "insufficient",
 		},
 		{
 			ID: "A-3", Time: Now().Add(-30 * time.Hour), Person: Nurse, PersonName: "Sam Whitlock", Patient: "H0044821",
 			Detector: "own-record v1", Severity: dashboards.Low,
 			Sentences: []string{"The member of staff viewed a record that carries their own NHS number."},
 		},
+		{
+			ID: "C-1", Time: Now().Add(-50 * time.Hour), Rank: 1, People: []string{Nurse, "S1002", "S1003"}, Patient: "H0044829", Patients: []string{"H0044829"},
+			Detector: "vip-crowd v1", Severity: dashboards.Medium, Detectors: []dashboards.AlertDetector{{ID: "vip-crowd", Version: 1, Share: .002}},
+			Sentences: []string{"People of 3 departments looked at one patient within days."}, Days: []string{"2026-11-01", "2026-11-02"},
+		},
 	}
+}
+
+// restsOn is a few accesses, one of them imported.
+func restsOn() []audit.Access {
+	var out []audit.Access
+	for i, patient := range []string{"H0044821", "H0044822", "H0044823"} {
+		a := audit.Access{Settled: true, Record: audit.Record{
+			Site: Site, Source: "gw1", Seq: uint64(40 - i), Time: Now().Add(-time.Duration(180+i) * time.Minute), Person: "S1005", UserName: "Huw Bevan-Llewellyn",
+			Roles: []string{"doctor"}, Patient: patient, Action: "read", Area: "notes", Effect: "allow", Outcome: audit.Success, Certainty: audit.Authoritative,
+		}}
+		if i == 2 {
+			a.Source = ""
+		}
+		out = append(out, a)
+	}
+	return out
 }
 
 // Bypassed is an application that two people have bypassed.
