@@ -119,7 +119,7 @@ func open(t *testing.T, dir string) *hospital {
 	h := &hospital{register: care.New(care.Windows{}), refused: &refusals{}}
 	h.register.Use(staff)
 	var err error
-	h.store, err = store.Open(store.Config{Dir: dir, Register: h.register, Now: now, Log: slog.New(slog.DiscardHandler)})
+	h.store, err = store.Open(t.Context(), store.Config{Dir: dir, Register: h.register, Now: now, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
