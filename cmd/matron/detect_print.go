@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/matron-epr/matron/audit/detect/evaluate"
+	"github.com/matron-epr/matron/audit/detect/explain"
 )
 
 // spread is how good the lists of one name are over all runs.
@@ -123,9 +124,7 @@ func printEvaluation(out io.Writer, all []evaluated) {
 		if x := run.Explained; x != nil {
 			p("  explained: %s of all accesses, %s of first ones; of misuse %s\n", percent(x.All), percent(x.First), percent(x.Misuse))
 			for _, k := range x.Kinds {
-				if k.Misuse.Hits > 0 {
-					p("    %s: %s\n", k.Kind, percent(k.Misuse))
-				}
+				p("    %s: %s%s\n", k.Kind, percent(k.Misuse), used(k.Templates))
 			}
 			if x.Shadow > 0 {
 				p("    templates in shadow would explain %d more\n", x.Shadow)
@@ -161,6 +160,20 @@ func printEvaluation(out io.Writer, all []evaluated) {
 	for i, s := range lists {
 		printList(out, s, i, all)
 	}
+}
+
+// used lists by which templates misuse was explained, in their order.
+func used(by map[string]int) string {
+	var b strings.Builder
+	for t := explain.Charted; t <= explain.Local; t++ {
+		if n := by[t.Code()]; n > 0 {
+			_, _ = fmt.Fprintf(&b, " %s %d", t.Code(), n)
+		}
+	}
+	if b.Len() == 0 {
+		return ""
+	}
+	return ", by" + b.String()
 }
 
 func percent(r evaluate.Ratio) string {

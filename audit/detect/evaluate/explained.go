@@ -22,7 +22,7 @@ type Explained struct {
 	seen      map[pair]bool
 	all       Ratio
 	first     Ratio
-	misuse    map[string]Ratio
+	misuse    map[string]*ExplainedUsage
 	by        [explain.Templates]int
 	shadow    int
 	from, end time.Time
@@ -32,7 +32,7 @@ type pair struct{ person, patient string }
 
 // NewExplained counts for these labels; days are those of location.
 func NewExplained(labels []feeds.Label, location *time.Location) *Explained {
-	e := &Explained{location: location, labels: map[feeds.Label]string{}, seen: map[pair]bool{}, misuse: map[string]Ratio{}}
+	e := &Explained{location: location, labels: map[feeds.Label]string{}, seen: map[pair]bool{}, misuse: map[string]*ExplainedUsage{}}
 	for _, l := range labels {
 		kind := l.Kind
 		l.Kind = ""
@@ -66,7 +66,25 @@ func (e *Explained) Add(person, patient string, at time.Time, by explain.Mask) {
 	day := at.In(e.location).Format(time.DateOnly)
 	kind, ok := e.labels[feeds.Label{Person: person, Day: day, Patient: patient}]
 	if ok { // where only a day is labelled, work and misuse of that day cannot be told apart
-		e.misuse[kind] = e.misuse[kind].add(explained)
+		e.addMisuse(kind, by)
+	}
+}
+
+// addMisuse counts one access that is labelled.
+func (e *Explained) addMisuse(kind string, by explain.Mask) {
+	u := e.misuse[kind]
+	if u == nil {
+		u = &ExplainedUsage{Kind: kind, Templates: map[string]int{}}
+		e.misuse[kind] = u
+	}
+	u.Misuse = u.Misuse.add(by.Strong())
+	if !by.Strong() {
+		return
+	}
+	for t := explain.Charted; t <= explain.Local; t++ {
+		if by.Has(t) && t.Explains() {
+			u.Templates[t.Code()]++
+		}
 	}
 }
 
@@ -108,6 +126,9 @@ type TemplateUse struct {
 type ExplainedUsage struct {
 	Kind   string `json:"kind"`
 	Misuse Ratio  `json:"misuse"`
+	// Templates is how many of them each template stands for; one access may have
+	// several.
+	Templates map[string]int `json:"templates"`
 }
 
 // Report is the shares so far.
@@ -116,10 +137,10 @@ func (e *Explained) Report() ExplainedReport {
 	for i, n := range e.by {
 		r.Templates = append(r.Templates, TemplateUse{explain.Template(i + 1).Code(), n})
 	}
-	for kind, m := range e.misuse {
-		r.Misuse.Hits += m.Hits
-		r.Misuse.Of += m.Of
-		r.Kinds = append(r.Kinds, ExplainedUsage{kind, m})
+	for _, u := range e.misuse {
+		r.Misuse.Hits += u.Misuse.Hits
+		r.Misuse.Of += u.Misuse.Of
+		r.Kinds = append(r.Kinds, *u)
 	}
 	slices.SortFunc(r.Kinds, func(a, b ExplainedUsage) int { return cmp.Compare(a.Kind, b.Kind) })
 	return r

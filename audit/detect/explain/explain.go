@@ -45,6 +45,11 @@ const Templates = 14
 // Code is how a template is called: T1 to T14.
 func (t Template) Code() string { return "T" + strconv.Itoa(int(t)) }
 
+// Explains says whether a template is ever strong. T14 is as the site says.
+func (t Template) Explains() bool {
+	return t <= Duty || t == Approved || t == Local
+}
+
 // Mask is the templates that explain one access, a bit each. The zero Mask is an
 // access that is not yet explained.
 type Mask uint16
