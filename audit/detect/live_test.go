@@ -187,7 +187,7 @@ func TestAlertSaysWhy(t *testing.T) {
 // TestOwnRecordIsReportedEvenWhenExplained and carries the explanation.
 func TestOwnRecordIsReportedEvenWhenExplained(t *testing.T) {
 	c := hospital(t)
-	c.Care = append(c.Care, feeds.Care{Patient: "self", Kind: "inpatient", Start: noon(), Ward: "ASH", Evidence: "adt:9"})
+	c.Care.Add(feeds.Care{Patient: "self", Kind: "inpatient", Start: noon(), Ward: "ASH", Evidence: "adt:9"})
 	got := all(c, view(1, "nurse", "self"))
 	want := []detect.Explanation{{
 		Template: "T3", Strength: "strong", Evidence: "adt:9",
@@ -357,7 +357,7 @@ func TestFeedsThatContradictThemselves(t *testing.T) {
 	c := hospital(t)
 	c.Staff = append(c.Staff, feeds.Staff{Person: "nurse", Roles: []string{"porter"}, Wards: []string{"OAK"}})
 	c.Patients = append(c.Patients, feeds.Patient{ID: "ring1", MergedInto: "ring2"}, feeds.Patient{ID: "ring2", MergedInto: "ring1"})
-	c.Care = append(c.Care,
+	c.Care.Add(
 		feeds.Care{Patient: "ring1", Kind: "inpatient", Start: noon().Add(time.Hour), End: noon().Add(-time.Hour), Ward: "ASH"},
 		feeds.Care{Patient: "cousin", Kind: "inpatient", Start: noon(), Ward: "ELM", Bed: "1"},
 		feeds.Care{Patient: "cousin", Kind: "inpatient", Start: noon(), Ward: "YEW", Bed: "2"})

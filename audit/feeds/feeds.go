@@ -161,13 +161,13 @@ type Feed struct {
 	Until          time.Time `json:"until,omitzero"`
 }
 
-// Context is what the hospital has told. A nil slice is a feed that is missing,
-// which is not an empty feed.
+// Context is what the hospital has told. A nil slice or nil lines are a feed that
+// is missing, which is not an empty feed.
 type Context struct {
 	Staff    []Staff
 	Rota     []Shift
 	Patients []Patient
-	Care     []Care
+	Care     *CareLines
 	Devices  []Device
 	About    map[Kind]Feed // of the feeds that are there
 }

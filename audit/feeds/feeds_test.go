@@ -95,7 +95,11 @@ func readAny(t testing.TB, kind feeds.Kind, in io.Reader, m *feeds.Mapping) resu
 		err = e
 	case feeds.CareFeed:
 		rows, f, e := r.Care(in)
-		note(len(rows), f, fmt.Sprintf("%+v", rows))
+		var text strings.Builder
+		for i := range rows.Len() {
+			fmt.Fprintf(&text, "%+v", rows.At(i))
+		}
+		note(rows.Len(), f, text.String())
 		err = e
 	case feeds.DevicesFeed:
 		rows, f, e := r.Devices(in)
@@ -280,7 +284,7 @@ func at(s string) time.Time {
 // hazard:GW-28 control:C-216
 func TestMissingAndLateFeedsAreSaid(t *testing.T) {
 	c := feeds.Context{
-		Staff: []feeds.Staff{}, Rota: []feeds.Shift{{Person: "ghost"}}, Care: []feeds.Care{},
+		Staff: []feeds.Staff{}, Rota: []feeds.Shift{{Person: "ghost"}}, Care: feeds.CareOf(),
 		About: map[feeds.Kind]feeds.Feed{feeds.RotaFeed: {Until: at("2026-09-01T12:00:00Z")}},
 	}
 	now := at("2026-09-03T12:00:00Z")

@@ -66,12 +66,25 @@ func (r Reader) Rota(in io.Reader) ([]Shift, Feed, error) {
 }
 
 // Care reads a care file.
-func (r Reader) Care(in io.Reader) ([]Care, Feed, error) {
-	rows, feed, err := read(r, in, CareFeed, r.Hasher.care)
-	feed.Contradictions = overlaps(rows, func(c *Care) string { return c.Patient }, bedSpan)
+func (r Reader) Care(in io.Reader) (*CareLines, Feed, error) {
+	rows := CareOf()
+	var inBed []Care
+	feed, err := r.lines(in, CareFeed, func(line []byte) ([]string, error) {
+		row, unknown, bad := r.Hasher.care(line)
+		if bad == nil {
+			rows.Add(row)
+			if row.Kind == "inpatient" {
+				inBed = append(inBed, row)
+			}
+		}
+		return unknown, bad
+	})
+	feed.Rows, feed.Contradictions = rows.Len(), overlaps(inBed, func(c *Care) string { return c.Patient }, bedSpan)
 	// An appointment next month says nothing about how fresh the feed is today,
 	// but neither does any other line: the newest start is the best there is.
-	cover(&feed, rows, func(c *Care) (time.Time, time.Time) { return c.Start, c.Start })
+	for _, c := range rows.All() {
+		feed.cover(c.Start, c.Start)
+	}
 	return rows, feed, err
 }
 
@@ -87,13 +100,31 @@ func (r Reader) Labels(in io.Reader) ([]Label, Feed, error) {
 	return read(r, in, LabelsFeed, r.Hasher.label)
 }
 
-// read takes a file line by line. The result is never nil: an empty file is a
-// feed that says nothing, not a feed that is missing.
+// read keeps the rows of a file. The result is never nil: an empty file is a feed
+// that says nothing, not a feed that is missing.
 func read[T any](r Reader, in io.Reader, kind Kind, parse func([]byte) (T, []string, error)) ([]T, Feed, error) {
-	out, feed := []T{}, Feed{Kind: kind}
-	next, done, err := r.open(in, kind)
+	out := []T{}
+	feed, err := r.lines(in, kind, func(line []byte) ([]string, error) {
+		row, unknown, bad := parse(line)
+		if bad == nil {
+			out = append(out, row)
+		}
+		return unknown, bad
+	})
 	if err != nil {
 		return nil, feed, err
+	}
+	feed.Rows = len(out)
+	return out, feed, nil
+}
+
+// lines takes a file line by line, each that is there twice once. take names the
+// fields of a line that the format does not have, and says why it is left out.
+func (r Reader) lines(in io.Reader, kind Kind, take func([]byte) (unknown []string, bad error)) (Feed, error) {
+	feed := Feed{Kind: kind}
+	next, done, err := r.open(in, kind)
+	if err != nil {
+		return feed, err
 	}
 	defer done()
 	var report intake.Report
@@ -101,11 +132,11 @@ func read[T any](r Reader, in io.Reader, kind Kind, parse func([]byte) (T, []str
 	for {
 		line, number, bad, err := next()
 		if errors.Is(err, io.EOF) {
-			feed.Rows, feed.Unknown = len(out), report.Unknown
-			return out, feed, nil
+			feed.Unknown = report.Unknown
+			return feed, nil
 		}
 		if err != nil {
-			return nil, feed, err
+			return feed, err
 		}
 		if r.Lines != nil {
 			r.Lines.Add(1)
@@ -115,18 +146,15 @@ func read[T any](r Reader, in io.Reader, kind Kind, parse func([]byte) (T, []str
 				feed.Duplicates++
 				continue
 			}
-			var row T
 			var unknown []string
-			if row, unknown, bad = parse(line); bad == nil {
-				out = append(out, row)
-			}
+			unknown, bad = take(line)
 			report.AddUnknown(unknown...)
 		}
 		if bad != nil {
 			feed.Rejected++
 			if r.Reject != nil {
 				if err := r.Reject(intake.Reject{Line: number, Reason: bad.Error()}); err != nil {
-					return nil, feed, err
+					return feed, err
 				}
 			}
 		}
@@ -227,12 +255,15 @@ func overlaps[T any](rows []T, id func(*T) string, span func(*T) (from, to time.
 // cover notes from when until when a feed says something.
 func cover[T any](f *Feed, rows []T, span func(*T) (time.Time, time.Time)) {
 	for i := range rows {
-		from, until := span(&rows[i])
-		if f.From.IsZero() || from.Before(f.From) {
-			f.From = from
-		}
-		if until.After(f.Until) {
-			f.Until = until
-		}
+		f.cover(span(&rows[i]))
+	}
+}
+
+func (f *Feed) cover(from, until time.Time) {
+	if f.From.IsZero() || from.Before(f.From) {
+		f.From = from
+	}
+	if until.After(f.Until) {
+		f.Until = until
 	}
 }

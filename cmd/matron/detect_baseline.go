@@ -58,7 +58,7 @@ func baselines(c *cobra.Command, dir string, location *time.Location, without []
 		staff = f.accesses.People.Len() - 1 // nobody has said who works here: everybody who was seen
 	}
 	budgets := evaluate.Budgets()
-	masks := f.engine.Rows(f.accesses)
+	masks := f.engine.Rows(f.accesses, nil)
 	lists := yardstick.Lists(yardstick.Input{
 		Accesses: f.accesses, Context: f.context, Machines: f.machines, Location: location, InUse: f.engine.InUse,
 		Explained: func(row int) bool { return masks[row].Strong() },

@@ -191,7 +191,7 @@ func (e *evaluating) folder(c *cobra.Command, dir string) (evaluated, error) {
 
 // explained counts how many accesses are explained, and by what.
 func (f *folder) explained(labels []feeds.Label) evaluate.ExplainedReport {
-	masks := f.engine.Rows(f.accesses)
+	masks := f.engine.Rows(f.accesses, nil)
 	counts := evaluate.NewExplained(labels, f.location)
 	t := f.accesses
 	for i := range t.Len() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -81,6 +82,7 @@ func (d *detecting) run(c *cobra.Command) error {
 	if d.budget < 1 {
 		return failure{exitUsage, errors.New("--budget is how many cases a day for 1,000 staff: at least 1")}
 	}
+	boundMemory()
 	var f *folder
 	out := filepath.Join(d.folder, casesFile)
 	if d.folder != "" {
@@ -94,7 +96,10 @@ func (d *detecting) run(c *cobra.Command) error {
 	if err := d.narrow(f); err != nil {
 		return err
 	}
-	made, found := f.cases(d.budget, d.seed)
+	made, found, err := f.cases(c, d.budget, d.seed)
+	if err != nil {
+		return err
+	}
 	for _, m := range found.NotEvaluated {
 		c.PrintErrf("%s: %s\n", m.Detector, m.Reason)
 	}
@@ -124,6 +129,14 @@ func (d *detecting) options() map[string]string {
 	return map[string]string{
 		"from": d.from, "to": d.to, "zone": d.zone, "without": strings.Join(d.without, ","),
 		"budget": strconv.Itoa(d.budget), "seed": strconv.FormatUint(d.seed, 10),
+	}
+}
+
+// boundMemory keeps garbage from doubling what a hundred million accesses take, which
+// is less than this, unless the operator has said otherwise.
+func boundMemory() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(7 << 30)
 	}
 }
 
@@ -236,9 +249,13 @@ func (d *detecting) narrow(f *folder) error {
 	return nil
 }
 
-// cases explains, detects, groups and ranks.
-func (f *folder) cases(budget int, seed uint64) ([]cases.Case, detectors.Found) {
-	masks := f.engine.Rows(f.accesses)
+// cases explains, detects, groups and ranks. When ctx ends it stops.
+func (f *folder) cases(c *cobra.Command, budget int, seed uint64) ([]cases.Case, detectors.Found, error) {
+	var masks []explain.Mask
+	err := f.step(c, "explaining", func(p *table.Progress) { masks = f.engine.Rows(f.accesses, p) })
+	if err != nil {
+		return nil, detectors.Found{}, err
+	}
 	explained := make([]detectors.Strength, len(masks))
 	for i, m := range masks {
 		switch {
@@ -248,7 +265,13 @@ func (f *folder) cases(budget int, seed uint64) ([]cases.Case, detectors.Found) 
 			explained[i] = detectors.Weak
 		}
 	}
-	found := detectors.Run(detectors.Input{Accesses: f.accesses, Explained: explained, Context: f.context, Location: f.location})
+	var found detectors.Found
+	err = f.step(c, "looking", func(p *table.Progress) {
+		found = detectors.Run(detectors.Input{Accesses: f.accesses, Explained: explained, Context: f.context, Location: f.location, Progress: p})
+	})
+	if err != nil {
+		return nil, found, err
+	}
 	people := f.context.People()
 	if people == 0 {
 		people = found.People
@@ -258,7 +281,21 @@ func (f *folder) cases(budget int, seed uint64) ([]cases.Case, detectors.Found) 
 		Explain: func(person, patient string, at time.Time) []cases.Explanation {
 			return f.explain(masks, person, patient, at)
 		},
-	}), found
+	}), found, nil
+}
+
+// step does one thing with all accesses and shows how far it is. When the command is
+// cancelled it stops.
+func (f *folder) step(c *cobra.Command, name string, do func(*table.Progress)) error {
+	p, all := new(table.Progress), f.accesses.Len()
+	stop := show(c.ErrOrStderr(), func(time.Duration) string { return fmt.Sprintf("%s  %d of %d accesses", name, p.Rows.Load(), all) })
+	defer stop()
+	defer context.AfterFunc(c.Context(), func() { p.Stop.Store(true) })()
+	do(p)
+	if c.Context().Err() != nil {
+		return failure{exitFailure, errors.New("stopped: no cases were written")}
+	}
+	return nil
 }
 
 // explain says what could explain a look, from the other looks too.

@@ -31,7 +31,8 @@ type Input struct {
 	Accesses  *table.Table // in the order of time
 	Explained []Strength   // of each row
 	Context   feeds.Context
-	Location  *time.Location // of days
+	Location  *time.Location  // of days
+	Progress  *table.Progress // may be nil
 }
 
 // Definition is one detector.

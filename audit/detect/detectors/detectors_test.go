@@ -42,7 +42,7 @@ func world() feeds.Context {
 			{ID: "boss", NHS: "n-bob"},
 			{ID: "vip", Flags: []string{"vip"}},
 		},
-		Care:    []feeds.Care{{Patient: "left", Kind: "inpatient", Start: day(-60), End: day(-20), Ward: "ASH"}},
+		Care:    feeds.CareOf(feeds.Care{Patient: "left", Kind: "inpatient", Start: day(-60), End: day(-20), Ward: "ASH"}),
 		Rota:    []feeds.Shift{},
 		Devices: []feeds.Device{{Device: "PC-ASH", Ward: "ASH"}, {Device: "PC-OAK", Ward: "OAK"}, {Device: "COW-OAK", Ward: "OAK", Kind: "trolley"}},
 	}
@@ -52,7 +52,7 @@ func world() feeds.Context {
 		}
 	}
 	for i := range 9 {
-		c.Care = append(c.Care, feeds.Care{Patient: fmt.Sprint("oak", i), Kind: "inpatient", Start: day(-1), Ward: "OAK"})
+		c.Care.Add(feeds.Care{Patient: fmt.Sprint("oak", i), Kind: "inpatient", Start: day(-1), Ward: "OAK"})
 	}
 	return c
 }

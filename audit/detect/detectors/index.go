@@ -226,14 +226,24 @@ func (x *index) group(p *feeds.Patient) int8 {
 	return int8(band)
 }
 
+// addCare gives each patient their lines of care, in the order of time.
 func (x *index) addCare(c *feeds.Context) {
-	for i := range c.Care {
-		f := &c.Care[i]
-		raw, ok := x.t.Patients.Find(f.Patient)
-		n := uint32(0)
-		if ok {
-			n = x.canon[raw]
-		} else if n, ok = x.ids.Find(f.Patient); !ok {
+	of := make([]uint32, c.Care.Len()) // patient of each line, 0 is nobody who was looked at
+	count := make([]int, len(x.patients))
+	for i, f := range c.Care.All() {
+		of[i] = x.patientOf(f.Patient)
+		count[of[i]]++
+	}
+	total := 0
+	for n := 1; n < len(count); n++ {
+		total += count[n]
+	}
+	all := make([]stay, total)
+	for n := 1; n < len(count); n++ {
+		x.patients[n].stays, all = all[:0:count[n]], all[count[n]:]
+	}
+	for i, f := range c.Care.All() {
+		if of[i] == 0 {
 			continue
 		}
 		s := stay{from: f.Start.UnixMicro(), ward: x.wards.Number(f.Ward), inpatient: f.Kind == "inpatient"}
@@ -245,11 +255,22 @@ func (x *index) addCare(c *feeds.Context) {
 		default:
 			s.to = s.from
 		}
-		x.patients[n].stays = append(x.patients[n].stays, s)
+		p := &x.patients[of[i]]
+		p.stays = append(p.stays, s)
 	}
 	for n := range x.patients {
 		slices.SortFunc(x.patients[n].stays, func(a, b stay) int { return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to)) })
 	}
+}
+
+// patientOf is the number in use of somebody whose record was looked at, 0 of
+// anybody else.
+func (x *index) patientOf(id string) uint32 {
+	if raw, ok := x.t.Patients.Find(id); ok {
+		return x.canon[raw]
+	}
+	n, _ := x.ids.Find(id)
+	return n
 }
 
 // wardAt is where a patient lay, 0 when nowhere.

@@ -107,8 +107,8 @@ func (l *Live) know(t *table.Table, c feeds.Context) {
 	for i := range c.Patients {
 		t.Patients.Number(c.Patients[i].ID)
 	}
-	for i := range c.Care {
-		t.Patients.Number(c.Care[i].Patient)
+	for _, f := range c.Care.All() {
+		t.Patients.Number(f.Patient)
 	}
 	for i := range c.Devices {
 		t.Devices.Number(c.Devices[i].Device)

@@ -54,7 +54,6 @@ type day struct {
 	burst       int32   // most patients within ten minutes
 	sequence    int32   // most patients whose numbers are neighbours
 	taken       int32   // printed or exported
-	bytes       int64   // of them
 	denied      int32
 	searches    int32
 	offDuty     int32    // patients of visits outside the rota
@@ -104,19 +103,25 @@ func scan(in Input) *scanned {
 			}
 		})
 	}
-	for p := 1; p < n; p++ {
+	for p := 1; p < n && in.Progress.Add(int(starts[p+1]-starts[p])); p++ {
 		if !x.people[p].machine {
 			next <- p
 		}
 	}
 	close(next)
 	group.Wait()
+	days := 0
+	for p := range found {
+		days += len(found[p])
+	}
+	s.days = make([]day, 0, days)
 	for p := range found {
 		s.count(&x.people[p], len(found[p]), &counts[p])
 	}
 	for p := range found {
 		s.mismatch(uint32(p), found[p], order[starts[p]:starts[p+1]], &counts[p]) //nolint:gosec // people are numbered in 32 bits
 		s.days = append(s.days, found[p]...)
+		found[p] = nil // of many people it is much
 	}
 	return s
 }
@@ -363,7 +368,6 @@ func (w *walker) look(d *today, row uint32, t *tally) {
 		v.facts |= wrote
 	case taking:
 		d.taken++
-		d.bytes += int64(w.t.Bytes[row])
 		d.rows = append(d.rows, row)
 	default:
 	}

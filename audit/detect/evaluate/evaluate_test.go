@@ -148,7 +148,7 @@ func TestExplainedRates(t *testing.T) {
 	e.Add("bob", "b", at.Add(26*time.Hour), yes)
 	want := evaluate.ExplainedReport{
 		All: evaluate.Ratio{Hits: 3, Of: 5}, First: evaluate.Ratio{Hits: 2, Of: 3}, Misuse: evaluate.Ratio{Hits: 1, Of: 2},
-		Kinds: []evaluate.ExplainedUsage{{Kind: "own-record", Misuse: evaluate.Ratio{Hits: 1, Of: 2}}},
+		Kinds: []evaluate.ExplainedUsage{{Kind: "own-record", Misuse: evaluate.Ratio{Hits: 1, Of: 2}, Templates: map[string]int{"T3": 1}}},
 	}
 	got := e.Report()
 	for _, u := range got.Templates {

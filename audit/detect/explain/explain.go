@@ -126,6 +126,9 @@ const (
 	// of them at least.
 	departmentShare   = .05
 	departmentSupport = 20
+	// lately is how long after a line of care its ward or team still has work with it.
+	// Somebody whom the line names has longer.
+	lately = 7 * day
 	// rotaGrace is added around a shift.
 	rotaGrace = 2 * hour
 )
@@ -189,11 +192,11 @@ func byName(c *care) window {
 func byWard(k kind) window {
 	switch k {
 	case inpatient:
-		return window{OnWard, day, 14 * day}
+		return window{OnWard, day, lately}
 	case emergency:
-		return window{OnList, day, 7 * day}
+		return window{OnList, day, lately}
 	default:
-		return window{OnList, 2 * day, 14 * day}
+		return window{OnList, 2 * day, lately}
 	}
 }
 
@@ -201,14 +204,14 @@ func byWard(k kind) window {
 func byTeam(k kind) window {
 	switch k {
 	case referral:
-		return window{Referred, day, 14 * day}
+		return window{Referred, day, lately}
 	case result, document:
-		return window{Answer, day, 14 * day}
+		return window{Answer, day, lately}
 	case order, task:
 		return window{Duty, day, 3 * day}
 	case team:
-		return window{Named, day, 7 * day}
+		return window{Named, day, lately}
 	default:
-		return window{OnList, 7 * day, 14 * day}
+		return window{OnList, 7 * day, lately}
 	}
 }

@@ -88,9 +88,10 @@ func TestEachTemplateSaysWhyWithEvidence(t *testing.T) {
 		"where the rota sends them":   {"ned", "oak", "18 12:00", "", "T3 strong adt:2"},
 		"when the shift is long over": {"ned", "oak", "19 12:00", "", ""},
 		"named":                       {"doc", "old", "24 09:00", "", "T2 strong clinic:1"},
-		"list of the team":            {"sam", "old", "18 12:00", "", "T5 strong clinic:1"},
-		"list long over":              {"sam", "old", "28 12:00", "", ""},
+		"list of the team":            {"sam", "old", "17 09:00", "", "T5 strong clinic:1"},
+		"list over for a week":        {"sam", "old", "17 10:00", "", ""},
 		"referred":                    {"sam", "ref", "28 12:00", "", "T6 strong ref:1"},
+		"referred long ago":           {"sam", "ref", "29 10:00", "", ""},
 		"letter that waits":           {"sam", "let", "18 12:00", "", "T7 strong doc:1"},
 		"work item":                   {"phil", "in", "18 12:00", "", "T8 strong task:1"},
 		"work item long done":         {"phil", "in", "28 12:00", "", "T8 weak "},
@@ -179,7 +180,7 @@ func TestRowsKnowWhatElseWasDone(t *testing.T) {
 	} {
 		tab := looks(t, row.lines...)
 		var got []string
-		for _, m := range e.Rows(tab) {
+		for _, m := range e.Rows(tab, nil) {
 			got = append(got, codes(m))
 		}
 		if d := cmp.Diff(row.want, got); d != "" {
@@ -201,7 +202,7 @@ func TestRowsAndSingleLooksAgree(t *testing.T) {
 	}
 	tab := looks(t, lines...)
 	alone := strings.NewReplacer(" T9", "", " T10", "", " T11", "")
-	for row, m := range e.Rows(tab) {
+	for row, m := range e.Rows(tab, nil) {
 		a := Access{Person: tab.People.Text(tab.Person[row]), Patient: tab.Patients.Text(tab.Patient[row]), At: tab.Time(row)}
 		want := ""
 		for _, x := range e.Explain(a) {
@@ -224,7 +225,7 @@ func TestOnlyWhatWasLookedAtIsExplained(t *testing.T) {
 		tab.Add(&one)
 	}
 	var got []bool
-	for _, m := range New(Config{}, hospital(t)).Rows(tab) {
+	for _, m := range New(Config{}, hospital(t)).Rows(tab, nil) {
 		got = append(got, m.Strong())
 	}
 	if d := cmp.Diff([]bool{false, false, true}, got); d != "" {
@@ -246,7 +247,7 @@ func TestTemplateOfTheSite(t *testing.T) {
 		s := local()
 		s.State = state
 		e := New(Config{Site: []SiteTemplate{s}}, hospital(t))
-		m := e.Rows(tab)
+		m := e.Rows(tab, nil)
 		if m[0].Strong() != want[0] || m[0].Shadow() != want[1] || m[1] != 0 || m[2] != 0 {
 			t.Errorf("%q: %v", state, m)
 		}

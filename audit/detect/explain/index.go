@@ -163,9 +163,9 @@ func (e *Engine) addRota() {
 // addCare sorts the lines of care by patient and time.
 func (e *Engine) addCare() {
 	lines := e.context.Care
-	of := make([]uint32, len(lines))
-	for i := range lines {
-		of[i] = e.ids.Number(e.InUse(lines[i].Patient))
+	of := make([]uint32, lines.Len())
+	for i, f := range lines.All() {
+		of[i] = e.ids.Number(e.InUse(f.Patient))
 	}
 	e.starts = make([]uint32, e.ids.Len()+1)
 	for _, n := range of {
@@ -174,10 +174,10 @@ func (e *Engine) addCare() {
 	for i := 1; i < len(e.starts); i++ {
 		e.starts[i] += e.starts[i-1]
 	}
-	e.care = make([]care, len(lines))
+	e.care = make([]care, len(of))
 	next := slices.Clone(e.starts)
-	for i := range lines {
-		e.care[next[of[i]]] = e.line(i)
+	for i, f := range lines.All() {
+		e.care[next[of[i]]] = e.line(i, f)
 		next[of[i]]++
 	}
 	for n := range e.ids.Len() {
@@ -187,8 +187,7 @@ func (e *Engine) addCare() {
 	}
 }
 
-func (e *Engine) line(i int) care {
-	f := &e.context.Care[i]
+func (e *Engine) line(i int, f *feeds.Care) care {
 	c := care{
 		from: f.Start.UnixMicro(), ward: e.words.Number(f.Ward), team: e.words.Number(f.Team), specialty: e.words.Number(f.Specialty),
 		people: uint32(len(e.people)), count: uint16(min(len(f.People), 1<<16-1)), kind: kindOf(f.Kind), open: f.End.IsZero(), row: uint32(i), //nolint:gosec // lines are numbered in 32 bits
@@ -216,7 +215,7 @@ func (e *Engine) of(patient string) []care {
 }
 
 // last is when a line is over: a stay without an end goes on, an arrival in the
-// emergency department for a day, a referral for a month; the rest are moments.
+// emergency department for a day, a referral for three weeks; the rest are moments.
 func (c *care) last() int64 {
 	if !c.open {
 		return c.to
@@ -227,7 +226,7 @@ func (c *care) last() int64 {
 	case emergency:
 		return c.from + day
 	case referral:
-		return c.from + 30*day
+		return c.from + 21*day
 	default:
 		return c.from
 	}

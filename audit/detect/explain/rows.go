@@ -9,8 +9,8 @@ import (
 
 // Rows explains every row of a table, which is in the order of time: a column
 // beside it. Rows that nobody looked at (incidental, refused, without a patient)
-// have the zero Mask.
-func (e *Engine) Rows(t *table.Table) []Mask {
+// have the zero Mask. progress may be nil.
+func (e *Engine) Rows(t *table.Table, progress *table.Progress) []Mask {
 	b := newBatch(e, t)
 	b.elsewhere()
 	ranges := make(chan [2]int)
@@ -27,10 +27,11 @@ func (e *Engine) Rows(t *table.Table) []Mask {
 			found[i] = w.learned
 		})
 	}
-	b.split(ranges)
+	b.split(ranges, progress)
 	close(ranges)
 	group.Wait()
 	b.departments(found)
+	b.rareParts()
 	return b.masks
 }
 
@@ -100,11 +101,14 @@ func (b *batch) sort() {
 }
 
 // split hands out patients in shares of about as many rows.
-func (b *batch) split(to chan<- [2]int) {
+func (b *batch) split(to chan<- [2]int, progress *table.Progress) {
 	const share = 1 << 15
 	from := 0
 	for n := range b.care {
-		if b.starts[n+1]-b.starts[from] >= share {
+		if rows := b.starts[n+1] - b.starts[from]; rows >= share {
+			if !progress.Add(int(rows)) {
+				return
+			}
 			to <- [2]int{from, n + 1}
 			from = n + 1
 		}

@@ -56,6 +56,9 @@ func (e *Engine) Row(a Access, m Mask) []Explanation {
 			h = append(h, hit{template: t, strong: t == Charted})
 		}
 	}
+	for i := range h {
+		h[i].strong = h[i].strong && m.Strong()
+	}
 	return e.explanations(a, h)
 }
 
@@ -124,7 +127,7 @@ func (e *Engine) say(a Access, one *hit) Explanation {
 	}
 	fill := strings.NewReplacer()
 	if one.care != nil {
-		f := &e.context.Care[one.care.row]
+		f := e.context.Care.At(int(one.care.row))
 		ward := f.Ward
 		if ward == "" {
 			ward = f.Team

@@ -7,6 +7,7 @@ package table
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -69,18 +70,18 @@ type Table struct {
 	Person  []uint32 // of People
 	Patient []uint32 // of Patients; 0 is none
 	Device  []uint32 // of Devices
-	Session []uint32 // of Sessions
+	Session []uint32 // of Sessions; 0 is not known
 	Word    []uint32 // of Words: action and part of the record
-	Bytes   []uint32
 	Flags   []Flag
 
-	People, Patients, Devices, Sessions *Names
-	Words                               *Names // "action screen", or "action area" where no screen is named
-	Hours                               Hours
-	roles                               map[uint32]string
-	ids                                 []byte
-	ends                                []uint64 // of each row's id among ids
-	rows                                []uint32 // where each row's id is, once sorted
+	People, Patients, Devices *Names
+	Words                     *Names // "action screen", or "action area" where no screen is named
+	Sessions                  *Names // nil once the table is settled
+	Hours                     Hours
+	roles                     map[uint32]string
+	ids                       ids
+	rows                      []uint32 // where each row's id is, once that is another row
+	from                      int      // rows that were left out before the first one
 }
 
 // New makes an empty Table.
@@ -103,7 +104,6 @@ func (t *Table) Add(r *audit.Imported) {
 	t.Device = append(t.Device, t.Devices.Number(r.Device))
 	t.Session = append(t.Session, t.Sessions.Number(r.Session))
 	t.Word = append(t.Word, t.Words.Number(r.Action+" "+cmp.Or(r.Screen, r.Area)))
-	t.Bytes = append(t.Bytes, uint32(min(r.Bytes, 1<<32-1)))
 	var f Flag
 	switch r.Deliberate {
 	case "true":
@@ -128,10 +128,9 @@ func (t *Table) Add(r *audit.Imported) {
 	if r.Role != "" {
 		t.roles[person] = r.Role
 	}
-	t.ids = append(t.ids, r.ID...)
-	t.ends = append(t.ends, uint64(len(t.ids)))
+	t.ids.add(r.ID)
 	if t.rows != nil {
-		t.rows = append(t.rows, uint32(len(t.ends)-1)) //nolint:gosec // rows are numbered in 32 bits
+		t.rows = append(t.rows, uint32(t.ids.n-1)) //nolint:gosec // rows are numbered in 32 bits
 	}
 }
 
@@ -151,16 +150,8 @@ func outside(ip string) bool {
 func (t *Table) Drop() {
 	n := t.Len() - 1
 	t.At, t.Person, t.Patient, t.Device = t.At[:n], t.Person[:n], t.Patient[:n], t.Device[:n]
-	t.Session, t.Word, t.Bytes, t.Flags, t.ends = t.Session[:n], t.Word[:n], t.Bytes[:n], t.Flags[:n], t.ends[:n]
-	t.ids = t.ids[:t.end(n)]
-}
-
-// end is where the ids of the first n rows end.
-func (t *Table) end(n int) uint64 {
-	if n == 0 {
-		return 0
-	}
-	return t.ends[n-1]
+	t.Session, t.Word, t.Flags = t.Session[:n], t.Word[:n], t.Flags[:n]
+	t.ids.drop()
 }
 
 // Role is the role in which a person was seen last, "" when none was named.
@@ -169,9 +160,9 @@ func (t *Table) Role(person uint32) string { return t.roles[person] }
 // ID is the id of the access of a row.
 func (t *Table) ID(row int) string {
 	if t.rows != nil {
-		row = int(t.rows[row])
+		return t.ids.at(int(t.rows[row]))
 	}
-	return string(t.ids[t.end(row):t.ends[row]])
+	return t.ids.at(row + t.from)
 }
 
 // Action is what was done in a row.
@@ -201,14 +192,15 @@ const Prefetch = 4
 
 // Settle marks as incidental what nobody chose where that is not known: lists,
 // searches, and what a session opens faster than a hand does. Rows are in the
-// order of time.
+// order of time, and none is added any more.
 func (t *Table) Settle() {
+	t.Sessions = nil // which one it was is of no use any more
 	passive := make([]bool, t.Words.Len())
 	for i := range passive {
 		action, _, _ := strings.Cut(t.Words.Text(uint32(i)), " ")
 		passive[i] = action == "list" || action == "search"
 	}
-	bursts := map[uint32]burst{}
+	bursts, cleared := map[uint32]burst{}, int64(0)
 	for row, f := range t.Flags {
 		if f&(Deliberate|Incidental) != 0 || t.Patient[row] == 0 {
 			continue
@@ -217,12 +209,17 @@ func (t *Table) Settle() {
 			t.Flags[row] |= Incidental
 			continue
 		}
+		at := t.At[row]
+		if at-cleared > 60*second {
+			cleared = at
+			maps.DeleteFunc(bursts, func(_ uint32, b burst) bool { return at-b.from > second })
+		}
 		b := bursts[t.Session[row]]
-		if t.Session[row] == 0 || len(b.rows) > 0 && t.At[row]-b.from > int64(time.Second/time.Microsecond) {
+		if t.Session[row] == 0 || len(b.rows) > 0 && at-b.from > second {
 			b = burst{}
 		}
 		if len(b.rows) == 0 {
-			b.from = t.At[row]
+			b.from = at
 		}
 		b.rows = append(b.rows, row)
 		if b.add(t.Patient[row]) > Prefetch {
@@ -233,6 +230,9 @@ func (t *Table) Settle() {
 		bursts[t.Session[row]] = b
 	}
 }
+
+// second is one in microseconds.
+const second = int64(time.Second / time.Microsecond)
 
 // burst is what a session opens within a second.
 type burst struct {
@@ -281,7 +281,7 @@ func (t *Table) Sort() {
 		}
 	}
 	t.At, t.Person, t.Patient, t.Device = sorted(t.At, order), sorted(t.Person, order), sorted(t.Patient, order), sorted(t.Device, order)
-	t.Session, t.Word, t.Bytes, t.Flags = sorted(t.Session, order), sorted(t.Word, order), sorted(t.Bytes, order), sorted(t.Flags, order)
+	t.Session, t.Word, t.Flags = sorted(t.Session, order), sorted(t.Word, order), sorted(t.Flags, order)
 }
 
 func sorted[T any](column []T, order []uint32) []T {
@@ -299,7 +299,7 @@ func (t *Table) From(at time.Time) int {
 }
 
 // Keep leaves the rows outside [from, to) out; a zero time is no bound. The table is
-// in the order of time.
+// in the order of time, and no row is added any more.
 func (t *Table) Keep(from, to time.Time) {
 	lo, hi := 0, t.Len()
 	if !from.IsZero() {
@@ -308,13 +308,12 @@ func (t *Table) Keep(from, to time.Time) {
 	if !to.IsZero() {
 		hi, _ = slices.BinarySearch(t.At, to.UnixMicro())
 	}
-	if t.rows == nil {
-		t.rows = make([]uint32, t.Len())
-		for i := range t.rows {
-			t.rows[i] = uint32(i)
-		}
-	}
 	hi = max(lo, hi)
+	if t.rows != nil {
+		t.rows = t.rows[lo:hi]
+	} else {
+		t.from += lo
+	}
 	t.At, t.Person, t.Patient, t.Device = t.At[lo:hi], t.Person[lo:hi], t.Patient[lo:hi], t.Device[lo:hi]
-	t.Session, t.Word, t.Bytes, t.Flags, t.rows = t.Session[lo:hi], t.Word[lo:hi], t.Bytes[lo:hi], t.Flags[lo:hi], t.rows[lo:hi]
+	t.Session, t.Word, t.Flags = t.Session[lo:hi], t.Word[lo:hi], t.Flags[lo:hi]
 }

@@ -80,7 +80,7 @@ type feedFiles struct {
 	about    map[feeds.Kind]feeds.Feed
 }
 
-func readFeed[T any](files feedFiles, kind feeds.Kind, path string, read func(feeds.Reader, io.Reader) ([]T, feeds.Feed, error), rows *[]T) (err error) {
+func readFeed[T any](files feedFiles, kind feeds.Kind, path string, read func(feeds.Reader, io.Reader) (T, feeds.Feed, error), rows *T) (err error) {
 	if path == "" {
 		return nil
 	}

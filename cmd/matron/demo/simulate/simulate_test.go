@@ -155,7 +155,7 @@ func TestFilesHoldTogether(t *testing.T) {
 			survivor[p.ID] = p.MergedInto
 		}
 	}
-	if d := cmp.Diff(Summary{len(c.Staff), len(c.Patients), len(c.Care), len(c.Rota), len(c.Devices), len(all), len(labels)}, sum); d != "" {
+	if d := cmp.Diff(Summary{len(c.Staff), len(c.Patients), c.Care.Len(), len(c.Rota), len(c.Devices), len(all), len(labels)}, sum); d != "" {
 		t.Errorf("summary:\n%s", d)
 	}
 	done := map[feeds.Label]bool{}
@@ -263,7 +263,8 @@ func newExplainer(t testing.TB, c feeds.Context, all []line) explainer {
 	for _, s := range c.Rota {
 		r.rota[s.Person] = append(r.rota[s.Person], s)
 	}
-	for _, f := range c.Care {
+	for i := range c.Care.Len() {
+		f := c.Care.At(i)
 		r.care[f.Patient] = append(r.care[f.Patient], f)
 	}
 	for _, l := range all {
