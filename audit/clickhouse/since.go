@@ -47,13 +47,17 @@ func (s *Store) Ahead(ctx context.Context, after map[string]uint64, from time.Ti
 	return out, nil
 }
 
+// mostOfOne is how many accesses of one person in one stretch are told: more than
+// detection follows on a day.
+const mostOfOne = 2500
+
 // mostAlike is how many accesses of one stretch that say the same are told: whoever
 // opens one record a thousand times in a minute is not read a thousand times.
 const mostAlike = 20
 
 // Follow visits the accesses of people at one site in some stretches, for whoever
 // follows the record: by source and seq, with the outcomes of those that failed. Of
-// what one person does to one patient in the same way no more than some is visited.
+// what one person does to one patient in the same way no more than some is visited, and of one person no more than is followed.
 // Machines are left out. A row that is there twice is visited twice.
 func (s *Store) Follow(ctx context.Context, site string, stretches map[string]Stretch, visit func(*audit.Record)) error {
 	if len(stretches) == 0 {
@@ -87,8 +91,10 @@ func (s *Store) follow(ctx context.Context, site string, f *filter, order string
 	looked := strings.Fields("site source seq time kind gap action area screen deliberate patient patient_source person roles session basis device client_ip effect")
 	list := slices.DeleteFunc(columns(), func(c column) bool { return !slices.Contains(looked, c.name) })
 	f.add("("+accessKinds+" AND site = ? AND person != '' AND NOT has(detail, ?) OR kind = 'outcome' AND outcome NOT IN ('', '0'))", site, audit.DetailMachine)
-	rows, err := s.conn.Query(ctx, "SELECT "+names(list)+" FROM "+s.table("records")+f.where()+" ORDER BY "+order+
-		fmt.Sprintf(" LIMIT %d BY source, kind, person, patient, action, area, screen, device, client_ip, effect, deliberate, if(kind = 'outcome', seq, 0)", mostAlike), f.args...)
+	alike := "SELECT " + names(list) + " FROM " + s.table("records") + f.where() + " ORDER BY " + order +
+		fmt.Sprintf(" LIMIT %d BY source, kind, person, patient, action, area, screen, device, client_ip, effect, deliberate, if(kind = 'outcome', seq, 0)", mostAlike)
+	rows, err := s.conn.Query(ctx, "SELECT "+names(list)+" FROM ("+alike+") ORDER BY "+order+
+		fmt.Sprintf(" LIMIT %d BY person, if(kind = 'outcome', seq, 0)", mostOfOne), f.args...)
 	if err != nil {
 		return fmt.Errorf("query accesses that follow: %w", err)
 	}

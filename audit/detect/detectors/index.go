@@ -103,6 +103,14 @@ func (x *index) grow() {
 	}
 }
 
+// seenAs gives somebody whom no feed knows the role in which they were seen last.
+func (x *index) seenAs(who uint32) {
+	if p := &x.people[who]; len(p.lines) == 0 {
+		p.role = x.t.Role(who)
+		p.department = p.role
+	}
+}
+
 func (x *index) addPeople(c *feeds.Context) {
 	x.people = make([]person, x.t.People.Len())
 	for n := range x.people {

@@ -163,6 +163,7 @@ func (l *Live) Take(r *audit.Record, now time.Time, explain func() Strength) Fat
 	row := uint32(t.Len()) //nolint:gosec // rows are numbered in 32 bits
 	t.Witness(r)
 	l.w.grow()
+	l.w.seenAs(key.person)
 	l.w.learnWords()
 	fate := l.row(d, row, explain)
 	if fate == Taken {

@@ -1,7 +1,7 @@
 package table
 
 import (
-	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/matron-epr/matron/audit"
@@ -11,7 +11,7 @@ import (
 // clickhouse.Store.Witnessed has it. Its id is its place in the journal.
 func (t *Table) Witness(r *audit.Record) {
 	a := audit.Imported{
-		ID: fmt.Sprintf("%s-%d", r.Source, r.Seq), Source: r.Source, App: r.App, Time: r.Time, Person: r.Person, Patient: r.Patient,
+		ID: r.Source + "-" + strconv.FormatUint(r.Seq, 10), Source: r.Source, App: r.App, Time: r.Time, Person: r.Person, Patient: r.Patient,
 		Device: r.Device, Session: r.Session, Action: r.Action, Screen: r.Screen, Area: r.Area, IP: r.ClientIP, Deliberate: r.Deliberate,
 		BreakGlass: strings.HasPrefix(r.Basis, audit.BasisBreakGlass),
 	}
