@@ -8,9 +8,11 @@ import (
 	"net/http/httptest"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/policy/rego"
@@ -51,6 +53,35 @@ func fetching(t *testing.T, more string) (s *site, offered *ruleServer, key rego
 	return s, offered, key
 }
 
+// bundles are the revisions that the gateway keeps.
+func (s *site) bundles() (list []string) {
+	s.t.Helper()
+	kept, err := os.ReadDir(s.path("data/policy/bundles"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, d := range kept {
+		if !strings.HasPrefix(d.Name(), ".") {
+			list = append(list, d.Name())
+		}
+	}
+	return list
+}
+
+// oldBundles makes some that came before any other, the oldest first.
+func (s *site) oldBundles(n int) (list []string) {
+	s.t.Helper()
+	for i := range n {
+		name := fmt.Sprintf("%032x", i)
+		dir, came := s.path("data/policy/bundles/"+name), time.Now().Add(time.Duration(i-100)*time.Hour)
+		if err := errors.Join(os.Mkdir(dir, 0o700), os.Chtimes(dir, came, came)); err != nil {
+			s.t.Fatal(err)
+		}
+		list = append(list, name)
+	}
+	return list
+}
+
 // TestRulesComeFromAServer: only what is signed and newer comes in force, what is
 // refused is recorded once, and a start does not need the server.
 // hazard:GW-11 control:C-89
@@ -72,9 +103,19 @@ func TestRulesComeFromAServer(t *testing.T) {
 		}
 	}
 	s.eventually("the first rules", reads(http.StatusOK))
+	old, first := s.oldBundles(9), s.bundles()
 	files["roles.yaml"] = strings.Replace(files["roles.yaml"], searches, noSearches, 1)
 	server.offer(regotest.Sign(t, files, "2", "", key))
 	s.eventually("newer rules", reads(http.StatusForbidden))
+	s.eventually("old bundles go", func() error {
+		if left := s.bundles(); len(left) != 7 || !slices.Contains(left, old[8]) || slices.Contains(left, old[3]) {
+			return fmt.Errorf("%q are left", left)
+		}
+		return nil
+	})
+	if i := slices.IndexFunc(first, func(r string) bool { return !slices.Contains(old, r) }); !slices.Contains(s.bundles(), first[i]) {
+		t.Errorf("the rules that were in force before, %s, are gone: %q", first[i], s.bundles())
+	}
 
 	for _, bad := range []struct{ what, want string }{
 		{"unsigned", "signature of the bundle does not hold"},

@@ -73,8 +73,8 @@ func (s *glassSite) endGrant(c *http.Client) {
 }
 
 // TestWhatIsRememberedEndsWithWhatItRestsOn asks one question before, during and after
-// emergency access that is ended by the person, with the session and by its time, and
-// across reloads of rules, protected patients and staff: remembered answers never
+// emergency access that is ended by the person, with the session, by the sign-in service
+// and by its time, and across reloads of rules, protected patients and staff: remembered answers never
 // outlive what they rest on.
 func TestWhatIsRememberedEndsWithWhatItRestsOn(t *testing.T) {
 	t.Parallel()
@@ -104,6 +104,15 @@ func TestWhatIsRememberedEndsWithWhatItRestsOn(t *testing.T) {
 	s.cold(beech, "signed out", http.StatusUnauthorized, "no-session")
 	beech = s.enter(s.nurse("BEECH"))
 	s.cold(beech, "ended with the session", http.StatusForbidden, "no-relationship")
+
+	s.breakGlass(beech)
+	s.warm(beech, "in a session that the sign-in service will end")
+	signedIn := time.Now() // at the latest: the next whole second is after it
+	time.Sleep(time.Until(signedIn.Truncate(time.Second).Add(time.Second)))
+	s.providerEnds("user-" + s.nurse("BEECH"))
+	s.cold(beech, "ended by the sign-in service", http.StatusUnauthorized, "session-expired")
+	beech = s.enter(s.nurse("BEECH"))
+	s.cold(beech, "ended with the session by the sign-in service", http.StatusForbidden, "no-relationship")
 
 	s.stop()
 	s.edit("lasts: 1h", "lasts: 10s")

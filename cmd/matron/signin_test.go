@@ -72,6 +72,23 @@ func TestWithoutSession(t *testing.T) {
 	s.stop()
 }
 
+// providerEnds has the sign-in service say that a person's sessions are over. Tokens
+// tell the time in whole seconds: a session that began within this one goes on.
+func (s *site) providerEnds(person string) {
+	s.t.Helper()
+	now := time.Now()
+	token := s.token("logout+jwt", map[string]any{
+		"iss": s.issuer(), "aud": signin.ClientID, "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
+		"jti": strconv.FormatInt(now.UnixNano(), 36), "sub": person,
+		"events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}},
+	})
+	form := url.Values{"logout_token": {token}}.Encode()
+	status, text := s.send(s.stranger(), http.MethodPost, "/.matron/backchannel-logout", "application/x-www-form-urlencoded", []byte(form))
+	if status != http.StatusOK {
+		s.t.Fatalf("back-channel logout: %d %s", status, text)
+	}
+}
+
 // TestSessions follows sessions over a restart of the gateway and to their end
 // at either side.
 func TestSessions(t *testing.T) {
@@ -112,17 +129,7 @@ func TestSessions(t *testing.T) {
 	// the token is not meant: ask until the second is over.
 	person := "user-" + s.hospital.WithRole("nurse")[0].Person
 	s.eventually("the sign-in service ends the session", func() error {
-		now := time.Now()
-		token := s.token("logout+jwt", map[string]any{
-			"iss": s.issuer(), "aud": signin.ClientID, "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
-			"jti": strconv.FormatInt(now.UnixNano(), 36), "sub": person,
-			"events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}},
-		})
-		form := url.Values{"logout_token": {token}}.Encode()
-		status, text := s.send(s.stranger(), http.MethodPost, "/.matron/backchannel-logout", "application/x-www-form-urlencoded", []byte(form))
-		if status != http.StatusOK {
-			t.Fatalf("back-channel logout: %d %s", status, text)
-		}
+		s.providerEnds(person)
 		if got := in(nurse); got != http.StatusUnauthorized {
 			return fmt.Errorf("the nurse still gets %d", got)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/matron-epr/matron/audit"
 	"github.com/matron-epr/matron/cmd/matron/config"
 	"github.com/matron-epr/matron/cmd/matron/fetch"
+	"github.com/matron-epr/matron/cmd/matron/promotion"
 	"github.com/matron-epr/matron/policy/rego"
 )
 
@@ -155,11 +156,37 @@ func (g *Gateway) takeFetched(ctx context.Context, b *fetch.Bundle) error {
 	if err := g.fetched.from.Good(b); err != nil {
 		return err
 	}
-	if g.promotion == nil {
+	if g.promotion != nil {
+		if err := g.shadow.try(ctx, Bundles(g.cfg).Path(rules.Revision())); err != nil {
+			return err
+		}
+	} else {
 		g.policy.Use(ctx, rules)
-		return nil
 	}
-	return g.shadow.try(ctx, Bundles(g.cfg).Path(rules.Revision()))
+	g.pruneRules(ctx, before, rules.Revision())
+	return nil
+}
+
+// keptBundles is how many bundles from a server are kept, for explanations, besides
+// those that something refers to.
+const keptBundles = 5
+
+// pruneRules removes old bundles that came from the server. needed are kept, and all
+// that a promotion names: what was in force, what a rollback leads to, what is proposed.
+// On error nothing is removed.
+func (g *Gateway) pruneRules(ctx context.Context, needed ...string) {
+	needed = append(needed, g.policy.Revision(), filepath.Base(g.cfg.Policy.Candidate))
+	if g.promotion != nil {
+		l, err := promotion.Read(PromotionsFile(g.cfg))
+		if err != nil {
+			g.log.LogAttrs(ctx, slog.LevelWarn, "old bundles of rules are not removed", slog.String("error", err.Error()))
+			return
+		}
+		needed = append(needed, l.Revisions()...)
+	}
+	if err := Bundles(g.cfg).Prune(keptBundles, needed...); err != nil {
+		g.log.LogAttrs(ctx, slog.LevelWarn, "old bundles of rules are not removed", slog.String("error", err.Error()))
+	}
 }
 
 // refuseFetched says why nothing new is in force: in the log and on pages each time,

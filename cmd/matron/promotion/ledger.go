@@ -148,6 +148,19 @@ func (l *Ledger) back(n int) string {
 	return below[len(below)-1-n]
 }
 
+// Revisions are all that the file names: what was ever in force, and what is or was
+// proposed.
+func (l *Ledger) Revisions() []string {
+	var list []string
+	for _, c := range l.Changes {
+		list = append(list, c.Revision)
+	}
+	for _, p := range l.Proposals {
+		list = append(list, p.Revision)
+	}
+	return list
+}
+
 // Find returns the proposal with this id, or nil.
 func (l *Ledger) Find(id string) *Proposal {
 	for i := range l.Proposals {

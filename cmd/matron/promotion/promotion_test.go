@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -351,5 +352,35 @@ func TestAlteredCandidateIsRefused(t *testing.T) {
 	wants(t, b.desk.Approve(t.Context(), id, because(person("bob"))), "were altered")
 	if b.cfg.Engine.Revision() != b.a {
 		t.Error("altered rules are in force")
+	}
+}
+
+// TestNothingThatAPromotionNamesIsPruned: what is, was or may come in force stays,
+// however old it is.
+func TestNothingThatAPromotionNamesIsPruned(t *testing.T) {
+	b := newBench(t)
+	if _, err := b.stage(b.verdict()); err != nil {
+		t.Fatal(err)
+	}
+	store := b.cfg.Store
+	for i := range 4 { // newer than those
+		dir, came := store.Path(fmt.Sprintf("%032x", i)), time.Now().Add(time.Duration(i+1)*time.Hour)
+		if err := errors.Join(os.Mkdir(dir, 0o700), os.Chtimes(dir, came, came)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := Read(b.cfg.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Prune(1, l.Revisions()...); err != nil {
+		t.Fatal(err)
+	}
+	if !store.Holds(b.a) || !store.Holds(b.b) {
+		t.Error("what a promotion names is gone")
+	}
+	kept, err := os.ReadDir(store.Dir)
+	if err != nil || len(kept) != 3 || kept[0].Name() != fmt.Sprintf("%032x", 3) {
+		t.Errorf("%v are kept (%v)", kept, err)
 	}
 }

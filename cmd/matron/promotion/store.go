@@ -6,12 +6,14 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"time"
 
 	"github.com/matron-epr/matron/policy/rego"
 )
 
 // Store keeps whole bundles below a folder, each under its revision. Nothing in it is
-// ever changed or removed.
+// ever changed, and only Prune removes something.
 type Store struct{ Dir string }
 
 // Keep copies the bundle in dir ("" means the built-in one) into the store, durably,
@@ -38,7 +40,8 @@ func (s Store) keep(partial, dir string) (string, error) {
 		return "", err
 	}
 	if s.Holds(revision) {
-		return revision, nil
+		now := time.Now() // as if it had come now: Prune goes by it
+		return revision, os.Chtimes(s.Path(revision), now, now)
 	}
 	// What is there under this name is something else: it was tampered with.
 	if err := os.RemoveAll(s.Path(revision)); err != nil {
@@ -53,9 +56,42 @@ func (s Store) keep(partial, dir string) (string, error) {
 // Path is where the bundle of a revision is, or would be.
 func (s Store) Path(revision string) string { return filepath.Join(s.Dir, revision) }
 
+// Prune removes bundles but for the newest few and those that are needed whatever their
+// age: by revision, "" for none.
+func (s Store) Prune(few int, needed ...string) error {
+	kept, err := os.ReadDir(s.Dir)
+	if err != nil {
+		return fmt.Errorf("prune bundles: %w", err)
+	}
+	type bundle struct {
+		revision string
+		came     time.Time
+	}
+	var old []bundle
+	for _, d := range kept {
+		if !isRevision(d.Name()) || slices.Contains(needed, d.Name()) {
+			continue
+		}
+		info, err := d.Info()
+		if err != nil {
+			return fmt.Errorf("prune bundles: %w", err)
+		}
+		old = append(old, bundle{d.Name(), info.ModTime()})
+	}
+	slices.SortFunc(old, func(a, b bundle) int { return b.came.Compare(a.came) })
+	for _, b := range old[min(few, len(old)):] {
+		if err := os.RemoveAll(s.Path(b.revision)); err != nil {
+			return fmt.Errorf("prune bundles: %w", err)
+		}
+	}
+	return nil
+}
+
+func isRevision(name string) bool { return regexp.MustCompile(`^[0-9a-f]{32}$`).MatchString(name) }
+
 // Holds reports whether the bundle of a revision is there, unchanged.
 func (s Store) Holds(revision string) bool {
-	if !regexp.MustCompile(`^[0-9a-f]{32}$`).MatchString(revision) {
+	if !isRevision(revision) {
 		return false
 	}
 	is, err := rego.Revision(s.Path(revision))
