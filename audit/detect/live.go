@@ -151,7 +151,7 @@ func (l *Live) take(r *audit.Record, now time.Time, out *Taken) {
 		m := l.explain.Look(explain.Access{
 			Person: r.Person, Patient: r.Patient, At: r.Time, Device: r.Device,
 			BreakGlass: strings.HasPrefix(r.Basis, audit.BasisBreakGlass), Wrote: table.Writes(r.Action),
-		})
+		}, roleOf(r), cmp.Or(r.Screen, r.Area))
 		switch {
 		case m.Strong():
 			strength = detectors.Strong
@@ -172,6 +172,13 @@ func (l *Live) take(r *audit.Record, now time.Time, out *Taken) {
 		out.TooMany++
 	case detectors.Passed:
 	}
+}
+
+func roleOf(r *audit.Record) string {
+	if len(r.Roles) == 0 {
+		return ""
+	}
+	return r.Roles[0]
 }
 
 // fresh says whether a record was not seen before, and notes it. What is far below

@@ -113,15 +113,32 @@ func found(r detect.Result) []string {
 	return out
 }
 
-// many are looks of one person at as many patients.
-func many(person, role string, n int, gap time.Duration) []audit.Record {
+// many are looks of the desk at as many patients.
+func many(n int) []audit.Record {
 	var out []audit.Record
 	for i := range n {
-		out = append(out, view(uint64(i+1), person, fmt.Sprint("p", 3*i), func(r *audit.Record) {
-			r.Time, r.Roles, r.Deliberate = noon().Add(time.Duration(i)*gap), []string{role}, "true"
+		out = append(out, view(uint64(i+1), "desk", fmt.Sprint("p", 3*i), func(r *audit.Record) {
+			r.Time, r.Roles, r.Deliberate = noon().Add(time.Duration(i)*time.Second), []string{"receptionist"}, "true"
 		}))
 	}
 	return out
+}
+
+// TestWhoFetchesRecordAfterRecordIsNoPage: what a page fetches at once is nobody's
+// choice, and what a program fetches for minutes is somebody's.
+func TestWhoFetchesRecordAfterRecordIsNoPage(t *testing.T) {
+	for n, want := range map[int]int{30: 0, 150: 1} {
+		var records []audit.Record
+		for i := range n {
+			records = append(records, view(uint64(i+1), "desk", fmt.Sprint("p", 3*i), func(r *audit.Record) {
+				r.Time, r.Session = noon().Add(time.Duration(i)*20*time.Millisecond), "s"
+			}))
+		}
+		r := all(hospital(t), records...)
+		if len(r.Alerts) != want {
+			t.Errorf("%d patients: %v", n, heads(r))
+		}
+	}
 }
 
 func TestWhoIsAskedAbout(t *testing.T) {
@@ -204,7 +221,7 @@ func TestOwnRecordIsReportedEvenWhenExplained(t *testing.T) {
 // TestAnEntryExplainsWhatWasLookedAtBefore on the same day.
 func TestAnEntryExplainsWhatWasLookedAtBefore(t *testing.T) {
 	l := live(hospital(t))
-	looks := many("desk", "receptionist", 25, time.Second)
+	looks := many(25)
 	for i := range looks {
 		entry := looks[i]
 		entry.Seq, entry.Action = entry.Seq+100, "update"
@@ -263,7 +280,7 @@ func TestPiecesLeadToTheSameQuestions(t *testing.T) {
 // meanwhile is asked about.
 func TestRestart(t *testing.T) {
 	c := hospital(t)
-	records := many("desk", "receptionist", 25, time.Second)
+	records := many(25)
 	records = append(records, view(100, "nurse", "kin"))
 	before := look(live(c), records...)
 	if len(before.Alerts) != 2 {
@@ -286,7 +303,7 @@ func TestFeedsAreTakenInWhileItRuns(t *testing.T) {
 	less := full
 	less.Staff = nil
 	l := live(less)
-	bulk := many("desk", "receptionist", 25, time.Second)
+	bulk := many(25)
 	r := look(l, append(slices.Clone(bulk[:15]), view(101, "nurse", "kin"))...)
 	if len(r.Alerts) != 0 || !slices.ContainsFunc(r.NotEvaluated, func(m detect.Missing) bool {
 		return m.Detector.ID == "household" && m.Reason == "not evaluated: no staff feed"
@@ -424,7 +441,7 @@ func TestHallOfResidenceIsNoHousehold(t *testing.T) {
 // hazard:GW-28 control:C-215
 func TestWordsAreNeutral(t *testing.T) {
 	records := []audit.Record{view(501, "nurse", "self"), view(502, "nurse", "kin"), view(503, "nurse", "lodger"), view(504, "nurse", "cousin")}
-	for _, a := range all(hospital(t), append(many("desk", "receptionist", 30, time.Second), records...)...).Alerts {
+	for _, a := range all(hospital(t), append(many(30), records...)...).Alerts {
 		for _, s := range a.Sentences {
 			if word := neutral.Accuses(s); word != "" {
 				t.Errorf("%q says %s", s, word)

@@ -55,6 +55,7 @@ type Live struct {
 	swept   int64 // when that was found
 	measure measure
 	bursts  map[uint32]*handful
+	fetches table.Fetches
 	bounds  struct {
 		from, to int64
 		date     int32
@@ -257,7 +258,7 @@ func (l *Live) settleFlags(row uint32) {
 	if !slices.Contains(h.patients, t.Patient[row]) && len(h.patients) <= table.Prefetch {
 		h.patients = append(h.patients, t.Patient[row])
 	}
-	if len(h.patients) > table.Prefetch {
+	if len(h.patients) > table.Prefetch && !l.fetches.More(t.Session[row], t.Patient[row], t.At[row]) {
 		t.Flags[row] |= table.Incidental
 	}
 }

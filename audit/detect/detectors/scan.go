@@ -237,7 +237,7 @@ func newWalker(x *index, explained []Strength) *walker {
 func (w *walker) learnWords() {
 	for i := len(w.actions); i < w.t.Words.Len(); i++ {
 		what := looking
-		verb, _, _ := strings.Cut(w.t.Words.Text(uint32(i)), " ")
+		verb, _, _ := strings.Cut(w.t.Words.Text(uint32(i)), " ") //nolint:gosec // words are few
 		switch verb {
 		case "search", "list":
 			what = searching

@@ -82,10 +82,10 @@ type use struct {
 func (x *index) leaveShared() {
 	x.uses = make([]use, len(x.fixed))
 	for row := range x.t.At {
-		x.used(uint32(row)) //nolint:gosec // rows are numbered in 32 bits
+		x.used(uint32(row))
 	}
 	for n := range x.uses {
-		x.leave(uint32(n)) //nolint:gosec // workstations are numbered in 32 bits
+		x.leave(uint32(n))
 	}
 }
 

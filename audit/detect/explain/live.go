@@ -17,6 +17,8 @@ type Live struct {
 	teams            map[[2]uint32]pair // who of a department took part last: patient and department
 	looks            map[[2]uint32]int  // explained ones: department and ward
 	of               map[uint32]int     // the same by ward
+	parts            map[[2]string]int  // of role and part of the record
+	roles            map[string]int
 	near             around
 }
 
@@ -28,7 +30,7 @@ type bond struct{ wrote, reason int64 }
 func NewLive(e *Engine) *Live {
 	return &Live{
 		Engine: e, people: table.NewNames(), patients: table.NewNames(), bonds: map[[2]uint32]bond{}, seats: map[uint32]seat{},
-		teams: map[[2]uint32]pair{}, looks: map[[2]uint32]int{}, of: map[uint32]int{},
+		parts: map[[2]string]int{}, roles: map[string]int{}, teams: map[[2]uint32]pair{}, looks: map[[2]uint32]int{}, of: map[uint32]int{},
 	}
 }
 
@@ -54,8 +56,9 @@ func (l *Live) Tell(e *Engine) {
 	l.seats, l.teams, l.looks, l.of = seats, teams, looks, of
 }
 
-// Look explains an access and takes it in.
-func (l *Live) Look(a Access) Mask {
+// Look explains an access to a part of a record, "" for none, and takes it in. role
+// is the one in which the person was seen; the staff list's comes first.
+func (l *Live) Look(a Access, role, part string) Mask {
 	at, patient := a.At.UnixMicro(), l.InUse(a.Patient)
 	person, _ := l.persons.Find(a.Person)
 	here := l.ward[a.Device]
@@ -89,7 +92,34 @@ func (l *Live) Look(a Access) Mask {
 	if known != (bond{}) && (old || len(l.bonds) < mostBonds) {
 		l.bonds[key] = known
 	}
+	if l.rare(l.role(person, role), part) && m&personal == 0 {
+		m &^= strongBit
+	}
 	return m
+}
+
+// role is that of the staff list, else the one given.
+func (l *Live) role(person uint32, role string) string {
+	if int(person) < len(l.posts) {
+		for _, one := range l.posts[person] {
+			if one.role != 0 {
+				role = l.words.Text(one.role)
+			}
+		}
+	}
+	return role
+}
+
+// rare takes a look at a part of a record in and says whether the role hardly ever
+// opens it, as rareParts does.
+func (l *Live) rare(role, part string) bool {
+	l.roles[role]++
+	if part == "" {
+		return false
+	}
+	key := [2]string{role, part}
+	l.parts[key]++
+	return float64(1+l.parts[key]) < rarely*float64(1+l.roles[role])
 }
 
 // others looks for what only other accesses tell, and notes what this one tells

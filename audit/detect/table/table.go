@@ -191,8 +191,8 @@ func Writes(word string) bool {
 const Prefetch = 4
 
 // Settle marks as incidental what nobody chose where that is not known: lists,
-// searches, and what a session opens faster than a hand does. Rows are in the
-// order of time, and none is added any more.
+// searches, and what a session opens faster than a hand does, as long as a page may
+// fetch as many. Rows are in the order of time, and none is added any more.
 func (t *Table) Settle() {
 	t.Sessions = nil // which one it was is of no use any more
 	passive := make([]bool, t.Words.Len())
@@ -201,6 +201,7 @@ func (t *Table) Settle() {
 		passive[i] = action == "list" || action == "search"
 	}
 	bursts, cleared := map[uint32]burst{}, int64(0)
+	var fetches Fetches
 	for row, f := range t.Flags {
 		if f&(Deliberate|Incidental) != 0 || t.Patient[row] == 0 {
 			continue
@@ -222,7 +223,7 @@ func (t *Table) Settle() {
 			b.from = at
 		}
 		b.rows = append(b.rows, row)
-		if b.add(t.Patient[row]) > Prefetch {
+		if b.add(t.Patient[row]) > Prefetch && !fetches.More(t.Session[row], t.Patient[row], at) {
 			for _, r := range b.rows {
 				t.Flags[r] |= Incidental
 			}
