@@ -116,7 +116,7 @@ func TestSilenceIsForSecurityAndAboutNobody(t *testing.T) {
 	accesses := table.New()
 	for hour := range 24 * 14 {
 		for i := range 20 {
-			if day := hour / 24; day != 8 || hour%24 < 10 || hour%24 > 11 {
+			if day := hour / 24; day != 8 || hour%24 < 10 || hour%24 > 12 {
 				accesses.Add(&audit.Imported{
 					ID: fmt.Sprint("a", accesses.Len()), Person: fmt.Sprint("s", i), Patient: fmt.Sprint("p", i), Action: "read", Source: "epr", App: "notes",
 					Time: time.Date(2026, 9, 1+day, hour%24, i, 0, 0, time.UTC),
@@ -133,13 +133,13 @@ func TestSilenceIsForSecurityAndAboutNobody(t *testing.T) {
 	want := cases.Case{
 		ID: got.ID, Kind: cases.OfIncident, Rank: 1, Score: got.Score, Lane: cases.MustReview, Days: []string{"2026-09-09"},
 		People: []string{}, Patients: []string{}, Explanations: []cases.Explanation{}, Accesses: []string{},
-		Detectors: []cases.Detector{{ID: "audit-silence", Version: 1, Value: 2, P: 3. / 241}},
+		Detectors: []cases.Detector{{ID: "audit-silence", Version: 1, Value: 3, P: 1. / 238 / 238 / 238}},
 		Sentences: []string{
-			"The application notes of the source epr recorded nothing from 9 September 2026 10:00 to 9 September 2026 12:00 UTC, when 40 records are usual.",
+			"The application notes of the source epr recorded nothing from 9 September 2026 10:00 to 9 September 2026 13:00 UTC, when 60 records are usual.",
 			"This is for security: it is about what records and about nobody's work.",
 			"Planned downtime, a move or records that arrive late would explain it.",
 		},
-		MadeAt: time.Date(2026, 9, 9, 12, 0, 0, 0, time.UTC), Versions: map[string]int{"audit-silence": 1, "scoring": 1, "grouping": 1},
+		MadeAt: time.Date(2026, 9, 9, 13, 0, 0, 0, time.UTC), Versions: map[string]int{"audit-silence": 1, "scoring": 1, "grouping": 1},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)

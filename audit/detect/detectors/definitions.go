@@ -10,7 +10,7 @@ import (
 
 // Definitions lists the detectors in a fixed order.
 func Definitions() []Definition {
-	return slices.Concat(ofVisits(), ofDays(), ofWeeks(), ofSystems())
+	return slices.Concat(ofVisits(), ofDays(), ofAccounts(), ofWeeks(), ofSystems())
 }
 
 func yes(b bool) float64 {
@@ -212,7 +212,7 @@ func (s *scanned) learnParts() {
 
 // ofDays are detectors of one person's day.
 func ofDays() []Definition {
-	staff, care, devices := feeds.StaffFeed, feeds.CareFeed, feeds.DevicesFeed
+	staff, care := feeds.StaffFeed, feeds.CareFeed
 	return []Definition{
 		{
 			ID: "out-of-hours", Version: 1, Title: "Out of hours", Needs: []feeds.Kind{feeds.RotaFeed},
@@ -253,6 +253,32 @@ func ofDays() []Definition {
 			},
 		},
 		{
+			ID: "exfiltration", Version: 1, Title: "Printing and exporting", Streaming: true,
+			Description:    "Records printed or exported on one day, from five on.",
+			FalsePositives: "Discharge packs; transfers; subject access requests.",
+			Runbook:        "Ask where the papers are.",
+			day:            func(_ *scanned, d *day) float64 { return from(5, d.taken) },
+		},
+		{
+			ID: "search-only", Version: 1, Title: "Many searches", Streaming: true, Supporting: true,
+			Description:    "Searches of one day, when there are more than ten and more than three for each patient opened.",
+			FalsePositives: "Registration; switchboard.",
+			Runbook:        "It says nothing alone. Look at what stands beside it.",
+			day: func(_ *scanned, d *day) float64 {
+				if d.searches <= 3*d.patients {
+					return 0
+				}
+				return from(10, d.searches)
+			},
+		},
+	}
+}
+
+// ofAccounts are detectors of how an account is used on one day.
+func ofAccounts() []Definition {
+	staff, devices := feeds.StaffFeed, feeds.DevicesFeed
+	return []Definition{
+		{
 			ID: "shared-credentials", Version: 1, Title: "One account in two places", Needs: []feeds.Kind{devices},
 			Description:    "How often unexplained looks come from another ward's workstation within ten minutes of explained work; from two on.",
 			FalsePositives: "Tap-and-go; workstations on wheels that have moved.",
@@ -279,30 +305,11 @@ func ofDays() []Definition {
 			},
 		},
 		{
-			ID: "exfiltration", Version: 1, Title: "Printing and exporting", Streaming: true,
-			Description:    "Records printed or exported on one day, from five on.",
-			FalsePositives: "Discharge packs; transfers; subject access requests.",
-			Runbook:        "Ask where the papers are.",
-			day:            func(_ *scanned, d *day) float64 { return from(5, d.taken) },
-		},
-		{
 			ID: "role-mismatch", Version: 1, Title: "Unlike the role", Needs: []feeds.Kind{staff},
 			Description:    "Looks of one day at what peers hardly ever look at or do, from three on, explained or not: an action on a part of the record that is fewer than one in a thousand of the looks of the others in the role, and that no more than one in twenty of them ever did. The others must be fifteen with 2,000 looks. Of a role with five to fourteen others none must ever have done it, and the profession, else everybody, is asked; smaller roles are left out.",
 			FalsePositives: "A new role or task that the staff list does not know; somebody who acts for another profession; a screen that was brought in this week.",
 			Runbook:        "Ask who keeps the staff list whether the role is right, then the line manager whether the task is the person's. If it is, have the list mended; if the application lets a role do what it need not, mend its rights first.",
 			day:            func(_ *scanned, d *day) float64 { return float64(d.unlike) },
-		},
-		{
-			ID: "search-only", Version: 1, Title: "Many searches", Streaming: true, Supporting: true,
-			Description:    "Searches of one day, when there are more than ten and more than three for each patient opened.",
-			FalsePositives: "Registration; switchboard.",
-			Runbook:        "It says nothing alone. Look at what stands beside it.",
-			day: func(_ *scanned, d *day) float64 {
-				if d.searches <= 3*d.patients {
-					return 0
-				}
-				return from(10, d.searches)
-			},
 		},
 	}
 }

@@ -101,7 +101,7 @@ func (s *scanned) mismatch(who uint32, days []day, rows []uint32, t *tally) {
 			days = days[1:]
 		}
 		if d := &days[0]; n >= mismatchFrom {
-			d.unlike = int32(n) //nolint:gosec // looks of one day
+			d.unlike = int32(n)
 			d.rows = append(d.rows, unlike[:n]...)
 		}
 		unlike = unlike[n:]

@@ -119,7 +119,7 @@ func scan(in Input) *scanned {
 		s.count(&x.people[p], len(found[p]), &counts[p])
 	}
 	for p := range found {
-		s.mismatch(uint32(p), found[p], order[starts[p]:starts[p+1]], &counts[p]) //nolint:gosec // people are numbered in 32 bits
+		s.mismatch(uint32(p), found[p], order[starts[p]:starts[p+1]], &counts[p])
 		s.days = append(s.days, found[p]...)
 		found[p] = nil // of many people it is much
 	}

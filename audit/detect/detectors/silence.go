@@ -2,6 +2,7 @@ package detectors
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -12,9 +13,11 @@ import (
 
 const (
 	hourLong = 3600 * micros
-	// busyHour records are usual in an hour that counts, silentHours of them silent
-	// with silentRecords usual in all are a silence. Medians need fewestHours.
-	busyHour, silentHours, silentRecords, fewestHours = 3, 2, 30, 5
+	// busyHour records are usual in an hour that counts. Such hours in a row without
+	// any, in which silentRecords are usual, are a silence when by chance that were
+	// rarer than byChance. Medians need fewestHours.
+	busyHour, silentRecords, fewestHours = 3, 60, 5
+	byChance                             = 1e-5
 	// staffed people on shift are a ward that is open.
 	staffed = 2
 )
@@ -88,6 +91,14 @@ func (h *hours) silences(r *recorder) (out []Silence) {
 		rest[i] = h.total[i] - r.counts[i]
 	}
 	usualRest := h.usual(rest)
+	without, busy := 0, 0
+	counts := func(i int) bool { return usual[h.class[i]] >= busyHour && (r.open == nil || r.open[i] >= staffed) }
+	for i, n := range r.counts {
+		if counts(i) {
+			busy++
+			without += int(yes(n == 0))
+		}
+	}
 	for i := 1; i < h.n-1; i++ {
 		if r.counts[i] > 0 {
 			continue
@@ -96,7 +107,7 @@ func (h *hours) silences(r *recorder) (out []Silence) {
 		var went, would int64 // what the rest recorded, and what it usually does
 		for ; i < h.n-1 && r.counts[i] == 0; i++ {
 			c := h.class[i]
-			if usual[c] < busyHour || r.open != nil && r.open[i] < staffed {
+			if !counts(i) {
 				continue
 			}
 			if silent == 0 {
@@ -105,28 +116,16 @@ func (h *hours) silences(r *recorder) (out []Silence) {
 			to, silent, missed = i+1, silent+1, missed+int(usual[c])
 			went, would = went+int64(rest[i]), would+int64(usualRest[c])
 		}
-		if silent < silentHours || missed < silentRecords || !r.alone && 2*went < would {
+		// how often such an hour is without a record anyway, this stretch left out
+		chance := math.Pow(float64(without-silent+1)/float64(busy-silent+1), float64(silent))
+		if chance > byChance || missed < silentRecords || !r.alone && 2*went < would {
 			continue
 		}
 		out = append(out, Silence{
-			Signal: Signal{Value: float64(silent), P: h.rarity(r.counts, usual)}, Of: r.of, From: h.at(from), To: h.at(to), Usual: missed,
+			Signal: Signal{Value: float64(silent), P: chance}, Of: r.of, From: h.at(from), To: h.at(to), Usual: missed,
 		})
 	}
 	return out
-}
-
-// rarity is the share of the hours in which records are usual that have none.
-func (h *hours) rarity(counts []int32, usual [48]int32) float64 {
-	silent, of := 0, 0
-	for i, n := range counts {
-		if usual[h.class[i]] >= busyHour {
-			of++
-			if n == 0 {
-				silent++
-			}
-		}
-	}
-	return float64(silent+1) / float64(of+1)
 }
 
 // systems are what writes records on its own: applications, and the accounts of
@@ -206,14 +205,14 @@ func ofSystems() []Definition {
 	return []Definition{
 		{
 			ID: "audit-silence", Version: 1, Title: "An application stopped recording",
-			Description:    "An application of a source, or the account of an interface, recorded nothing for two hours or more that have thirty records as a rule, while the rest recorded at least half of what is usual; or everything fell silent. Usual is the median of the same hour on weekdays or at weekends, from five such days on.",
+			Description:    "An application of a source, or the account of an interface, recorded nothing for so many hours in a row, sixty records in them usual, that by chance it were less than one in 100,000, while the rest recorded at least half of what is usual; or everything fell silent. Usual is the median of the same hour on weekdays or at weekends, from five such days on.",
 			FalsePositives: "Planned downtime; bank holidays of clinics; an application that was replaced; a file of history that was not brought in.",
 			Runbook:        "For security: look whether the application was up, whether it was used without the gateway, and whether its records arrive late. Check the record with \"matron audit verify\". Bring in what the application wrote down itself.",
 			silence:        (*scanned).systems,
 		},
 		{
 			ID: "ward-silence", Version: 1, Title: "Workstations of a ward stopped recording", Needs: []feeds.Kind{feeds.RotaFeed, feeds.DevicesFeed},
-			Description:    "The workstations of a ward recorded nothing for two hours or more that have thirty records as a rule, while the ward was open by the rota and the rest of the hospital recorded at least half of what is usual.",
+			Description:    "The workstations of a ward recorded nothing for so many hours in a row, sixty records in them usual, that by chance it were less than one in 100,000, while the ward was open by the rota and the rest of the hospital recorded at least half of what is usual.",
 			FalsePositives: "A ward that closed or moved; new workstations that the list does not have; network maintenance.",
 			Runbook:        "For security: look whether the ward's network and workstations were up, and by what way the record was used meanwhile. It says nothing about the people on the ward.",
 			silence:        (*scanned).wardsSilent,

@@ -66,22 +66,25 @@ func during(day, from, to int, at time.Time) bool {
 func TestAuditSilence(t *testing.T) {
 	everything := []string{"audit-silence Everything that records, 10 08 to 10 18, 850"}
 	lab := []string{
-		"audit-silence The application laboratory of the source epr, 9 10 to 9 12, 80",
-		"audit-silence The interface account robot, 9 10 to 9 12, 80",
+		"audit-silence The application laboratory of the source epr, 9 10 to 9 13, 120",
+		"audit-silence The interface account robot, 9 10 to 9 13, 120",
 	}
 	for name, row := range map[string]struct {
 		out  func(app, device string, at time.Time) bool
 		want []string
 	}{
-		"all went on":           {func(string, string, time.Time) bool { return false }, nil},
-		"an interface":          {func(app, _ string, at time.Time) bool { return app == "laboratory" && during(8, 10, 12, at) }, lab},
-		"for an hour":           {func(app, _ string, at time.Time) bool { return app == "laboratory" && during(8, 10, 11, at) }, nil},
-		"what is seldom used":   {func(app, _ string, at time.Time) bool { return app == "fax" && during(8, 10, 14, at) }, nil},
+		"all went on":         {func(string, string, time.Time) bool { return false }, nil},
+		"an interface":        {func(app, _ string, at time.Time) bool { return app == "laboratory" && during(8, 10, 13, at) }, lab},
+		"for two hours":       {func(app, _ string, at time.Time) bool { return app == "laboratory" && during(8, 10, 12, at) }, nil},
+		"what is seldom used": {func(app, _ string, at time.Time) bool { return app == "fax" && during(8, 10, 14, at) }, nil},
+		"as now and then": {func(app, _ string, at time.Time) bool {
+			return app == "laboratory" && at.Day()%4 == 2 && during(at.Day()-1, 14, 17, at)
+		}, nil},
 		"by night":              {func(_, _ string, at time.Time) bool { return during(8, 0, 8, at) }, nil},
 		"everything for a day":  {func(_, _ string, at time.Time) bool { return during(9, 0, 24, at) }, everything},
-		"a weekend as any":      {func(app, _ string, at time.Time) bool { return at.Weekday() == time.Sunday }, nil},
-		"a ward with the rest":  {func(app, d string, at time.Time) bool { return d == "PC-ASH" && during(8, 10, 12, at) }, []string{"ward-silence The workstations of ward ASH, 9 10 to 9 12, 40"}},
-		"a ward without a rota": {func(app, d string, at time.Time) bool { return d == "PC-ASH" && during(8, 15, 18, at) }, nil},
+		"a weekend as any":      {func(_, _ string, at time.Time) bool { return at.Weekday() == time.Sunday }, nil},
+		"a ward with the rest":  {func(_, d string, at time.Time) bool { return d == "PC-ASH" && during(8, 10, 13, at) }, []string{"ward-silence The workstations of ward ASH, 9 10 to 9 13, 60"}},
+		"a ward without a rota": {func(_, d string, at time.Time) bool { return d == "PC-ASH" && during(8, 15, 18, at) }, nil},
 	} {
 		looks := recorded(row.out)
 		looks = append(looks, look{person: "bob", patient: "x", at: hour(0, 7)}, look{person: "bob", patient: "x", at: hour(13, 19)})
@@ -94,8 +97,8 @@ func TestAuditSilence(t *testing.T) {
 
 // TestOneApplicationIsEverything: it is named, and needs nothing to go on beside it.
 func TestOneApplicationIsEverything(t *testing.T) {
-	looks := recorded(func(app, _ string, at time.Time) bool { return app != "notes" || during(8, 10, 12, at) })
-	want := []string{"audit-silence The application notes of the source epr, 9 10 to 9 12, 80"}
+	looks := recorded(func(app, _ string, at time.Time) bool { return app != "notes" || during(8, 10, 13, at) })
+	want := []string{"audit-silence The application notes of the source epr, 9 10 to 9 13, 120"}
 	if d := cmp.Diff(want, silent(run(world(), looks))); d != "" {
 		t.Error(d)
 	}
@@ -107,7 +110,7 @@ func TestWardOnLeaveIsNotOpen(t *testing.T) {
 	for i := range c.Rota {
 		c.Rota[i].Kind = []string{"leave", "sick"}[i%2]
 	}
-	looks := recorded(func(_, d string, at time.Time) bool { return d == "PC-ASH" && during(8, 10, 12, at) })
+	looks := recorded(func(_, d string, at time.Time) bool { return d == "PC-ASH" && during(8, 10, 13, at) })
 	if got := silent(run(c, looks)); len(got) > 0 {
 		t.Errorf("%v", got)
 	}

@@ -37,6 +37,9 @@ type Case struct {
 // RandomLane holds cases drawn by lot, which precision leaves out.
 const RandomLane = "random"
 
+// mustReview is the lane that holds what is about no person, too.
+const mustReview = "must-review"
+
 // Budgets are in cases a day for a thousand staff.
 func Budgets() []int { return []int{1, 5, 15, 20} }
 

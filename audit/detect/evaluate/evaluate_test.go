@@ -176,6 +176,10 @@ func TestCasesThatAreNoneAreNamed(t *testing.T) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
+	nobody := `{"rank":1,"lane":"must-review","people":[],"days":["2026-09-01"]}` // an application that did not record
+	if got, err := evaluate.ReadCases(strings.NewReader(nobody)); err != nil || len(got) != 1 {
+		t.Errorf("a case about nobody: %v, %v", got, err)
+	}
 	if got, err := evaluate.ReadCases(strings.NewReader(good)); err != nil || len(got) != 1 || got[0].Person != "ann" {
 		t.Errorf("%v, %v", got, err)
 	}

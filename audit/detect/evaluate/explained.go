@@ -166,8 +166,9 @@ func ReadCases(in io.Reader) ([]Case, error) {
 		if json.Unmarshal(line, &c) != nil {
 			return nil, fmt.Errorf("line %d: not one JSON object with the fields of a case", lines.Number())
 		}
-		if c.Person == "" && len(c.People) == 0 || len(c.Days) == 0 || c.Rank < 1 {
-			return nil, fmt.Errorf("line %d: a case needs rank from 1, person or people, and days", lines.Number())
+		nobody := c.Person == "" && len(c.People) == 0
+		if nobody && c.Lane != mustReview || len(c.Days) == 0 || c.Rank < 1 { // what did not record is a case about nobody
+			return nil, fmt.Errorf("line %d: a case needs rank from 1, person or people unless it must be reviewed, and days", lines.Number())
 		}
 		cases = append(cases, c)
 	}
