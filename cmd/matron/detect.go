@@ -20,7 +20,7 @@ import (
 
 func newDetect() *cobra.Command {
 	c := &cobra.Command{Use: "detect", Short: "Detection: what it is told, and how good it is", GroupID: "ask"}
-	c.AddCommand(newDetectFeeds(), newDetectRun(), newDetectEvaluate(), newDetectBaseline())
+	c.AddCommand(newDetectFeeds(), newDetectRun(), newDetectLearn(), newDetectEvaluate(), newDetectBaseline())
 	return c
 }
 

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -18,6 +20,7 @@ import (
 	"github.com/matron-epr/matron/audit/detect/cases"
 	"github.com/matron-epr/matron/audit/detect/detectors"
 	"github.com/matron-epr/matron/audit/detect/explain"
+	"github.com/matron-epr/matron/audit/detect/learn"
 	"github.com/matron-epr/matron/audit/detect/table"
 	"github.com/matron-epr/matron/audit/feeds"
 	"github.com/matron-epr/matron/audit/spool"
@@ -27,6 +30,9 @@ import (
 
 // casesFile is where the cases of a run stand, in its folder or in the data folder.
 const casesFile = "cases.ndjson"
+
+// weightsFolder is where the versions of the weights are kept, beside the cases.
+const weightsFolder = "weights"
 
 // historyRows bounds what is read of one day of imported history.
 const historyRows = 20_000_000
@@ -39,8 +45,10 @@ type detecting struct {
 	without        []string
 	budget         int
 	seed           uint64
+	weights        string
 	dryRun         bool
 	location       *time.Location
+	version        learn.Version // of the weights
 }
 
 func newDetectRun() *cobra.Command {
@@ -54,11 +62,15 @@ configuration, from what the gateway has seen itself and the history that "matro
 import" has brought in. Who ran it for which days is recorded: with --run in
 detection-runs.ndjson of the folder, else in the journal.
 
+Cases are weighed as the active version of "matron detect learn" says; --weights tries another
+one, by its number or its file, and 1 is without weights. Each case names the version.
+
 Cases that must be reviewed are outside the budget. One case in twenty is drawn by lot among
 accesses that no detector points at.`,
 		Example: "  matron detect run --run sim1\n" +
 			"  matron detect run -c matron.yaml --from 2026-09-01 --to 2026-10-30\n" +
-			"  matron detect run --run sim1 --without rota --dry-run",
+			"  matron detect run --run sim1 --without rota --dry-run\n" +
+			"  matron detect run --run sim2 --weights sim1/weights/2.json",
 	}
 	f := c.Flags()
 	f.StringVarP(&d.config, "config", "c", "matron.yaml", "configuration file")
@@ -69,6 +81,7 @@ accesses that no detector points at.`,
 	f.StringArrayVar(&d.without, "without", nil, "with --run: as if a feed were missing; may be given several times")
 	f.IntVar(&d.budget, "budget", 20, "cases a day for 1,000 staff, in all")
 	f.Uint64Var(&d.seed, "seed", 1, "of what is drawn by lot")
+	f.StringVar(&d.weights, "weights", "", "version of the weights, or its file (default: the active one)")
 	f.BoolVar(&d.dryRun, "dry-run", false, "say how many cases there would be, and write none")
 	c.RunE = func(c *cobra.Command, _ []string) error { return d.run(c) }
 	return c
@@ -86,6 +99,9 @@ func (d *detecting) run(c *cobra.Command) error {
 	var f *folder
 	out := filepath.Join(d.folder, casesFile)
 	if d.folder != "" {
+		if err = d.weigh(d.folder); err != nil {
+			return err
+		}
 		f, err = openFolder(c, d.folder, d.location, d.without)
 	} else {
 		f, out, err = d.history(c)
@@ -96,7 +112,7 @@ func (d *detecting) run(c *cobra.Command) error {
 	if err := d.narrow(f); err != nil {
 		return err
 	}
-	made, found, err := f.cases(c, d.budget, d.seed)
+	made, found, ran, err := f.cases(c, d.budget, d.seed, d.version.Apply(cases.DefaultScoring()))
 	if err != nil {
 		return err
 	}
@@ -107,8 +123,8 @@ func (d *detecting) run(c *cobra.Command) error {
 	for i := range made {
 		lanes[made[i].Lane]++
 	}
-	c.Printf("%d accesses, %d explained; %d cases: %d in the budget, %d that must be reviewed, %d drawn by lot\n",
-		found.Accesses, found.Explained, len(made), lanes[cases.Budget], lanes[cases.MustReview], lanes[cases.Random])
+	c.Printf("%d accesses, %d explained; %d cases: %d in the budget, %d that must be reviewed, %d drawn by lot; weights version %d\n",
+		found.Accesses, found.Explained, len(made), lanes[cases.Budget], lanes[cases.MustReview], lanes[cases.Random], d.version.Number)
 	if d.dryRun {
 		return nil
 	}
@@ -117,7 +133,11 @@ func (d *detecting) run(c *cobra.Command) error {
 			return failure{exitFailure, err}
 		}
 	}
-	if err := writeFound(out, made); err != nil {
+	err = putFile(out, func(to io.Writer) error { return cases.Write(to, made) })
+	if err == nil {
+		err = ran.write(filepath.Dir(out))
+	}
+	if err != nil {
 		return failure{exitFailure, err}
 	}
 	c.Println(out)
@@ -128,7 +148,7 @@ func (d *detecting) run(c *cobra.Command) error {
 func (d *detecting) options() map[string]string {
 	return map[string]string{
 		"from": d.from, "to": d.to, "zone": d.zone, "without": strings.Join(d.without, ","),
-		"budget": strconv.Itoa(d.budget), "seed": strconv.FormatUint(d.seed, 10),
+		"budget": strconv.Itoa(d.budget), "seed": strconv.FormatUint(d.seed, 10), "weights": strconv.Itoa(d.version.Number),
 	}
 }
 
@@ -140,6 +160,25 @@ func boundMemory() {
 	}
 }
 
+// weigh takes the weights to use: the active ones of the folder that cases go to, or
+// those that were asked for.
+func (d *detecting) weigh(dir string) (err error) {
+	kept := learn.Folder(filepath.Join(dir, weightsFolder))
+	n, notNumber := strconv.Atoi(d.weights)
+	switch {
+	case d.weights == "":
+		d.version, err = kept.Active()
+	case notNumber == nil:
+		d.version, err = kept.Get(n)
+	default:
+		d.version, err = learn.ReadVersion(d.weights)
+	}
+	if err != nil {
+		return failure{exitFailure, err}
+	}
+	return nil
+}
+
 // history reads what the gateway saw and what was imported, day by day.
 func (d *detecting) history(c *cobra.Command) (*folder, string, error) {
 	cfg, _, err := load(d.config)
@@ -149,6 +188,9 @@ func (d *detecting) history(c *cobra.Command) (*folder, string, error) {
 	from, to, _, err := period(d.from, d.to)
 	if err != nil || from.IsZero() || to.IsZero() {
 		return nil, "", failure{exitUsage, errors.Join(errors.New("history needs --from and --to, for example --from 2026-09-01 --to 2026-10-30"), err)}
+	}
+	if err := d.weigh(cfg.DataDir); err != nil {
+		return nil, "", err
 	}
 	by, err := operator(cfg.DataDir)
 	if err != nil {
@@ -172,12 +214,13 @@ func (d *detecting) history(c *cobra.Command) (*folder, string, error) {
 	f.accesses.Sort()
 	f.accesses.Settle()
 	f.engine = explain.New(explain.Config{Location: d.location, Site: site}, f.context)
+	out := gateway.CasesFile(cfg)
 	if d.dryRun {
-		return f, "", nil
+		return f, out, nil
 	}
-	return f, gateway.CasesFile(cfg), spool.Put(gateway.SpoolDir(cfg), &audit.Record{
+	return f, out, spool.Put(gateway.SpoolDir(cfg), &audit.Record{
 		Kind: audit.KindAuditViewed, Time: time.Now(), Action: "detect", UserIssuer: "os", UserSub: by, UserName: by,
-		Detail: append([]string{"from=" + d.from, "to=" + d.to}, gateway.FeedsUsed(f.context)...),
+		Detail: append([]string{"from=" + d.from, "to=" + d.to, "weights=" + strconv.Itoa(d.version.Number)}, gateway.FeedsUsed(f.context)...),
 	})
 }
 
@@ -250,11 +293,11 @@ func (d *detecting) narrow(f *folder) error {
 }
 
 // cases explains, detects, groups and ranks. When ctx ends it stops.
-func (f *folder) cases(c *cobra.Command, budget int, seed uint64) ([]cases.Case, detectors.Found, error) {
+func (f *folder) cases(c *cobra.Command, budget int, seed uint64, scoring cases.Scoring) ([]cases.Case, detectors.Found, ran, error) {
 	var masks []explain.Mask
 	err := f.step(c, "explaining", func(p *table.Progress) { masks = f.engine.Rows(f.accesses, p) })
 	if err != nil {
-		return nil, detectors.Found{}, err
+		return nil, detectors.Found{}, ran{}, err
 	}
 	explained := make([]detectors.Strength, len(masks))
 	for i, m := range masks {
@@ -270,18 +313,19 @@ func (f *folder) cases(c *cobra.Command, budget int, seed uint64) ([]cases.Case,
 		found = detectors.Run(detectors.Input{Accesses: f.accesses, Explained: explained, Context: f.context, Location: f.location, Progress: p})
 	})
 	if err != nil {
-		return nil, found, err
+		return nil, found, ran{}, err
 	}
 	people := f.context.People()
 	if people == 0 {
 		people = found.People
 	}
+	r := ran{People: people, Days: f.days(), Budget: budget, Seed: seed, Weights: scoring.Version, Accesses: found.Accesses, Explained: found.Explained}
 	return cases.Make(&found, f.accesses, cases.Settings{
-		Budget: budget, People: people, Days: f.days(), Seed: seed, Scoring: cases.DefaultScoring(),
+		Budget: budget, People: people, Days: r.Days, Seed: seed, Scoring: scoring,
 		Explain: func(person, patient string, at time.Time) []cases.Explanation {
 			return f.explain(masks, person, patient, at)
 		},
-	}), found, nil
+	}), found, r, nil
 }
 
 // step does one thing with all accesses and shows how far it is. When the command is
@@ -314,15 +358,44 @@ func (f *folder) explain(masks []explain.Mask, person, patient string, at time.T
 	return out
 }
 
-// writeFound puts cases in their place at once.
-func writeFound(path string, made []cases.Case) error {
+// ranFile says beside the cases how they were made.
+const ranFile = "cases-run.json"
+
+// ran is how the cases of a run were made.
+type ran struct {
+	People    int    `json:"people"` // who could be reviewed
+	Days      int    `json:"days"`   // that the accesses span
+	Budget    int    `json:"budget"` // cases a day for 1,000 of them
+	Seed      uint64 `json:"seed"`
+	Weights   int    `json:"weights"` // version
+	Accesses  int    `json:"accesses"`
+	Explained int    `json:"explained"`
+}
+
+func (r ran) write(dir string) error {
+	return putFile(filepath.Join(dir, ranFile), func(out io.Writer) error { return json.NewEncoder(out).Encode(r) })
+}
+
+func readRan(dir string) (r ran, err error) {
+	text, err := os.ReadFile(filepath.Join(dir, ranFile)) //nolint:gosec // the operator names the folder
+	if err == nil {
+		err = json.Unmarshal(text, &r)
+	}
+	if err != nil {
+		return r, fmt.Errorf("read how the cases were made: %w", err)
+	}
+	return r, nil
+}
+
+// putFile puts a file in its place at once.
+func putFile(path string, write func(io.Writer) error) error {
 	part := path + ".part"
 	f, err := os.OpenFile(part, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // the operator names the folder
 	if err != nil {
-		return fmt.Errorf("write cases: %w", err)
+		return fmt.Errorf("write %s: %w", path, err)
 	}
-	if err := errors.Join(cases.Write(f, made), f.Sync(), f.Close()); err != nil {
-		return err
+	if err := errors.Join(write(f), f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return os.Rename(part, path)
 }

@@ -82,6 +82,7 @@ func sample(f *detectors.Found, t *table.Table, n int, rng *rand.Rand) []Case {
 		flagged[f.Days[i].Person+"\x00"+date(f.Days[i].Date)] = true
 	}
 	var out []Case
+	drawn := 0
 	for range 20 * n {
 		if len(out) == n || t.Len() == 0 {
 			break
@@ -90,6 +91,7 @@ func sample(f *detectors.Found, t *table.Table, n int, rng *rand.Rand) []Case {
 		if !f.Counts(t, row) {
 			continue
 		}
+		drawn++
 		person, on := t.People.Text(t.Person[row]), f.DateOf(t, row)
 		if flagged[person+"\x00"+on] {
 			continue
@@ -97,10 +99,13 @@ func sample(f *detectors.Found, t *table.Table, n int, rng *rand.Rand) []Case {
 		flagged[person+"\x00"+on] = true
 		d := draft{kind: OfIncident, person: person, patient: on}
 		out = append(out, Case{
-			ID: d.id(), Kind: OfIncident, Lane: Random, Person: person, People: []string{person}, Patients: []string{f.InUse(t, row)}, Days: []string{on},
+			ID: d.id(), Kind: OfIncident, Lane: Random, Person: person, People: []string{person}, Roles: []string{}, Patients: []string{f.InUse(t, row)}, Days: []string{on},
 			Detectors: []Detector{}, Explanations: []Explanation{}, Accesses: []string{t.ID(row)}, MadeAt: t.Time(row), Versions: map[string]int{"grouping": groupingVersion},
 			Sentences: []string{"Drawn by lot among accesses that no detector points at, so that what is missed can be estimated."},
 		})
+	}
+	for i := range out {
+		out[i].StandsFor = float64(f.Accesses) / float64(drawn)
 	}
 	return out
 }

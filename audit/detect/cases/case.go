@@ -49,6 +49,7 @@ type Case struct {
 	Lane         Lane           `json:"lane"`
 	Person       string         `json:"person,omitempty"` // none when it is about a patient
 	People       []string       `json:"people"`
+	Roles        []string       `json:"roles"` // of the people
 	Patients     []string       `json:"patients"`
 	Days         []string       `json:"days"` // YYYY-MM-DD in the hospital's time zone
 	Detectors    []Detector     `json:"detectors"`
@@ -57,6 +58,32 @@ type Case struct {
 	Accesses     []string       `json:"accesses"`     // ids
 	MadeAt       time.Time      `json:"made_at"`      // time of the newest access in it
 	Versions     map[string]int `json:"versions"`     // of the detectors, the grouping and the weights
+	// StandsFor is how many looks that no detector points at one case drawn by lot
+	// stands for, about.
+	StandsFor float64 `json:"stands_for,omitempty"`
+	// Parts are what the score is made of, so that other weights can be tried. A case
+	// that no weight lowers has none.
+	Parts []Part `json:"parts,omitempty"`
+}
+
+// Part is what one day adds to a case.
+type Part struct {
+	Role  string   `json:"role"`
+	Day   []Rarity `json:"day,omitempty"` // of the day as a whole
+	Looks []Look   `json:"looks,omitempty"`
+}
+
+// Look is what the looks at one patient on one day add.
+type Look struct {
+	Factor  float64  `json:"factor"` // less than 1 with a weak explanation or signs of work
+	Signals []Rarity `json:"signals"`
+}
+
+// Rarity is the share of comparable days or looks with a value as high as that of a
+// detector.
+type Rarity struct {
+	ID string  `json:"id"`
+	P  float64 `json:"p"`
 }
 
 // Detector is what one detector said.

@@ -23,6 +23,7 @@ const crowd = "vip-crowd"
 type part struct {
 	day    *detectors.Day
 	visits []*detectors.Visit
+	scored Part
 	score  float64
 	most   string // detector that says most
 }
@@ -36,6 +37,7 @@ type draft struct {
 	parts   []part
 	score   float64
 	most    string
+	weighed bool // weights may lower it
 }
 
 func (d *draft) id() string {
@@ -65,7 +67,10 @@ func drafts(f *detectors.Found, s *Scoring) []draft {
 
 // ofPerson makes a case of a person's fortnight.
 func ofPerson(days []detectors.Day, s *Scoring) (draft, bool) {
-	d := draft{kind: OfIncident, person: days[0].Person, block: days[0].Date / block}
+	d := draft{kind: OfIncident, person: days[0].Person, block: days[0].Date / block, weighed: !slices.ContainsFunc(days, s.protects)}
+	if !d.weighed {
+		s = s.unweighted()
+	}
 	var scores []float64
 	for i := range days {
 		if p := ofDay(&days[i], s); p.score > 0 || p.mustReview() {
@@ -89,48 +94,35 @@ func ofPerson(days []detectors.Day, s *Scoring) (draft, bool) {
 	return d, true
 }
 
-// ofDay scores one day: its visits, each next one counting less, and the day as a
-// whole.
+// ofDay scores one day.
 func ofDay(day *detectors.Day, s *Scoring) part {
-	p := part{day: day}
-	var scores []float64
-	best := 0.
+	p := part{day: day, scored: Part{Role: day.Role, Day: rarities(day.Signals)}}
 	for k := range day.Visits {
-		score, most := s.visit(day.Role, &day.Visits[k])
-		if score > 0 {
-			scores = append(scores, score)
-		}
-		if score > best {
-			best, p.most = score, most
+		v := &day.Visits[k]
+		p.visits = append(p.visits, v)
+		if l := lookOf(v); len(l.Signals) > 0 {
+			p.scored.Looks = append(p.scored.Looks, l)
 		}
 	}
-	p.score = falling(scores)
-	whole, most := s.sum(day.Role, day.Signals)
-	if whole > best {
-		p.most = most
-	}
-	p.score += whole
-	for k := range day.Visits {
-		p.visits = append(p.visits, &day.Visits[k])
-	}
+	p.score, p.most = s.part(&p.scored)
 	return p
 }
 
-// visit scores one visit by itself.
-func (s *Scoring) visit(role string, v *detectors.Visit) (score float64, most string) {
-	signals := slices.DeleteFunc(slices.Clone(v.Signals), func(g detectors.Signal) bool { return g.Detector == crowd })
-	score, most = s.sum(role, signals)
+// lookOf is what a visit adds by itself.
+func lookOf(v *detectors.Visit) Look {
+	l := Look{Factor: 1, Signals: rarities(slices.DeleteFunc(slices.Clone(v.Signals), func(g detectors.Signal) bool { return g.Detector == crowd }))}
 	if v.Weak {
-		score *= weakFactor
+		l.Factor *= weakFactor
 	}
 	if v.Wrote || v.Covering {
-		score *= workFactor
+		l.Factor *= workFactor
 	}
-	return score, most
+	return l
 }
 
-// crowds makes a case of the people around each patient.
+// crowds makes a case of the people around each patient. No weight lowers it.
 func crowds(days []detectors.Day, s *Scoring) []draft {
+	s = s.unweighted()
 	type around struct {
 		parts  []part
 		scores []float64
@@ -149,8 +141,8 @@ func crowds(days []detectors.Day, s *Scoring) []draft {
 					a = &around{}
 					patients[v.Patient] = a
 				}
-				score, _ := s.sum(day.Role, v.Signals)
-				a.parts = append(a.parts, part{day, []*detectors.Visit{v}, score, crowd})
+				score, _ := s.sum(day.Role, rarities(v.Signals))
+				a.parts = append(a.parts, part{day: day, visits: []*detectors.Visit{v}, score: score, most: crowd})
 				a.scores = append(a.scores, score)
 			}
 		}

@@ -43,11 +43,12 @@ func (s *Settings) Questions(f *detectors.Fresh) []Question {
 			p.visits = append(p.visits, v)
 			one := d
 			one.patient = v.Patient
-			one.score, one.most = s.Scoring.visit(day.Role, v)
-			one.parts = []part{{&single, []*detectors.Visit{v}, one.score, one.most}}
+			l := lookOf(v)
+			one.score, one.most = s.Scoring.look(day.Role, &l)
+			one.parts = []part{{day: &single, visits: []*detectors.Visit{v}, score: one.score, most: one.most}}
 			ask(one, v.Signals, mustVisit(v))
 		}
-		d.score, d.most = s.Scoring.sum(day.Role, day.Signals)
+		d.score, d.most = s.Scoring.sum(day.Role, rarities(day.Signals))
 		d.patient, d.parts = "the day: "+d.most, []part{p}
 		ask(d, day.Signals, mustDay(day))
 	}

@@ -56,9 +56,9 @@ func silences(f *detectors.Found, s *Scoring) []Case {
 		q := &f.Silences[i]
 		d := draft{kind: OfIncident, patient: q.Of, block: int32(q.From.Unix() / 3600)} //nolint:gosec // hours since 1970
 		c := Case{
-			ID: d.id(), Kind: OfIncident, Score: s.signal("", q.Signal), Lane: MustReview, MadeAt: q.To,
+			ID: d.id(), Kind: OfIncident, Score: s.unweighted().signal(AnyRole, Rarity{q.Detector, q.P}), Lane: MustReview, MadeAt: q.To,
 			Detectors: []Detector{{q.Detector, q.Version, q.Value, q.P}}, Versions: map[string]int{q.Detector: q.Version, "scoring": s.Version, "grouping": groupingVersion},
-			People: []string{}, Patients: []string{}, Explanations: []Explanation{}, Accesses: []string{},
+			People: []string{}, Roles: []string{}, Patients: []string{}, Explanations: []Explanation{}, Accesses: []string{},
 			Sentences: []string{
 				fmt.Sprintf("%s recorded nothing from %s to %s UTC, when %d records are usual.", q.Of, moment(q.From), moment(q.To), q.Usual),
 				"This is for security: it is about what records and about nobody's work.",
@@ -79,14 +79,17 @@ func (s *Settings) write(d *draft, t *table.Table) Case {
 	c := Case{
 		ID: d.id(), Kind: d.kind, Score: d.score, Lane: Budget, Person: d.person,
 		Versions: map[string]int{"scoring": s.Scoring.Version, "grouping": groupingVersion},
-		People:   []string{}, Patients: []string{}, Days: []string{}, Detectors: []Detector{}, Explanations: []Explanation{}, Sentences: []string{}, Accesses: []string{},
+		People:   []string{}, Roles: []string{}, Patients: []string{}, Days: []string{}, Detectors: []Detector{}, Explanations: []Explanation{}, Sentences: []string{}, Accesses: []string{},
 	}
 	if d.mustReview() {
 		c.Lane = MustReview
 	}
 	looked := 0
 	for _, p := range d.parts {
-		c.People, c.Days = add(c.People, p.day.Person), add(c.Days, date(p.day.Date))
+		if d.weighed {
+			c.Parts = append(c.Parts, p.scored)
+		}
+		c.People, c.Roles, c.Days = add(c.People, p.day.Person), add(c.Roles, p.day.Role), add(c.Days, date(p.day.Date))
 		c.note(p.day.Signals)
 		c.take(t, p.day.Rows)
 		for _, v := range p.visits {
@@ -106,6 +109,7 @@ func (s *Settings) write(d *draft, t *table.Table) Case {
 	slices.Sort(c.Days)
 	slices.Sort(c.Patients)
 	slices.Sort(c.People)
+	slices.Sort(c.Roles)
 	slices.SortFunc(c.Detectors, func(a, b Detector) int { return cmp.Or(cmp.Compare(a.P, b.P), cmp.Compare(a.ID, b.ID)) })
 	c.say(d)
 	return c

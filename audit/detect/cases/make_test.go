@@ -132,7 +132,7 @@ func TestSilenceIsForSecurityAndAboutNobody(t *testing.T) {
 	got := all[0]
 	want := cases.Case{
 		ID: got.ID, Kind: cases.OfIncident, Rank: 1, Score: got.Score, Lane: cases.MustReview, Days: []string{"2026-09-09"},
-		People: []string{}, Patients: []string{}, Explanations: []cases.Explanation{}, Accesses: []string{},
+		People: []string{}, Roles: []string{}, Patients: []string{}, Explanations: []cases.Explanation{}, Accesses: []string{},
 		Detectors: []cases.Detector{{ID: "audit-silence", Version: 1, Value: 3, P: 1. / 238 / 238 / 238}},
 		Sentences: []string{
 			"The application notes of the source epr recorded nothing from 9 September 2026 10:00 to 9 September 2026 13:00 UTC, when 60 records are usual.",
@@ -146,5 +146,44 @@ func TestSilenceIsForSecurityAndAboutNobody(t *testing.T) {
 	}
 	if got.Score <= 0 || len(got.ID) != 24 {
 		t.Errorf("score %v, id %q", got.Score, got.ID)
+	}
+}
+
+// TestWeightsLowerNothingProtected: not an own record, not a crowd, and no other part of
+// such a case; and what a case says of its score is enough to try other weights.
+// hazard:GW-28
+func TestWeightsLowerNothingProtected(t *testing.T) {
+	tab, f := ward()
+	low := cases.DefaultScoring()
+	low.Weights = map[string]map[string]float64{}
+	for _, d := range detectors.Definitions() {
+		low.Weights[d.ID] = map[string]float64{cases.AnyRole: .25}
+	}
+	with := func(s cases.Scoring) map[string]cases.Case {
+		out := map[string]cases.Case{}
+		for _, c := range cases.Make(&f, tab, cases.Settings{Budget: 1000, People: 100, Days: 28, Seed: 1, Scoring: s}) {
+			out[c.ID] = c
+		}
+		return out
+	}
+	plain, lowered, kept, fell := with(cases.DefaultScoring()), with(low), 0, 0
+	for id, c := range plain {
+		if c.Lane == cases.Random {
+			continue
+		}
+		protected := c.Kind == cases.OfPatient || c.Person == "s7" && slices.Contains(c.Patients, "self")
+		switch got := lowered[id].Score; {
+		case protected && got != c.Score:
+			t.Errorf("protected: %v instead of %v", got, c.Score)
+		case low.Score(&c) != got:
+			t.Errorf("%s: %v with other weights, foretold %v", c.Person, got, low.Score(&c))
+		case protected:
+			kept++
+		case got < c.Score:
+			fell++
+		}
+	}
+	if kept != 2 || fell < 2 {
+		t.Errorf("%d kept, %d fell", kept, fell)
 	}
 }
