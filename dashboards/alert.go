@@ -207,8 +207,8 @@ func reasonTable(reasons []AlertReason) table {
 // detectorTable says what was measured, and how common that is among peers.
 func detectorTable(all []AlertDetector) table {
 	t := table{
-		ID: "detectors", Caption: caption{Text: "Which detectors, and how it compares with others of the role", Size: "m"}, Compact: true, Responsive: true,
-		Head: []cell{text("Detector"), text("Version"), text("As high or higher in the role")},
+		ID: "detectors", Caption: caption{Text: "Which detectors, and how many comparable days or looks in the role are as high", Size: "m"}, Compact: true, Responsive: true,
+		Head: []cell{text("Detector"), text("Version"), text("How many")},
 	}
 	for _, d := range all {
 		t.Rows = append(t.Rows, []cell{text(sentenceCase(readable(d.ID))), text(formatCount(uint64(max(d.Version, 0)))), text(shareOf(d.Share))})
@@ -222,9 +222,9 @@ func shareOf(p float64) string {
 	case p <= 0 || p > 1:
 		return "Not compared"
 	case p >= .1:
-		return trimFloat(100*p, 0) + " of 100 comparable days or looks"
+		return trimFloat(100*p, 0) + " in 100"
 	}
-	return "1 in " + formatCount(uint64(1/p)) + " comparable days or looks"
+	return "1 in " + formatCount(uint64(1/p))
 }
 
 func (s *Site) alertReviews(reviews []AlertReview) table {

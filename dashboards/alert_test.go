@@ -26,7 +26,7 @@ func TestAlertShowsBothSidesAndEvidence(t *testing.T) {
 	b := newBench()
 	body := b.get(t, "/.matron/alerts/A-2").Body.String()
 	for _, want := range []string{
-		"Viewed 94 records in an hour.", "On call for the whole hospital", "Possible", "1 in 2,500 comparable days or looks", "12 of 100 comparable", "Not compared",
+		"Viewed 94 records in an hour.", "On call for the whole hospital", "Possible", "1 in 2,500<", "12 in 100<", "Not compared",
 		"Asked for the rota of that night.", "11:02:11", "41 more accesses", "4 patients: ", "Accesses that it rests on",
 	} {
 		if !strings.Contains(body, want) {

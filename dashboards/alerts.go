@@ -86,7 +86,7 @@ func (s *Site) alertGaps(h Health) []string {
 func (s *Site) alertTable(title string, found []Alert) table {
 	t := table{
 		ID: "alerts", Caption: caption{Text: title, Size: "m"}, Compact: true, Responsive: true,
-		Head: []cell{text("When"), text("State"), text("Who"), text("Whose record"), text("Why it is listed"), text("What could explain it")},
+		Head: []cell{text("When"), text("Importance"), text("Who"), text("Whose record"), text("Why it is listed"), text("What could explain it")},
 	}
 	for _, a := range found {
 		explained := cell{}
@@ -98,7 +98,7 @@ func (s *Site) alertTable(title string, found []Alert) table {
 		}
 		t.Rows = append(t.Rows, []cell{
 			s.alertLink(a),
-			{Tag: new(severityTag(a.Severity)), Text: alertVerdictTag(a.Verdict).Text},
+			{Tag: new(severityTag(a.Severity)), Text: judged(a)},
 			s.alertPerson(a),
 			s.alertPatient(a),
 			{Lines: a.Sentences},
@@ -106,6 +106,14 @@ func (s *Site) alertTable(title string, found []Alert) table {
 		})
 	}
 	return t
+}
+
+// judged is what was made of an alert, "" while nothing was.
+func judged(a Alert) string {
+	if a.Verdict == "" {
+		return ""
+	}
+	return alertVerdictTag(a.Verdict).Text
 }
 
 // alertLink is when it was, with the way to it.

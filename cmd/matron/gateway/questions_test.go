@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"database/sql"
 	"fmt"
 	"os"
 	"testing"
@@ -8,8 +9,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/matron-epr/matron/audit/cases"
 	"github.com/matron-epr/matron/audit/detect"
 	runs "github.com/matron-epr/matron/audit/detect/cases"
+	"github.com/matron-epr/matron/cmd/matron/config"
 )
 
 // An alert is part of a case when all that it rests on is in that one.
@@ -29,6 +32,42 @@ func TestAlertWithinACase(t *testing.T) {
 	} {
 		if got := within(&detect.Alert{Evidence: row.evidence}, in); got != row.want {
 			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// Alerts that a case holds are left out, and older ones take their place in the list.
+func TestAlertsOfACaseAreNotListedOnceMore(t *testing.T) {
+	db, err := sql.Open("sqlite", "file:"+t.TempDir()+"/cases.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	if err := migrate(t.Context(), config.Config{}, db); err != nil {
+		t.Fatal(err)
+	}
+	store := cases.New(db)
+	var all []detect.Alert
+	for i := range 7 {
+		all = append(all, detect.Alert{
+			ID: fmt.Sprint("a", i), Made: time.Date(2026, 11, 3, 14, i, 0, 0, time.UTC), Evidence: []detect.Ref{{Source: "gw1", Seq: uint64(i)}},
+		})
+	}
+	if _, err := store.Put(t.Context(), all); err != nil {
+		t.Fatal(err)
+	}
+	made := []runs.Case{{Accesses: []string{"gw1-6", "gw1-5"}}, {Accesses: []string{"gw1-3", "imported"}}}
+	for limit, want := range map[int][]string{1: {"a4"}, 2: {"a4", "a2"}, 3: {"a4", "a2", "a1"}, 4: {"a4", "a2", "a1", "a0"}, 9: {"a4", "a2", "a1", "a0"}} {
+		got, err := apart(t.Context(), store, made, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ids []string
+		for _, a := range got {
+			ids = append(ids, a.ID)
+		}
+		if d := cmp.Diff(want, ids); d != "" {
+			t.Errorf("at most %d: %s", limit, d)
 		}
 	}
 }

@@ -111,7 +111,7 @@ func alerts() []dashboards.Alert {
 			Explanations: []dashboards.AlertReason{{Template: "T8", Sentence: "On call for the whole hospital from 08:00 to 20:00."}},
 			Patients:     []string{"H0044821", "H0044822", "H0044823", "H0044824"}, Days: []string{"2026-11-03"},
 			Detectors: []dashboards.AlertDetector{{ID: "bulk", Version: 2, Share: .0004}, {ID: "out-of-hours", Version: 1, Share: .12}, {ID: "search", Version: 1}},
-			Evidence:  restsOn(), Partial: "41 more accesses are not shown here. \"matron alerts show\" names all of them.",
+			Evidence:  restsOn(), Partial: "41 more accesses are not shown here. \"matron alerts list --json\" names all of them.",
 			Reviews: []dashboards.AlertReview{{Made: Now().Add(-time.Hour), Name: "Pat Officer", Verdict: "insufficient", Note: "Asked for the rota of that night."}}, Verdict: "insufficient",
 		},
 		{
