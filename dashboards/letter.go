@@ -187,6 +187,7 @@ func didToYou(a audit.Access) string {
 		return "Printed from your record"
 	case policy.Export:
 		return "Took a copy from your record"
+	case policy.Read, policy.List:
 	}
 	return "Looked at your record"
 }

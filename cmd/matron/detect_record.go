@@ -55,7 +55,7 @@ func (f *folder) recordRun(command string, options map[string]string, made int) 
 	if err != nil {
 		return fmt.Errorf("record the run: %w", err)
 	}
-	out, err := os.OpenFile(filepath.Join(f.dir, runsFile), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600) //nolint:gosec // the operator names the folder
+	out, err := os.OpenFile(filepath.Join(f.dir, runsFile), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("record the run: %w", err)
 	}
