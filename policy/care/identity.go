@@ -209,3 +209,20 @@ func (r *Register) named(id ID) (uint32, bool) {
 	a, ok := r.ids[key{authority, id.Value}]
 	return a.patient, ok
 }
+
+// ValidNHS reports whether s is an NHS number by its check digit.
+func ValidNHS(s string) bool {
+	if len(s) != 10 {
+		return false
+	}
+	sum := 0
+	for i, c := range []byte(s) {
+		if c < '0' || c > '9' {
+			return false
+		}
+		if i < 9 {
+			sum += int(c-'0') * (10 - i)
+		}
+	}
+	return (11-sum%11)%11 == int(s[9]-'0')
+}

@@ -48,8 +48,8 @@ type Care struct {
 	FHIR           CareFHIR `yaml:"fhir"`
 }
 
-// CareFHIR is a FHIR R4 server that is asked for Encounter, Appointment and CareTeam,
-// besides HL7 messages or instead of them. Default: none.
+// CareFHIR is a FHIR R4 server that is asked for Encounter, Appointment, CareTeam and
+// the identifiers of Patient, besides HL7 messages or instead of them. Default: none.
 type CareFHIR struct {
 	// Base is its address, for example https://fhir.example.org/r4. https, unless on
 	// this machine.
@@ -65,7 +65,8 @@ type CareFHIR struct {
 	// Practitioners is the authority of the ids of its Practitioner resources. Default:
 	// none, they are those of the staff list.
 	Practitioners string `yaml:"practitioners"`
-	// Systems are authorities by identifier system, for example
+	// Systems are authorities by identifier system, as patient_authority of an
+	// application and PID-3-4 of messages, for example
 	// {https://rba.example.org/mrn: RBA}. That of NHS numbers is known.
 	Systems map[string]string `yaml:"systems"`
 	// Every is how often it is asked what has changed. Default 1m.

@@ -21,8 +21,8 @@ import (
 	"github.com/matron-epr/matron/policy/care/fhir"
 )
 
-// fhirFeed asks a FHIR R4 server for what has changed about visits, appointments and
-// care teams: a source beside HL7 messages, or the only one. It is used by one
+// fhirFeed asks a FHIR R4 server for what has changed about visits, appointments, care
+// teams and numbers of patients: a source beside HL7 messages, or the only one. It is used by one
 // goroutine, but for mark.
 type fhirFeed struct {
 	cfg    config.CareFHIR
@@ -114,7 +114,11 @@ func (f *fhirFeed) round(ctx context.Context) error {
 	// The newest first: what changes between two pages moves to the front, and nothing
 	// slips from a page to come onto one that is past.
 	query := url.Values{"_count": {"200"}, "_sort": {"-_lastUpdated"}, "_lastUpdated": {"ge" + since.UTC().Format(time.RFC3339)}}
-	for _, kind := range []string{"Encounter", "Appointment", "CareTeam"} {
+	for _, kind := range []string{"Patient", "Encounter", "Appointment", "CareTeam"} {
+		query.Del("_elements")
+		if kind == "Patient" {
+			query.Set("_elements", "id,meta,identifier") // and no name or address, where the server can
+		}
 		for address := f.cfg.Base + "/" + kind + "?" + query.Encode(); address != ""; {
 			if address, err = r.page(ctx, address); err != nil {
 				return fmt.Errorf("%s: %w", kind, err)

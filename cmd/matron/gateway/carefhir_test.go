@@ -47,7 +47,7 @@ func newFHIRCare(t *testing.T) *fhirCare {
 	s := &careService{
 		cfg: config.Care{Silence: time.Minute}, dir: dir, register: care.New(care.Windows{}), metrics: newMetrics(), log: slog.New(slog.DiscardHandler), now: time.Now,
 	}
-	s.cfg.FHIR = config.CareFHIR{Base: between + "/fhir/R4", CAFile: root, TokenFile: token, Patients: "EPR", Every: time.Second}
+	s.cfg.FHIR = config.CareFHIR{Base: between + "/fhir/R4", CAFile: root, TokenFile: token, Patients: "EPR", Every: time.Second, Systems: map[string]string{"https://rba.example.org/mrn": "RBA"}}
 	kept, err := store.Open(t.Context(), store.Config{Dir: dir, Register: s.register, Now: time.Now, Log: s.log})
 	if err != nil {
 		t.Fatal(err)
@@ -228,6 +228,15 @@ func TestFHIRServerTellsWhoCares(t *testing.T) {
 			t.Errorf("%s: %s\nwant %s", step.what, got, step.want)
 		}
 	}
+	hospital := care.ID{Authority: "RBA", Value: "17"}
+	if got := k.care.register.Relations("nurseA", hospital, time.Now()); len(got) > 0 {
+		t.Errorf("by a number that nobody told: %v", got)
+	}
+	k.put("patient", map[string]any{"resourceType": "Patient", "identifier": []any{map[string]any{"system": "https://rba.example.org/mrn", "value": "17"}}})
+	_ = k.facts(0)
+	if got := k.care.register.Relations("nurseA", hospital, time.Now()); len(got) != 1 {
+		t.Errorf("by the number of the hospital: %v", got)
+	}
 }
 
 // TestFHIRServerIsAskedForWhatChanged walks pages, and takes each version in once.
@@ -241,9 +250,9 @@ func TestFHIRServerIsAskedForWhatChanged(t *testing.T) {
 	}
 	k.server.Put(map[string]any{"resourceType": "Encounter", "status": "in-progress"}) // of nobody
 	for turn, want := range []struct{ asked, accepted, garbled float64 }{
-		{4, many, 1},     // two pages of encounters
-		{8, 2 * many, 2}, // what changed of late is asked for again: an entry might have come late
-		{12, 2 * many, 2},
+		{5, many, 1},      // two pages of encounters
+		{10, 2 * many, 2}, // what changed of late is asked for again: an entry might have come late
+		{15, 2 * many, 2},
 	} {
 		_ = k.facts(0)
 		if got := [3]float64{float64(k.asked.Load()), k.counted("fhir-accepted"), k.counted("fhir-garbled")}; got != [3]float64{want.asked, want.accepted, want.garbled} {
@@ -259,7 +268,7 @@ func TestFHIRServerIsAskedForWhatChanged(t *testing.T) {
 	later := *k.mark.Load()
 	later.Since = time.Now().Add(time.Hour)
 	again.mark.Store(&later)
-	if err := again.round(t.Context()); err != nil || k.asked.Load() != 15 || k.counted("fhir-accepted") != 2*many {
+	if err := again.round(t.Context()); err != nil || k.asked.Load() != 19 || k.counted("fhir-accepted") != 2*many {
 		t.Errorf("what changed before is asked for: %d pages, %v", k.asked.Load(), err)
 	}
 	again.read.Patients, again.cfg.Patients = "RZZ", "RZZ"

@@ -168,7 +168,7 @@ func (r *Reader) patients(v hl7.Value) []care.ID {
 		}
 		if slices.Contains(r.c.NHS, id.Authority) || slices.Contains(r.c.NHS, cx.Component(cxType).Text()) {
 			id = care.ID{Authority: care.NHS, Value: strings.NewReplacer(" ", "", "-", "").Replace(id.Value)}
-			if ValidNHS(id.Value) && !slices.Contains(numbers, id) {
+			if care.ValidNHS(id.Value) && !slices.Contains(numbers, id) {
 				numbers = append(numbers, id)
 			}
 		} else if !slices.Contains(out, id) {
@@ -191,23 +191,6 @@ func (r *Reader) patient(pid hl7.Segment) ([]care.ID, error) {
 		return nil, missing("PID", 3, 1)
 	}
 	return ids, nil
-}
-
-// ValidNHS reports whether s is an NHS number by its check digit.
-func ValidNHS(s string) bool {
-	if len(s) != 10 {
-		return false
-	}
-	sum := 0
-	for i, c := range []byte(s) {
-		if c < '0' || c > '9' {
-			return false
-		}
-		if i < 9 {
-			sum += int(c-'0') * (10 - i)
-		}
-	}
-	return (11-sum%11)%11 == int(s[9]-'0')
 }
 
 // clinicians reads the people of fields, each once, those of referring fields as

@@ -1,4 +1,4 @@
-// Package fhir turns FHIR R4 Encounter, Appointment and CareTeam resources into
+// Package fhir turns FHIR R4 Encounter, Appointment, CareTeam and Patient resources into
 // changes of a register of care: a second source beside HL7 v2 messages.
 //
 // A resource is a state and not an event: a newer version replaces what an older

@@ -77,7 +77,7 @@ func TestResources(t *testing.T) {
 		"no time":       {[]string{replaced(appointment, `"start"`, `"begin"`)}, ""},
 		"team":          {[]string{team}, "d7 named-clinician CareTeam/t1#2, renal team-handover CareTeam/t1#3"},
 		"suggested":     {[]string{replaced(team, "active", "proposed")}, ""},
-		"bundle":        {[]string{`{"resourceType":"Bundle","entry":[{"resource":` + appointment + `},{"resource":{"resourceType":"Patient","id":7}},{"resource":` + team + `}]}`}, "nurseA clinic-list Appointment/a1, d7 clinic-list Appointment/a1, d7 named-clinician CareTeam/t1#2, renal team-handover CareTeam/t1#3"},
+		"bundle":        {[]string{`{"resourceType":"Bundle","entry":[{"resource":` + appointment + `},{"resource":{"resourceType":"Group","id":7}},{"resource":` + team + `}]}`}, "nurseA clinic-list Appointment/a1, d7 clinic-list Appointment/a1, d7 named-clinician CareTeam/t1#2, renal team-handover CareTeam/t1#3"},
 		"other":         {[]string{`{"resourceType":"Observation","status":7}`}, ""},
 	} {
 		for _, backwards := range []bool{false, true} {
@@ -104,6 +104,67 @@ func TestResources(t *testing.T) {
 				t.Errorf("%s (backwards %v): %q, want %q", name, backwards, got, want)
 			}
 		}
+	}
+}
+
+// Whichever comes first, visits under the id of a Patient are those of the hospital's
+// number that it has.
+func TestPatientHasNumbers(t *testing.T) {
+	t.Parallel()
+	c := config
+	c.Systems = map[string]string{"https://rba.example.org/mrn": "RBA"}
+	numbered := func(id, identifiers string) string {
+		return `{"resourceType":"Patient","id":"` + id + `","meta":{"lastUpdated":"2026-11-03T07:00:00Z"},"name":[{"family":"Test"}],"identifier":` + identifiers + `}`
+	}
+	const hospital = `{"system":"https://rba.example.org/mrn","value":"17"}`
+	arrived := care.Message{{Kind: care.Stay, Patient: []care.ID{{Authority: "RBA", Value: "17"}}, Source: "PAS", Control: "a01", At: noon, Ward: "ward-b", Visit: "V"}}
+	for name, row := range map[string]struct {
+		identifiers string
+		want        string // who is known to care by the hospital's number
+	}{
+		"both":         {`[` + hospital + `,{"system":"https://fhir.nhs.uk/Id/nhs-number","value":"9990000018"}]`, "nurseA nurseB"},
+		"the hospital": {`[` + hospital + `]`, "nurseA nurseB"},
+		"the NHS":      {`[{"system":"https://fhir.nhs.uk/Id/nhs-number","value":"9990000018"}]`, "nurseB"},
+		"an old one":   {`[{"use":"old",` + hospital[1:] + `]`, "nurseB"},
+		"another":      {`[{"system":"https://elsewhere.example.org","value":"17"}]`, "nurseB"},
+		"none":         {`[]`, "nurseB"},
+		"garbled":      {`7`, "nurseB"},
+	} {
+		for _, order := range [][]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}} {
+			r := care.New(care.Windows{})
+			r.Use(lists)
+			for _, i := range order {
+				messages := []care.Message{arrived}
+				if i > 0 {
+					var err error
+					if messages, err = fhir.Read(c, []byte([]string{"", strings.Replace(inA, `,"identifier":{"system":"https://fhir.nhs.uk/Id/nhs-number","value":"9990000018"}`, "", 1), numbered("p1", row.identifiers)}[i]), noon); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for _, m := range messages {
+					r.Apply(m)
+				}
+			}
+			var got []string
+			for _, p := range []string{"nurseA", "nurseB"} {
+				if len(r.Relations(p, care.ID{Authority: "RBA", Value: "17"}, noon)) > 0 {
+					got = append(got, p)
+				}
+			}
+			if strings.Join(got, " ") != row.want {
+				t.Errorf("%s, in the order %v: %v, want %s", name, order, got, row.want)
+			}
+			if strings.Contains(row.identifiers, `"9990000018"`) && len(r.Relations("nurseA", care.ID{Authority: care.NHS, Value: "9990000018"}, noon)) == 0 {
+				t.Errorf("%s, in the order %v: not known by the NHS number", name, order)
+			}
+		}
+	}
+	if _, err := fhir.Read(c, []byte(numbered("", "[]")), noon); !errors.Is(err, fhir.ErrResource) {
+		t.Errorf("a Patient without id: %v", err)
+	}
+	wrong := numbered("p1", `[{"system":"https://fhir.nhs.uk/Id/nhs-number","value":"9990000019"}]`)
+	if m, err := fhir.Read(c, []byte(wrong), noon); m != nil || err != nil {
+		t.Errorf("a wrong check digit: %v, %v", m, err)
 	}
 }
 
@@ -139,7 +200,7 @@ func TestResourcesThatCannotBeRead(t *testing.T) {
 
 // Whatever a resource holds, what is read from it can be kept.
 func FuzzFHIRCare(f *testing.F) {
-	for _, s := range []string{inA, thenB, finished, wrong, appointment, team} {
+	for _, s := range []string{inA, thenB, finished, wrong, appointment, team, `{"resourceType":"Patient","id":"p1","identifier":[{"system":"https://fhir.nhs.uk/Id/nhs-number","value":"9990000018"}]}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -41,7 +41,7 @@ func Read(c Config, data []byte, received time.Time) ([]care.Message, error) {
 	}
 	if r.ResourceType != "Bundle" {
 		m, err := c.message(r, received)
-		if err != nil || m == nil {
+		if err != nil || len(m) == 0 {
 			return nil, err
 		}
 		return []care.Message{m}, nil
@@ -56,7 +56,7 @@ func Read(c Config, data []byte, received time.Time) ([]care.Message, error) {
 		if err != nil {
 			return nil, fmt.Errorf("entry %d: %w", i, err)
 		}
-		if m != nil {
+		if len(m) > 0 {
 			out = append(out, m)
 		}
 	}
@@ -72,7 +72,7 @@ func parse(data []byte) (*resource, error) {
 	}
 	r := &resource{ResourceType: kind.ResourceType}
 	switch kind.ResourceType {
-	case "Encounter", "Appointment", "CareTeam", "Bundle":
+	case "Encounter", "Appointment", "CareTeam", "Patient", "Bundle":
 		if err := json.Unmarshal(data, r); err != nil {
 			return nil, fmt.Errorf("%w: a field has another type", ErrResource)
 		}
@@ -85,7 +85,7 @@ func parse(data []byte) (*resource, error) {
 // message returns the changes of one resource.
 func (c *Config) message(r *resource, received time.Time) (care.Message, error) {
 	read := map[string]func(*resource, care.Change) care.Message{"Encounter": c.encounter, "Appointment": c.appointment, "CareTeam": c.team}[r.ResourceType]
-	if read == nil || r.Status == "unknown" {
+	if read == nil && r.ResourceType != "Patient" || r.Status == "unknown" {
 		return nil, nil
 	}
 	name := r.ResourceType + "/" + r.ID
@@ -97,15 +97,53 @@ func (c *Config) message(r *resource, received time.Time) (care.Message, error) 
 	if base.Patient = c.patients(r); len(base.Patient) == 0 || r.ID == "" {
 		return nil, fmt.Errorf("%w: %s without id or patient", ErrResource, r.ResourceType)
 	}
-	m := append(care.Message{base}, read(r, base)...)
+	var m care.Message
+	if read == nil {
+		m = c.numbers(r, base)
+	} else {
+		m = append(care.Message{base}, read(r, base)...)
+	}
 	if err := m.Check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", r.ResourceType, err)
 	}
 	return m, nil
 }
 
+// numbers reads a Patient: which numbers go with its id. Where the hospital has one of
+// its own, the id is another number of that patient, whichever was heard of first.
+func (c *Config) numbers(r *resource, base care.Change) care.Message {
+	var all []identifier
+	_ = json.Unmarshal(r.Identifier, &all) // none, where they cannot be read
+	own := base.Patient[0]
+	var numbers []care.ID
+	for _, i := range all {
+		if id, ok := c.identified(i); ok && i.Use != "old" && id != own && len(numbers) < maxNumbers {
+			numbers = append(numbers, id)
+		}
+	}
+	if len(numbers) == 0 {
+		return nil
+	}
+	base.Kind, base.Visit = care.Identify, ""
+	local := slices.IndexFunc(numbers, func(id care.ID) bool { return id.Authority != care.NHS })
+	if local < 0 {
+		base.Patient = append([]care.ID{own}, numbers...)
+		return care.Message{base}
+	}
+	link := base
+	base.Patient = numbers
+	link.Kind, link.Patient, link.Prior = care.Merge, numbers[local:local+1], own
+	return care.Message{base, link}
+}
+
+// maxNumbers bounds those of a patient.
+const maxNumbers = 15
+
 // patients returns the numbers of the patient of a resource.
 func (c *Config) patients(r *resource) []care.ID {
+	if r.ResourceType == "Patient" {
+		return []care.ID{{Authority: c.Patients, Value: r.ID}}
+	}
 	who := []reference{r.Subject}
 	for _, p := range r.Participant {
 		who = append(who, p.Actor)
@@ -127,7 +165,8 @@ func (c *Config) patients(r *resource) []care.ID {
 	return nil
 }
 
-// identified returns an identifier whose system has an authority here.
+// identified returns an identifier whose system has an authority here. An NHS number
+// with a wrong check digit is nobody's.
 func (c *Config) identified(i identifier) (care.ID, bool) {
 	authority, ok := c.Systems[i.System]
 	if !ok {
@@ -141,7 +180,7 @@ func (c *Config) identified(i identifier) (care.ID, bool) {
 			"https://fhir.nhs.uk/Id/sds-role-profile-id": "SDSROLE",
 		}[i.System]
 	}
-	return care.ID{Authority: authority, Value: i.Value}, ok && i.Value != ""
+	return care.ID{Authority: authority, Value: i.Value}, ok && i.Value != "" && (authority != care.NHS || care.ValidNHS(i.Value))
 }
 
 // people returns the practitioners whom a resource names.

@@ -20,6 +20,7 @@ type resource struct {
 	Participant  []participant   `json:"participant"`
 	Location     []location      `json:"location"`
 	Managing     []reference     `json:"managingOrganization"`
+	Identifier   json.RawMessage `json:"identifier"` // of a Patient, several; of a Bundle, one
 	Entry        []struct {
 		Resource json.RawMessage `json:"resource"`
 	} `json:"entry"`
@@ -58,6 +59,7 @@ type reference struct {
 }
 
 type identifier struct {
+	Use    string `json:"use"`
 	System string `json:"system"`
 	Value  string `json:"value"`
 }

@@ -405,9 +405,9 @@ func TestClosingGivesUpASnapshot(t *testing.T) {
 	for i := range 30_000 { // more than a buffer of the writer holds
 		b.Apply(admission(i))
 	}
-	real, closed := b.open, make(chan error, 1)
+	plain, closed := b.open, make(chan error, 1)
 	b.open = func(name string, flag int) (file, error) {
-		f, err := real(name, flag)
+		f, err := plain(name, flag)
 		if name != draft {
 			return f, err
 		}
