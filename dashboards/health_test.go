@@ -134,6 +134,7 @@ func TestHealthPageNamesWhatDoesNotWork(t *testing.T) {
 		{"detection late and without a feed", "Needs attention: Detection", "Detection", "To do: Look at the search index and at the log of the gateway. Run", func(h *dashboards.Health) {
 			h.DetectedAt, h.Unjudged = fake.Now().Add(-10*time.Minute), unjudged()
 		}},
+		{"detection behind", "Needs attention: Detection", "Detection", "It is behind: it has looked at accesses up to", func(h *dashboards.Health) { h.DetectBehind = fake.Now().Add(-10 * time.Minute) }},
 		{"detection never", "Needs attention: Detection", "Detection", "has not looked", func(h *dashboards.Health) { h.DetectedAt = time.Time{} }},
 		{"reload", "Needs attention: Configuration", "Configuration", "was refused; what was in force before stays so", func(h *dashboards.Health) { h.ReloadBad = true }},
 		{"observing", "Needs attention: Decisions", "Decisions", "Observing only", func(h *dashboards.Health) { h.Mode = "observe" }},

@@ -219,16 +219,7 @@ func (d *detection) detect(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	upTo := maps.Clone(d.marks)
-	for source, one := range ahead {
-		mark, known := d.marks[source]
-		if !known {
-			mark = one.After
-		}
-		upTo[source] = min(one.UpTo, mark+tickRecords)
-		more = more || upTo[source] < one.UpTo
-		ahead[source] = clickhouse.Stretch{After: mark - min(mark, detect.Overlap), UpTo: upTo[source]}
-	}
+	read, upTo, more := stretches(ahead, d.marks)
 	var newest time.Time
 	page := d.pages(func(records []audit.Record) {
 		for i := range records {
@@ -238,7 +229,7 @@ func (d *detection) detect(ctx context.Context) (more bool, err error) {
 		}
 		d.count(d.live.Take(records, began))
 	})
-	if err := store.Follow(ctx, d.cfg.Site, ahead, page.add); err != nil {
+	if err := store.Follow(ctx, d.cfg.Site, read, page.add); err != nil {
 		d.live = nil // what was taken in of the page is measured anew
 		return false, err
 	}
@@ -252,6 +243,23 @@ func (d *detection) detect(ctx context.Context) (more bool, err error) {
 		d.done.Store(began.UnixMicro())
 	}
 	return more, d.keepMarks(began)
+}
+
+// stretches says which records one look reads, so that it is bounded whatever has
+// come: of each source those behind its mark, with an overlap, up to upTo. more says
+// that others stay for the next look.
+func stretches(ahead map[string]clickhouse.Stretch, marks map[string]uint64) (read map[string]clickhouse.Stretch, upTo map[string]uint64, more bool) {
+	read, upTo = map[string]clickhouse.Stretch{}, maps.Clone(marks)
+	for source, one := range ahead {
+		mark, known := marks[source]
+		if !known {
+			mark = one.After
+		}
+		upTo[source] = min(one.UpTo, mark+tickRecords)
+		more = more || upTo[source] < one.UpTo
+		read[source] = clickhouse.Stretch{After: mark - min(mark, detect.Overlap), UpTo: upTo[source]}
+	}
+	return read, upTo, more
 }
 
 // tellBehind says up to when accesses were looked at, while there are more.
@@ -299,11 +307,11 @@ func (d *detection) measure(ctx context.Context, store *clickhouse.Store, now ti
 	live := detect.NewLive(detect.Config{Site: d.cfg.Site, Location: d.location, Explain: d.site, Budget: d.cfg.Detection.Budget}, d.context)
 	y, m, day := now.Add(-learnBack).In(d.location).Date()
 	from := time.Date(y, m, day, 0, 0, 0, 0, d.location)
-	last, since, err := store.LastSeen(ctx, d.cfg.Site, from)
-	if err != nil {
-		return err
+	if last, since, err := store.LastSeen(ctx, d.cfg.Site, from); err == nil {
+		live.Seen(since, last)
+	} else {
+		d.log.LogAttrs(ctx, slog.LevelWarn, "who was seen before this week is not known: accounts that were silent for long are not asked about", slog.String("error", err.Error()))
 	}
-	live.Seen(since, last)
 	for ; from.Before(now); from = from.AddDate(0, 0, 1) {
 		end := from.AddDate(0, 0, 1)
 		if end.After(now) {

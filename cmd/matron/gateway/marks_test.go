@@ -8,8 +8,31 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/matron-epr/matron/audit/clickhouse"
+	"github.com/matron-epr/matron/audit/detect"
 	"github.com/matron-epr/matron/cmd/matron/config"
 )
+
+// TestALookIsBounded: of what has come it reads so much, with an overlap, and says
+// that there is more.
+func TestALookIsBounded(t *testing.T) {
+	marks := map[string]uint64{"calm": 10_000, "flood": 1000, "quiet": 7}
+	read, upTo, more := stretches(map[string]clickhouse.Stretch{
+		"calm": {After: 10_000, UpTo: 10_100}, "flood": {After: 1000, UpTo: 100_000_000}, "new": {After: 50, UpTo: 60},
+	}, marks)
+	want := map[string]clickhouse.Stretch{
+		"calm": {After: 10_000 - detect.Overlap, UpTo: 10_100}, "flood": {After: 1000 - detect.Overlap, UpTo: 1000 + tickRecords}, "new": {After: 0, UpTo: 60},
+	}
+	if diff := cmp.Diff(want, read); diff != "" || !more {
+		t.Error(more, diff)
+	}
+	if diff := cmp.Diff(map[string]uint64{"calm": 10_100, "flood": 1000 + tickRecords, "new": 60, "quiet": 7}, upTo); diff != "" {
+		t.Error(diff)
+	}
+	if _, _, more = stretches(map[string]clickhouse.Stretch{"calm": {After: 10_000, UpTo: 10_100}}, marks); more {
+		t.Error("there is more when everything is read")
+	}
+}
 
 // TestMarksLagBehind: a restart goes on from the marks before the last ones, and
 // from the last day when they cannot be read.
