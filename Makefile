@@ -12,7 +12,7 @@ VULNDB := $(firstword $(wildcard ../shared/vulndb))
 
 TEST_PACKAGES := chromium fonts-liberation orthanc orthanc-dicomweb dcmtk gcc libc6-dev rsyslog rsyslog-gnutls strace e2fsprogs mount python3-hl7 postgresql libreoffice-calc
 
-.PHONY: help demo build test check lint unit race browser fuzz vuln scripts crashtest powercut bench bench-audit trace deps test-deps assets clean
+.PHONY: help demo build test check lint unit race browser fuzz vuln scripts crashtest powercut bench bench-audit bench-detect trace deps test-deps assets clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -94,6 +94,17 @@ ROWS ?= 4000000
 BACKLOG ?= 1200000
 bench-audit: assets deps ## Measure journal, shipping, reindex, bytes and questions (ROWS=, BACKLOG=)
 	go run ./cmd/matron/bench/trail -rows $(ROWS) -backlog $(BACKLOG)
+
+STAFF ?= 12000
+DAYS ?= 29
+TIMES ?= 1
+bench-detect: build ## Measure detection: STAFF people, DAYS days that come TIMES times; with TIMES=11 107 million accesses
+	@mkdir -p build/detect
+	./bin/matron simulate hospital --seed 7 --staff $(STAFF) --days $(DAYS) --out build/detect/once
+	go run ./cmd/matron/bench/months -in build/detect/once -out build/detect/all -days $(DAYS) -times $(TIMES)
+	rm -rf build/detect/once
+	/usr/bin/time -f "%U s user, %S s system, %e s elapsed, %M KiB at most" ./bin/matron detect run --run build/detect/all --dry-run
+	rm -rf build/detect
 
 TRACE ?= build/matron-trace.json
 trace: build ## Run every Go test and write $(TRACE), which a release ships: which test shows which control

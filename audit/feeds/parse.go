@@ -285,10 +285,11 @@ func (c *checks) day(field, value string) time.Time {
 	return t
 }
 
+// moment is in UTC: a zone of its own would cost more memory than all of a line.
 func (c *checks) moment(field, value string) time.Time {
 	t, err := intake.Moment(field, value)
 	c.add(err)
-	return t
+	return t.UTC()
 }
 
 func (c *checks) inOrder(field string, start, end time.Time) {

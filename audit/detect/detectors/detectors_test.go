@@ -244,3 +244,17 @@ func TestSameInputSameFindings(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+// TestLooksAtNobodyOnceItIsToStop: whoever waits for a stop does not wait for the rest.
+func TestLooksAtNobodyOnceItIsToStop(t *testing.T) {
+	tab := table.New()
+	tab.Add(&audit.Imported{ID: "1", Person: "ann", Patient: "self", Time: at(0, 0), Action: "read"})
+	in := detectors.Input{Accesses: tab, Explained: make([]detectors.Strength, 1), Context: world(), Location: time.UTC, Progress: new(table.Progress)}
+	if f := detectors.Run(in); len(f.Days) != 1 || in.Progress.Rows.Load() != 1 {
+		t.Errorf("%d days, %d rows done", len(f.Days), in.Progress.Rows.Load())
+	}
+	in.Progress.Stop.Store(true)
+	if f := detectors.Run(in); len(f.Days) != 0 {
+		t.Errorf("%d days after it was to stop", len(f.Days))
+	}
+}

@@ -24,7 +24,7 @@ func (s *ids) add(id string) {
 		}
 	}
 	s.data = binary.AppendUvarint(s.data, uint64(shared))
-	s.data = binary.AppendUvarint(s.data, uint64(len(id)-shared))
+	s.data = binary.AppendUvarint(s.data, uint64(len(id)-shared)) //nolint:gosec // shared is no more than the id
 	s.data = append(s.data, id[shared:]...)
 	s.last = append(s.last[:shared], id[shared:]...)
 	s.n++
