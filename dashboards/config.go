@@ -121,7 +121,10 @@ type Health struct {
 	ReloadBad bool      // the last attempt was refused; the old one stays in force
 	// ProtectionUnknown says that the list of protected records could not be read.
 	ProtectionUnknown bool
-	DetectedAt        time.Time // when detection last finished
+	// SaysNotWhen is the sign-in service whose tokens do not say when people signed in,
+	// "" while they do or none was seen.
+	SaysNotWhen string
+	DetectedAt  time.Time // when detection last finished
 	// DetectEvery is how often it should; 0 when nobody knows.
 	DetectEvery time.Duration
 	// Unjudged are the detectors that are not evaluated now.

@@ -41,12 +41,16 @@ func down() tag      { return tag{Text: "Not working", Colour: "red"} }
 func unknown() tag   { return tag{Text: "Unknown", Colour: "grey"} }
 func notSetUp() tag  { return tag{Text: "Not set up", Colour: "white"} }
 
-// health shows every part, always in the same order.
+// health shows every part, always in the same order; the sign-in service last, and only
+// where something is wrong with it.
 func (s *Site) health(r *http.Request) (answer, error) {
 	h := s.cfg.Health(r.Context())
 	parts := []report{
 		s.recordPart(h), s.modesPart(h), s.limitsPart(h), s.diskPart(h), s.indexPart(h), copyPart("Witness", "checkpoints", h.Witness),
 		copyPart("Log server", "records", h.LogServer), s.carePart(h), s.probePart(h), noticesPart(h), s.clockPart(h), s.detectionPart(h), s.configurationPart(h),
+	}
+	if h.SaysNotWhen != "" { // nothing else is known of it
+		parts = append(parts, signInPart(h))
 	}
 	page := healthPage{
 		chrome: s.chrome(r, "Health"), State: overall(parts), Clock: s.formatClock(s.cfg.Now()),
@@ -215,6 +219,15 @@ func (s *Site) probePart(h Health) report {
 		p.tag, p.text = unknown(), "It has not been tried since the gateway started."
 	}
 	return p
+}
+
+// signInPart says that the sign-in service keeps something shut.
+func signInPart(h Health) report {
+	return report{
+		name: "Sign-in service", tag: attention(),
+		text: h.SaysNotWhen + " sends no auth_time: sign-in again for protected records cannot be proved, so that they stay shut, also in an emergency.",
+		todo: "have whoever looks after it add auth_time to its ID tokens (OpenID Connect Core, 2; it must where max_age is asked for).",
+	}
 }
 
 // noticesPart says whether messages about emergency access go out.

@@ -117,6 +117,9 @@ func TestHealthPageNamesWhatDoesNotWork(t *testing.T) {
 		{"log server behind", "Needs attention: Log server", "Log server", "It is behind", func(h *dashboards.Health) {
 			h.LogServer = dashboards.Copy{Set: true, State: dashboards.StateOK, Waiting: 7, Behind: 3 * time.Minute}
 		}},
+		{"sign-in service", "Needs attention: Sign-in service", "Sign-in service", "https://id.example sends no auth_time: sign-in again for protected records cannot be proved", func(h *dashboards.Health) {
+			h.SaysNotWhen = "https://id.example"
+		}},
 		{"no register", "Everything works", "Care relationships", "Not set up", func(*dashboards.Health) {}},
 		{"register", "Everything works", "Care relationships", "Working 48,211 patients; the last message came at 3 November", func(h *dashboards.Health) {
 			h.Care = dashboards.Care{Set: true, Patients: 48_211, AsOf: fake.Now()}
@@ -169,8 +172,12 @@ func TestHealthPageNamesWhatDoesNotWork(t *testing.T) {
 		if state != tt.state || !strings.Contains(rows[tt.part], tt.says) {
 			t.Errorf("%s: %q, %s is %q; want %q and %q", tt.name, state, tt.part, rows[tt.part], tt.state, tt.says)
 		}
-		if len(rows) != 13 {
-			t.Errorf("%s: %d parts, want 13", tt.name, len(rows))
+		want := 13
+		if tt.part == "Sign-in service" { // shown only where something is wrong with it
+			want++
+		}
+		if len(rows) != want {
+			t.Errorf("%s: %d parts, want %d", tt.name, len(rows), want)
 		}
 	}
 }

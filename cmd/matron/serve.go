@@ -128,7 +128,8 @@ func newCheckConfig() *cobra.Command {
 	c := &cobra.Command{
 		Use: "check-config", Short: "Find every mistake in the configuration", GroupID: "run", Args: cobra.NoArgs,
 		Long: "Reads the configuration and what it names: application maps, policy bundle, key and\n" +
-			"certificate files. Nothing is started. Exit code 3 when there is a mistake.",
+			"certificate files. Nothing is started. Exit code 3 when there is a mistake. What the\n" +
+			"sign-in service says of itself, if it answers, may be a warning, which is no mistake.",
 		Example: "  matron check-config -c matron.yaml\n  matron check-config -c matron.yaml --json",
 	}
 	c.Flags().StringVarP(&path, "config", "c", "matron.yaml", "configuration file")
@@ -138,11 +139,18 @@ func newCheckConfig() *cobra.Command {
 		if err == nil {
 			err = gateway.Check(c.Context(), cfg)
 		}
+		var warnings []string
+		if err == nil {
+			warnings = gateway.Warnings(c.Context(), cfg)
+		}
 		if asJSON {
-			return printChecked(c, path, hash, err)
+			return printChecked(c, path, hash, warnings, err)
 		}
 		if err != nil {
 			return failure{exitConfig, err}
+		}
+		for _, w := range warnings {
+			c.PrintErrf("%s: warning: %s\n", path, w)
 		}
 		c.Printf("%s: no mistakes (sha256 %s)\n", path, hash)
 		return nil
@@ -150,12 +158,13 @@ func newCheckConfig() *cobra.Command {
 	return c
 }
 
-func printChecked(c *cobra.Command, path, hash string, err error) error {
+func printChecked(c *cobra.Command, path, hash string, warnings []string, err error) error {
 	out := struct {
 		File     string               `json:"file"`
 		Hash     string               `json:"sha256,omitempty"`
 		Problems []strictyaml.Problem `json:"problems"`
-	}{File: path, Hash: hash, Problems: []strictyaml.Problem{}}
+		Warnings []string             `json:"warnings,omitempty"`
+	}{File: path, Hash: hash, Problems: []strictyaml.Problem{}, Warnings: warnings}
 	var ps strictyaml.Problems
 	switch {
 	case errors.As(err, &ps):

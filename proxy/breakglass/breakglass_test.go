@@ -51,7 +51,7 @@ func TestOneStepFromRefusalToRecord(t *testing.T) {
 		t.Fatalf("%d records", len(starts))
 	}
 	r := starts[0]
-	want := []string{"grant=" + g.ID, "reason=caring", "expires=2026-11-03T15:02:00Z", "note=Handed over by ward 7", "refused=no-relationship"}
+	want := []string{"grant=" + g.ID, "reason=caring", "expires=2026-11-03T15:02:00Z", "note=Handed over by ward 7", "refused=no-relationship", "counts_in=authority:MGH application:epr"}
 	if diff := cmp.Diff(want, r.Detail); diff != "" {
 		t.Error(diff)
 	}
@@ -86,6 +86,8 @@ func TestGrantIsForOnePersonAndOnePatient(t *testing.T) {
 		{"by NHS number here", "ada", "RBA", "epr", []proxy.Patient{{NHSNumber: "9990000018"}}, true},
 		{"another patient besides", "ada", "RBA", "epr", []proxy.Patient{same, {ID: "4712"}}, false},
 		{"the same id elsewhere", "ada", "RBA", "pacs", []proxy.Patient{same}, false},
+		{"the same number of the same authority elsewhere", "ada", "RBA", "ris", []proxy.Patient{same}, true},
+		{"another number of the same authority with the NHS number beside", "ada", "RBA", "ris", []proxy.Patient{{ID: "4712", NHSNumber: "9990000018"}}, false},
 		{"another site", "ada", "RXX", "epr", []proxy.Patient{{ID: "4711", NHSNumber: "9990000018"}}, false},
 		{"nobody named", "ada", "RBA", "epr", nil, false},
 		{"a patient without a name", "ada", "RBA", "epr", []proxy.Patient{{}}, false},
@@ -456,5 +458,35 @@ func TestNoteIsMeasuredInCharacters(t *testing.T) {
 	}
 	if r := w.log.of(audit.KindBreakGlassStart); len(r) != 1 || !slices.Contains(r[0].Detail, "note="+strings.Repeat("ж", 498)+" ж") {
 		t.Errorf("recorded %+v", r)
+	}
+}
+
+// Without an NHS number and an authority that others share, what is given counts in one
+// application: the page and the record say so, also of a purpose that is stated.
+func TestWhereItCounts(t *testing.T) {
+	const here = "It counts in this application only"
+	for _, row := range []struct {
+		app, nhs, counts string
+		here             bool
+	}{
+		{"wardbook", "", "counts_in=application:wardbook", true},
+		{"wardbook", "9990000018", "counts_in=nhs-number application:wardbook", false},
+		{"epr", "", "counts_in=authority:MGH application:epr", false},
+	} {
+		w := newWard(t)
+		r := w.refused("ada", "4711")
+		r.App, r.Patient.NHSNumber = row.app, row.nhs
+		path := w.Offer(t.Context(), r)
+		purpose := r
+		purpose.Offer = policy.Purpose
+		for _, at := range []string{path, w.Offer(t.Context(), purpose)} {
+			if page, err := w.Page(t.Context(), at); err != nil || strings.Contains(string(page), here) != row.here {
+				t.Errorf("%+v: %v, the page says so: %t", row, err, strings.Contains(string(page), here))
+			}
+		}
+		w.ask(w.Service, "ada", "POST", path, emergency())
+		if d := w.log.of(audit.KindBreakGlassStart); len(d) != 1 || !slices.Contains(d[0].Detail, row.counts) {
+			t.Errorf("%+v: recorded %+v", row, d)
+		}
 	}
 }

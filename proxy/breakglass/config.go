@@ -97,6 +97,9 @@ type Config struct {
 	Officer string
 	// Address is where notices to a person go, "" for nowhere; nil means nowhere.
 	Address func(policy.Subject) string
+	// Authority is who issues the numbers by which an application knows patients, ""
+	// where nobody knows: a grant counts in all that use the same. nil knows none.
+	Authority func(app string) string
 	// Changed is told when a grant has ended, so that what is open under it is looked
 	// at again; nil tells nobody.
 	Changed func()
@@ -144,6 +147,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Address == nil {
 		c.Address = func(policy.Subject) string { return "" }
+	}
+	if c.Authority == nil {
+		c.Authority = func(string) string { return "" }
 	}
 	if c.Changed == nil {
 		c.Changed = func() {}

@@ -75,17 +75,37 @@ const (
 	AgainUnavailable = "unavailable" // the sign-in service did not answer
 )
 
-// covers reports whether g is about a patient of an application. An NHS number is the
-// same patient whatever the application; beside another id of the same application it
-// is not, since whoever sends a request can write it there.
-func (g Grant) covers(site, app string, p proxy.Patient) bool {
+// covers reports whether g is about a patient of an application. A number of the same
+// authority is the same patient whatever the application, and so is an NHS number;
+// beside another number of that authority it is not, since whoever sends a request can
+// write it there.
+func (s *Service) covers(g Grant, site, app string, p proxy.Patient) bool {
 	switch {
 	case g.Site != site:
 		return false
-	case g.App == app && p.ID != "" && g.Patient.ID != "":
+	case p.ID != "" && g.Patient.ID != "" && s.sameNumbers(g.App, app):
 		return p.ID == g.Patient.ID
 	}
 	return p.NHSNumber != "" && p.NHSNumber == g.Patient.NHSNumber
+}
+
+// sameNumbers reports whether two applications know patients by the same numbers.
+func (s *Service) sameNumbers(one, other string) bool {
+	authority := s.cfg.Authority(one)
+	return one == other || authority != "" && authority == s.cfg.Authority(other)
+}
+
+// countsIn says for the record where a grant counts: wherever the patient is named by
+// NHS number or by a number of the same authority, or in one application alone.
+func (s *Service) countsIn(g Grant) string {
+	var ways []string
+	if g.Patient.NHSNumber != "" {
+		ways = append(ways, "nhs-number")
+	}
+	if authority := s.cfg.Authority(g.App); authority != "" && g.Patient.ID != "" {
+		ways = append(ways, "authority:"+authority)
+	}
+	return strings.Join(append(ways, "application:"+g.App), " ")
 }
 
 // Granted implements proxy.Emergency.
@@ -98,7 +118,7 @@ func (s *Service) Granted(who policy.Subject, site, app string, patients []proxy
 	}
 	now := s.read()
 	for _, kind := range []policy.Offer{policy.BreakGlass, policy.Purpose} {
-		if all, ok := together(held, kind, now, site, app, patients); ok {
+		if all, ok := s.together(held, kind, now, site, app, patients); ok {
 			return all
 		}
 	}
@@ -107,9 +127,9 @@ func (s *Service) Granted(who policy.Subject, site, app string, patients []proxy
 
 // together is what grants of a kind let a person do with all of the patients: the first
 // to end ends it.
-func together(held []Grant, kind policy.Offer, now reading, site, app string, patients []proxy.Patient) (all proxy.Grant, ok bool) {
+func (s *Service) together(held []Grant, kind policy.Offer, now reading, site, app string, patients []proxy.Patient) (all proxy.Grant, ok bool) {
 	for _, p := range patients {
-		i := slices.IndexFunc(held, func(g Grant) bool { return g.Kind == kind && g.inForce(now) && g.covers(site, app, p) })
+		i := slices.IndexFunc(held, func(g Grant) bool { return g.Kind == kind && g.inForce(now) && s.covers(g, site, app, p) })
 		if i < 0 {
 			return proxy.Grant{}, false
 		}
@@ -199,6 +219,7 @@ func (s *Service) record(kind audit.Kind, g Grant) *audit.Record {
 	if len(g.Refused) > 0 {
 		rec.Detail = append(rec.Detail, "refused="+strings.Join(g.Refused, " "))
 	}
+	rec.Detail = append(rec.Detail, "counts_in="+s.countsIn(g))
 	return rec
 }
 

@@ -240,6 +240,7 @@ func (w *ward) gateway(db *sql.DB) *breakglass.Service {
 	s, err := breakglass.New(w.t.Context(), breakglass.Config{
 		DB: db, Log: w.log, Logger: slog.New(slog.NewTextHandler(w.logged, nil)), Now: w.now, Mono: w.mono, Identifier: w.people, SignInPath: "/.matron/sign-in",
 		Fresh:       func(r proxy.Refused) bool { return slices.Contains(r.Sensitivity.Classes, "staff") },
+		Authority:   func(app string) string { return map[string]string{"epr": "MGH", "ris": "MGH", "pacs": "PACS"}[app] },
 		SignInWorks: func(context.Context) bool { return w.works.Load() },
 		Changed:     func() { w.changed.Add(1) },
 		Home:        "/ui/",

@@ -57,6 +57,7 @@ type offerPage struct {
 	Lasts, Until           string
 	Action                 string
 	Purpose                bool // saying what for is all that is asked
+	Here                   bool // it counts in this application alone
 	Question               string
 	SignIn                 string // where to sign in again first, "" where that is not asked for
 	Unproved               bool   // it would be, and the sign-in service does not answer
@@ -113,6 +114,7 @@ func (s *Service) offerPage(ctx context.Context, o offer, who policy.Subject, f 
 		Lasts: spanWords(s.cfg.Lasts), Until: s.clock(now.Add(s.cfg.Lasts)), Action: Path + "/" + o.id,
 		Note: f.note, NoteLabel: s.noteLabel(), MaxNote: maxNote, Problems: problems, Reference: o.refused.Request,
 		Question: "Why do you need it now?",
+		Here:     o.refused.Patient.NHSNumber == "" && s.cfg.Authority(o.refused.App) == "",
 	}
 	if o.refused.Offer == policy.Purpose {
 		p.Title, p.Question, p.Purpose = "Say what you need this record for", "What do you need it for?", true
@@ -251,7 +253,7 @@ func (s *Service) usable(w http.ResponseWriter, r *http.Request, who policy.Subj
 
 // serves reports whether what was offered is in force already.
 func (s *Service) serves(o offer, who policy.Subject) bool {
-	_, ok := together(s.held(who), o.refused.Offer, s.read(), o.refused.Site, o.refused.App, []proxy.Patient{o.refused.Patient})
+	_, ok := s.together(s.held(who), o.refused.Offer, s.read(), o.refused.Site, o.refused.App, []proxy.Patient{o.refused.Patient})
 	return ok
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -104,5 +105,27 @@ func TestAnswersTellsWhetherTheProviderDoes(t *testing.T) {
 	s.provider.server.Close()
 	if s.service.Load().Answers(t.Context()) {
 		t.Error("it does not answer, and is said to")
+	}
+}
+
+// A provider whose tokens do not say when people signed in is told of once, until one
+// says it.
+func TestTokensThatDoNotSayWhen(t *testing.T) {
+	s := newSite(t, func(c *signin.Config) { c.MaxAuthAge = 0 })
+	service := s.service.Load()
+	if !service.SaysWhen() {
+		t.Error("said to be missing before any token came")
+	}
+	s.provider.set(func(p *provider) { p.tamper = func(c map[string]any) { delete(c, "auth_time") } })
+	for range 2 {
+		s.browser().mustBe("/first")
+	}
+	if n := strings.Count(s.log.String(), "sends no auth_time"); n != 1 || service.SaysWhen() {
+		t.Errorf("told of %d times, says when: %t", n, service.SaysWhen())
+	}
+	s.provider.set(func(p *provider) { p.tamper = nil })
+	s.browser().mustBe("/second")
+	if !service.SaysWhen() {
+		t.Error("still said to be missing")
 	}
 }

@@ -76,6 +76,7 @@ func (s *Service) prove(r *http.Request, a attempt) (identity, error) {
 	if err != nil {
 		return identity{}, err
 	}
+	s.noteAuthTime(r.Context(), facts)
 	who, err := s.identity(raw, facts)
 	if err == nil && a.demand == justNow && who.subject.AuthTime.Before(a.made.Add(-skew)) {
 		// max_age=0 asks the provider; only auth_time tells that it complied.

@@ -15,6 +15,7 @@ import (
 	"html/template"
 	"io/fs"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -42,6 +43,7 @@ type Service struct {
 	store       *store
 	page        *template.Template
 	crossOrigin *http.CrossOriginProtection
+	authTime    atomic.Int32 // authTimeUnseen and on
 }
 
 var _ proxy.Identifier = (*Service)(nil)

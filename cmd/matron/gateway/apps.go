@@ -11,6 +11,7 @@ import (
 	"github.com/matron-epr/matron/policy/rego"
 	"github.com/matron-epr/matron/proxy"
 	"github.com/matron-epr/matron/proxy/appmap"
+	"github.com/matron-epr/matron/proxy/signin"
 )
 
 // applications builds every application of c and Matron's own pages. It reports
@@ -51,6 +52,19 @@ func application(c config.Config, a config.Application) (proxy.App, error) {
 		Upstream: mustParse(a.Upstream), StripPrefix: true, Transport: transport, Authorization: a.Authorization, BindReads: a.BindReads,
 		MaxBody: a.MaxBody, MaxRead: a.MaxRead, MaxHeld: a.MaxHeld, MaxSpooled: a.MaxSpooled, Timeout: a.Timeout,
 	}, nil
+}
+
+// Warnings are what Check cannot call a mistake and somebody should know: what the
+// sign-in service says of itself, if it answers.
+func Warnings(ctx context.Context, c config.Config) []string {
+	client, err := httpClient(c.SignIn.CAFile)
+	if err != nil {
+		return nil // Check says so
+	}
+	if offers, err := signin.OffersAuthTime(ctx, client, c.SignIn.Issuer); err != nil || offers {
+		return nil
+	}
+	return []string{"sign_in.issuer: " + c.SignIn.Issuer + " does not list auth_time among its claims: if its tokens do not have it, sign-in again for protected records cannot be proved, and they stay shut"}
 }
 
 // Check reads everything that the configuration names and reports every

@@ -26,6 +26,7 @@ func (g *Gateway) openEmergency(ctx context.Context) error {
 		Lasts: b.Lasts, Reasons: reasonsOf(b.Reasons), Purposes: reasonsOf(b.Purposes), Reviewer: b.Reviewer,
 		Fresh:       func(r proxy.Refused) bool { return provedAnew(b.SignInAgain, r) },
 		SignInWorks: g.signin.Answers,
+		Authority:   g.patientAuthority,
 		Changed:     func() { g.proxy.Review() },
 		Officer:     g.cfg.Notices.Officer, Address: address,
 		Home: g.cfg.Home, Location: g.detection.location,

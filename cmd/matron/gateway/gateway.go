@@ -220,6 +220,7 @@ func (g *Gateway) openSignIn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	g.metrics.watch("matron_sign_in_auth_time_missing", "1 while no ID token has said when its person signed in, so that signing in again cannot be proved.", func() float64 { return truth(!g.signin.SaysWhen()) })
 	key, err := signin.LoadKey(paths{g.cfg.DataDir}.voucherKey())
 	if err != nil {
 		return err

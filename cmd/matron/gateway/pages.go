@@ -181,6 +181,9 @@ func (g *Gateway) health(context.Context) dashboards.Health {
 	h.Probe, h.Notices = g.probe.health(), g.mailer.health()
 	h.ProtectionUnknown = !g.protected.known()
 	h.Rules = g.rulesNotes()
+	if !g.signin.SaysWhen() {
+		h.SaysNotWhen = g.cfg.SignIn.Issuer
+	}
 	g.machineHealth(&h)
 	g.limitHealth(&h)
 	return h
