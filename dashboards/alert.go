@@ -144,11 +144,11 @@ func (s *Site) alertView(r *http.Request, a Alert, verdict, note, verdictError, 
 
 func (s *Site) alertFacts(a Alert) []summaryRow {
 	who := cell{Text: plural(uint64(len(a.People)), "person", "people"), Lines: a.People}
-	if a.Person != "" {
+	if a.Person != "" || a.ofNobody() {
 		who = s.alertPerson(a)
 	}
 	patients := s.alertPatient(a)
-	if patients.Href == "" {
+	if patients.Href == "" && !a.ofNobody() {
 		patients = cell{Text: plural(uint64(len(a.Patients)), "patient", "patients") + ": "}
 		for _, id := range a.Patients[:min(len(a.Patients), alertPatients)] {
 			ref := patientRef{ID: id}

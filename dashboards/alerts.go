@@ -126,7 +126,13 @@ func (s *Site) alertLink(a Alert) cell {
 	return c
 }
 
+// ofNobody says whether an alert is about what records and about no person.
+func (a *Alert) ofNobody() bool { return a.Person == "" && len(a.People) == 0 }
+
 func (s *Site) alertPerson(a Alert) cell {
+	if a.ofNobody() {
+		return text("Nobody: it is about what records")
+	}
 	if a.Person == "" {
 		return text(plural(uint64(len(a.People)), "person", "people"))
 	}
@@ -140,6 +146,9 @@ func (s *Site) alertPerson(a Alert) cell {
 
 func (s *Site) alertPatient(a Alert) cell {
 	ref := refOf(a.Patient, a.NHSNumber)
+	if a.ofNobody() {
+		return text("Nobody’s")
+	}
 	if ref == (patientRef{}) {
 		return text("Several patients")
 	}

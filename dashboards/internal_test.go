@@ -275,3 +275,16 @@ func TestSpans(t *testing.T) {
 		t.Errorf("count %q", got)
 	}
 }
+
+// TestAlertAboutNobody is about an application that did not record: no person and no
+// patient stands in it, and none is counted.
+func TestAlertAboutNobody(t *testing.T) {
+	s := &Site{cfg: Config{Location: time.UTC}}
+	got := map[string]string{}
+	for _, row := range s.alertFacts(Alert{ID: "c", Days: []string{"2026-09-09"}, Time: time.Date(2026, 9, 9, 12, 0, 0, 0, time.UTC)}) {
+		got[row.Key.Text] = row.Value.Text
+	}
+	if got["Who"] != "Nobody: it is about what records" || got["Whose record"] != "Nobody’s" {
+		t.Errorf("%q", got)
+	}
+}
