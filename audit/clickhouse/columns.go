@@ -1,6 +1,7 @@
 package clickhouse
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -52,9 +53,16 @@ func (r *row) request() string {
 	if r.requestID == "" || r.requestID == string(make([]byte, randomBytes)) {
 		return r.Request
 	}
-	ms := uint64(r.Time.UnixMicro()/1000-r.requestLag) & (1<<(8*timeBytes) - 1) //nolint:gosec // only these bits count
-	digits := fmt.Sprintf("%012x", ms) + hex.EncodeToString([]byte(r.requestID))
-	return digits[:8] + "-" + digits[8:12] + "-" + digits[12:16] + "-" + digits[16:20] + "-" + digits[20:]
+	ms := uint64(r.Time.UnixMicro()/1000-r.requestLag) << (8 * (8 - timeBytes)) //nolint:gosec // only these bits count
+	id := append(binary.BigEndian.AppendUint64(make([]byte, 0, 8+randomBytes), ms)[:timeBytes], r.requestID...)
+	text := make([]byte, 0, 36)
+	for i, b := range [...][]byte{id[:4], id[4:6], id[6:8], id[8:10], id[10:]} {
+		if i > 0 {
+			text = append(text, '-')
+		}
+		text = hex.AppendEncode(text, b)
+	}
+	return string(text)
 }
 
 // column is one column of the table and where it is read to.
@@ -188,15 +196,25 @@ func names(list []column) string {
 	return strings.Join(out, ", ")
 }
 
-// scan reads one row whose columns are those of list.
-func scan(rows driver.Rows, list []column) (audit.Record, error) {
-	r := row{authTime: time.Time{}.UnixMicro()} // what was not asked for stays unknown
-	dest := make([]any, len(list))
+// scanner reads rows whose columns are those of a list, in room for one.
+type scanner struct {
+	row  row
+	dest []any // of row
+}
+
+func newScanner(list []column) *scanner {
+	s := &scanner{dest: make([]any, len(list))}
 	for i, c := range list {
-		dest[i] = c.dest(&r)
+		s.dest[i] = c.dest(&s.row)
 	}
-	if err := rows.Scan(dest...); err != nil {
+	return s
+}
+
+// scan reads one row.
+func (s *scanner) scan(rows driver.Rows) (audit.Record, error) {
+	s.row = row{authTime: time.Time{}.UnixMicro()} // what was not asked for stays unknown
+	if err := rows.Scan(s.dest...); err != nil {
 		return audit.Record{}, fmt.Errorf("read row: %w", err)
 	}
-	return r.record(), nil
+	return s.row.record(), nil
 }

@@ -47,8 +47,9 @@ func (s *Store) decisionsOf(ctx context.Context, q audit.Query, visit func(*audi
 		return fmt.Errorf("read decisions: %w", err)
 	}
 	defer rows.Close() //nolint:errcheck // Err below tells
+	in := newScanner(list)
 	for rows.Next() {
-		r, err := scan(rows, list)
+		r, err := in.scan(rows)
 		if err != nil {
 			return err
 		}

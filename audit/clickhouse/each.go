@@ -97,8 +97,9 @@ func (s *Store) eachOf(ctx context.Context, source string, first, last uint64, v
 		return 0, fmt.Errorf("query rows %d-%d of %s: %w", first, last, source, err)
 	}
 	defer rows.Close() //nolint:errcheck // Err below tells
+	in := newScanner(list)
 	for rows.Next() {
-		r, err := scan(rows, list)
+		r, err := in.scan(rows)
 		if err != nil {
 			return n, err
 		}

@@ -27,8 +27,9 @@ func (s *Store) collect(ctx context.Context, list []column, query string, args .
 	}
 	defer rows.Close() //nolint:errcheck // Err below tells
 	var records []audit.Record
+	in := newScanner(list)
 	for rows.Next() {
-		r, err := scan(rows, list)
+		r, err := in.scan(rows)
 		if err != nil {
 			return nil, err
 		}

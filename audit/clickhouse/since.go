@@ -99,8 +99,9 @@ func (s *Store) follow(ctx context.Context, site string, f *filter, order string
 		return fmt.Errorf("query accesses that follow: %w", err)
 	}
 	defer rows.Close() //nolint:errcheck // Err below tells
+	in := newScanner(list)
 	for rows.Next() {
-		r, err := scan(rows, list)
+		r, err := in.scan(rows)
 		if err != nil {
 			return err
 		}

@@ -37,8 +37,9 @@ func (s *Store) Witnessed(ctx context.Context, site string, from, to time.Time, 
 		return fmt.Errorf("query witnessed accesses: %w", err)
 	}
 	defer rows.Close() //nolint:errcheck // Err below tells
+	in := newScanner(list)
 	for rows.Next() {
-		r, err := scan(rows, list)
+		r, err := in.scan(rows)
 		if err != nil {
 			return err
 		}

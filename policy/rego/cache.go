@@ -10,7 +10,7 @@ import (
 // Bounds of the cache of decisions.
 const (
 	cacheEntries = 8192
-	cacheFor     = time.Minute
+	cacheFor     = 5 * time.Minute
 	cacheKey     = 4 << 10 // bytes: a question about many patients is not asked twice in a row
 )
 
