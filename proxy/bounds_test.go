@@ -169,17 +169,19 @@ func TestInformationalResponsesAreDropped(t *testing.T) {
 		rw.Header().Del("Link")
 		_, _ = rw.Write([]byte("ok"))
 	}, nil)
-	early := false
-	a := w.do("GET", "/patient/1", "", func(r *http.Request) {
-		*r = *r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
-			Got1xxResponse: func(int, textproto.MIMEHeader) error { early = true; return nil },
-		}))
-	})
-	if early {
-		t.Error("an informational response came through")
-	}
-	if !strings.HasPrefix(a.header.Get("Matron-Receipt"), "gw1/") || len(a.header.Get("Matron-Request")) != 36 {
-		t.Errorf("reference and receipt are lost: %v", a.header)
+	for _, method := range []string{"GET", "POST"} { // they go different ways
+		early := false
+		a := w.do(method, "/patient/1", "", func(r *http.Request) {
+			*r = *r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
+				Got1xxResponse: func(int, textproto.MIMEHeader) error { early = true; return nil },
+			}))
+		})
+		if early {
+			t.Errorf("%s: an informational response came through", method)
+		}
+		if a.status != http.StatusOK || !strings.HasPrefix(a.header.Get("Matron-Receipt"), "gw1/") || len(a.header.Get("Matron-Request")) != 36 {
+			t.Errorf("%s: got %d, reference and receipt are lost: %v", method, a.status, a.header)
+		}
 	}
 }
 

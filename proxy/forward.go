@@ -238,7 +238,9 @@ func dropCookie(h http.Header, name string) {
 func (f *forwarder) received(res *http.Response) error {
 	x := exchangeFrom(res.Request.Context())
 	x.upstream = f.g.cfg.Now().Sub(x.sentAt)
-	x.nameAnswer()
+	if x.w.Header()[requestHeader] == nil {
+		x.nameAnswer()
+	}
 	f.cleanResponse(x, res.Header)
 	if x.turn != nil {
 		x.turn.Received(res)
