@@ -64,6 +64,9 @@ func (l *Live) Tell(c feeds.Context) {
 	l.ration.Resize(l.cfg.perDay(c.People()))
 }
 
+// Weigh goes on with other weights. What was asked stays asked.
+func (l *Live) Weigh(s cases.Scoring) { l.settings.Scoring = s }
+
 // Versions lists the detectors that look at live accesses, for example
 // "household@2".
 func Versions() []string {

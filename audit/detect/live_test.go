@@ -321,6 +321,20 @@ func TestFeedsAreTakenInWhileItRuns(t *testing.T) {
 	}
 }
 
+// TestOtherWeightsCountFromTheNextLookOn and say so.
+func TestOtherWeightsCountFromTheNextLookOn(t *testing.T) {
+	l := live(hospital(t))
+	weights := cases.DefaultScoring()
+	weights.Version, weights.Weights = 7, map[string]map[string]float64{"co-worker": {cases.AnyRole: .01}}
+	l.Weigh(weights)
+	if r := look(l, view(1, "stranger", "self")); len(r.Alerts) != 0 {
+		t.Errorf("although it counts for next to nothing: %v", found(r))
+	}
+	if r := look(l, view(2, "nurse", "kin")); len(r.Alerts) != 1 || r.Alerts[0].Versions["scoring"] != 7 {
+		t.Errorf("%+v", r.Alerts)
+	}
+}
+
 // heads is found, of one patient where there is one.
 func heads(r detect.Result) []string {
 	out := found(r)

@@ -112,7 +112,7 @@ func (w *weighing) open() (err error) {
 		}
 		w.dir = w.cfg.DataDir
 	}
-	w.kept = learn.Folder(filepath.Join(w.dir, weightsFolder))
+	w.kept = learn.Folder(filepath.Join(w.dir, gateway.WeightsFolder))
 	if w.by, err = operator(w.dir); err != nil {
 		return failure{exitFailure, err}
 	}

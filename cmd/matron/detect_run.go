@@ -31,9 +31,6 @@ import (
 // casesFile is where the cases of a run stand, in its folder or in the data folder.
 const casesFile = "cases.ndjson"
 
-// weightsFolder is where the versions of the weights are kept, beside the cases.
-const weightsFolder = "weights"
-
 // historyRows bounds what is read of one day of imported history.
 const historyRows = 20_000_000
 
@@ -163,7 +160,7 @@ func boundMemory() {
 // weigh takes the weights to use: the active ones of the folder that cases go to, or
 // those that were asked for.
 func (d *detecting) weigh(dir string) (err error) {
-	kept := learn.Folder(filepath.Join(dir, weightsFolder))
+	kept := learn.Folder(filepath.Join(dir, gateway.WeightsFolder))
 	n, notNumber := strconv.Atoi(d.weights)
 	switch {
 	case d.weights == "":

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -17,11 +19,17 @@ import (
 	"github.com/matron-epr/matron/audit/cases"
 	"github.com/matron-epr/matron/audit/clickhouse"
 	"github.com/matron-epr/matron/audit/detect"
+	scoring "github.com/matron-epr/matron/audit/detect/cases"
 	"github.com/matron-epr/matron/audit/detect/explain"
+	"github.com/matron-epr/matron/audit/detect/learn"
 	"github.com/matron-epr/matron/audit/feeds"
 	"github.com/matron-epr/matron/cmd/matron/config"
 	"github.com/matron-epr/matron/dashboards"
 )
+
+// WeightsFolder is where the versions of the weights are kept, in the data folder and
+// beside the cases of a run.
+const WeightsFolder = "weights"
 
 const (
 	// lookBack is how much of the record is asked about when nothing says what was seen.
@@ -63,6 +71,7 @@ type detection struct {
 
 	// Of the one goroutine that looks:
 	context feeds.Context
+	scoring scoring.Scoring
 	site    []explain.SiteTemplate
 	live    *detect.Live // nil until the record was measured
 	begun   time.Time    // when it was
@@ -104,6 +113,7 @@ func newDetection(c config.Config, o *backOffice, s *cases.Store, m *metrics, re
 		return nil, err
 	}
 	d.tell(explain.New(explain.Config{Location: location, Site: d.site}, d.context))
+	d.scoring = scoring.DefaultScoring()
 	d.marks = d.readMarks()
 	d.before, d.kept = maps.Clone(d.marks), now()
 	return d, nil
@@ -116,6 +126,7 @@ func (d *detection) tell(engine *explain.Engine) {
 
 // run detects at each interval until ctx ends.
 func (d *detection) run(ctx context.Context) error {
+	d.weigh(ctx)
 	d.note("started")
 	wait := d.cfg.Detection.Every
 	for {
@@ -125,6 +136,7 @@ func (d *detection) run(ctx context.Context) error {
 		case <-time.After(wait):
 		}
 		d.reread(ctx)
+		d.weigh(ctx)
 		more, err := d.detect(ctx)
 		if err != nil && ctx.Err() == nil {
 			d.log.LogAttrs(ctx, slog.LevelWarn, "detection did not run", slog.String("error", err.Error()))
@@ -140,6 +152,7 @@ func (d *detection) run(ctx context.Context) error {
 // through either.
 func (d *detection) note(what string) {
 	detail := []string{"detection=live", "state=" + what, "detectors=" + strings.Join(detect.Versions(), ","), "by=gateway"}
+	detail = append(detail, "weights="+strconv.Itoa(d.scoring.Version))
 	detail = append(detail, FeedsUsed(d.context)...)
 	if err := d.record(&audit.Record{Time: d.now(), Kind: audit.KindDetection, Detail: detail}); err != nil {
 		d.log.LogAttrs(context.Background(), slog.LevelError, "detection is not recorded", slog.String("error", err.Error()))
@@ -171,6 +184,27 @@ func (d *detection) reread(ctx context.Context) {
 		d.tell(d.live.Engine())
 	}
 	d.note("feeds-read")
+}
+
+// weights are those that somebody has turned on.
+func (d *detection) weights() (scoring.Scoring, error) {
+	active, err := learn.Folder(filepath.Join(d.cfg.DataDir, WeightsFolder)).Active()
+	return active.Apply(scoring.DefaultScoring()), err
+}
+
+// weigh takes in other weights. When they cannot be read, those before stay.
+func (d *detection) weigh(ctx context.Context) {
+	fresh, err := d.weights()
+	switch {
+	case err != nil:
+		d.log.LogAttrs(ctx, slog.LevelError, "weights cannot be read: the ones before stay", slog.String("error", err.Error()))
+	case fresh.Version != d.scoring.Version:
+		d.scoring = fresh
+		if d.live != nil {
+			d.live.Weigh(fresh)
+			d.note("weights-read")
+		}
+	}
 }
 
 // feedFilesState changes when a file of the feeds does.
@@ -307,6 +341,7 @@ func (d *detection) measure(ctx context.Context, store *clickhouse.Store, now ti
 	live := detect.NewLive(detect.Config{Site: d.cfg.Site, Location: d.location, Explain: d.site, Budget: d.cfg.Detection.Budget}, d.context)
 	y, m, day := now.Add(-learnBack).In(d.location).Date()
 	from := time.Date(y, m, day, 0, 0, 0, 0, d.location)
+	live.Weigh(d.scoring)
 	if last, since, err := store.LastSeen(ctx, d.cfg.Site, from); err == nil {
 		live.Seen(since, last)
 	} else {

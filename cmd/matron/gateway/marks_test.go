@@ -3,6 +3,7 @@ package gateway
 import (
 	"log/slog"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -10,6 +11,8 @@ import (
 
 	"github.com/matron-epr/matron/audit/clickhouse"
 	"github.com/matron-epr/matron/audit/detect"
+	"github.com/matron-epr/matron/audit/detect/cases"
+	"github.com/matron-epr/matron/audit/detect/learn"
 	"github.com/matron-epr/matron/cmd/matron/config"
 )
 
@@ -31,6 +34,29 @@ func TestALookIsBounded(t *testing.T) {
 	}
 	if _, _, more = stretches(map[string]clickhouse.Stretch{"calm": {After: 10_000, UpTo: 10_100}}, marks); more {
 		t.Error("there is more when everything is read")
+	}
+}
+
+// TestWeightsThatCannotBeRead leave those before, and start nothing anew.
+func TestWeightsThatCannotBeRead(t *testing.T) {
+	dir := t.TempDir()
+	d := &detection{cfg: config.Config{DataDir: dir}, log: slog.New(slog.DiscardHandler), scoring: cases.Scoring{Version: 1}}
+	kept := learn.Folder(filepath.Join(dir, WeightsFolder))
+	v, _, err := kept.Add(learn.Version{Parent: learn.First})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := kept.Activate(v.Number, "somebody", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if d.weigh(t.Context()); d.scoring.Version != v.Number || d.scoring.Bases == nil {
+		t.Errorf("the active weights are not used: %+v", d.scoring)
+	}
+	if err := os.WriteFile(filepath.Join(string(kept), "active.ndjson"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if d.weigh(t.Context()); d.scoring.Version != v.Number {
+		t.Errorf("the weights before did not stay: %+v", d.scoring)
 	}
 }
 
