@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/matron-epr/matron/audit/detect/detectors"
@@ -115,6 +116,14 @@ func (s *Settings) write(d *draft, t *table.Table) Case {
 	return c
 }
 
+// counted is a number with its noun.
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
 // take lists accesses.
 func (c *Case) take(t *table.Table, rows []uint32) {
 	for _, row := range rows {
@@ -127,15 +136,19 @@ func (c *Case) take(t *table.Table, rows []uint32) {
 
 // say writes what the case rests on.
 func (c *Case) say(d *draft) {
-	c.Sentences = append(c.Sentences, fmt.Sprintf("%d people, %d patients and %d days are in it, with %d accesses to look at.",
-		len(c.People), len(c.Patients), len(c.Days), len(c.Accesses)))
+	c.Sentences = append(c.Sentences, fmt.Sprintf("It is about %s, %s and %s, with %s to look at.",
+		counted(len(c.People), "person", "people"), counted(len(c.Patients), "patient", "patients"), counted(len(c.Days), "day", "days"), counted(len(c.Accesses), "access", "accesses")))
 	for _, of := range c.Detectors {
 		if text := detectors.Say(of.ID, of.Value); text != "" {
 			c.Sentences = append(c.Sentences, text+" "+rarity(of.P))
 		}
 	}
-	day := d.parts[0].day
-	c.Sentences = append(c.Sentences, fmt.Sprintf("On %s %d patients were opened; in the role %s a day has %.0f on average.", date(day.Date), day.Patients, day.Role, day.Usual))
+	day, who := d.parts[0].day, "the person"
+	if d.person == "" {
+		who = "one of them"
+	}
+	c.Sentences = append(c.Sentences, fmt.Sprintf("On %s %s opened %s; in the role %s a day has %.0f on average.",
+		time.Unix(int64(day.Date)*86400, 0).UTC().Format("2 January 2006"), who, counted(day.Patients, "patient", "patients"), strings.ReplaceAll(day.Role, "-", " "), day.Usual))
 	wrote := false
 	for _, p := range d.parts {
 		for _, v := range p.visits {
