@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/matron-epr/matron/audit/detect"
 	"github.com/matron-epr/matron/audit/detect/cases"
 	"github.com/matron-epr/matron/cmd/matron/gateway"
 )
@@ -58,14 +59,21 @@ func (f *found) every(ctx context.Context) ([]cases.Case, error) {
 		return nil, failure{exitFailure, err}
 	}
 	for i := range live {
-		a := &live[i]
-		one := cases.Case{ID: a.ID, Lane: a.Lane, Person: a.Person, People: a.People, Patients: a.Patients, Days: a.Days, Detectors: a.Detectors, Sentences: a.Sentences}
-		for _, e := range a.Explanations {
-			one.Explanations = append(one.Explanations, cases.Explanation(e))
-		}
-		all = append(all, one)
+		all = append(all, ofAlert(&live[i]))
 	}
 	return all, nil
+}
+
+// ofAlert is a live alert in the form of a case.
+func ofAlert(a *detect.Alert) cases.Case {
+	one := cases.Case{
+		ID: a.ID, Lane: a.Lane, Score: a.Score, Person: a.Person, People: a.People, Patients: a.Patients, Days: a.Days, Detectors: a.Detectors,
+		Sentences: a.Sentences, MadeAt: a.Made, Versions: a.Versions,
+	}
+	for _, e := range a.Explanations {
+		one.Explanations = append(one.Explanations, cases.Explanation(e))
+	}
+	return one
 }
 
 // casesOfRun reads the cases of the last run of a folder.

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -28,6 +30,8 @@ type weighing struct {
 	cases          []string
 	list, revert   bool
 	activate       int
+	templates      string
+	support        int
 	asJSON         bool
 
 	cfg   config.Config // with --config
@@ -50,15 +54,23 @@ holds nine in ten, and the weight that follows. A version is in shadow: it count
 is given, and --revert goes back. Cases with an own record, a household or a VIP are never lowered,
 whatever reviewers said.
 
+Without files it takes what reviewers said on the pages.
+
 The cases are those of the last run of detection, and those of earlier runs that --cases names.
+With --templates it also writes what justified cases share and no case of misuse has (a role or
+team, and care of one kind on one ward) as templates of the site, weak and in shadow: a person
+reads them, and turns on what is true. Cases with anything protected make none.
+
 Lines that do not count, and late ones, are named in FILE.rejects.ndjson; the rest goes in.
 
 Exit code 0 when every line counted or is only late, 1 when a line was left out or a file cannot be
 read. The version is made in either case.`,
 		Example: "  matron detect learn dispositions.ndjson --run sim1\n" +
+			"  matron detect learn -c matron.yaml\n" +
 			"  matron detect learn dispositions.ndjson -c matron.yaml --cases cases-september.ndjson\n" +
 			"  matron detect run --run sim1 --weights 2 --dry-run\n" +
 			"  matron detect learn --run sim1 --activate 2\n" +
+			"  matron detect learn dispositions.ndjson --run sim1 --templates candidates.yaml\n" +
 			"  matron detect learn --run sim1 --list\n" +
 			"  matron detect learn --run sim1 --revert",
 	}
@@ -69,6 +81,8 @@ read. The version is made in either case.`,
 	f.BoolVar(&w.list, "list", false, "list the versions, and which of them is active")
 	f.IntVar(&w.activate, "activate", 0, "make this version count")
 	f.BoolVar(&w.revert, "revert", false, "make the version that was active before count again")
+	f.StringVar(&w.templates, "templates", "", "file to write candidates for templates of the site to, from what justified cases share")
+	f.IntVar(&w.support, "support", 5, "justified cases that a candidate needs")
 	f.BoolVar(&w.asJSON, "json", false, "print one JSON object")
 	c.MarkFlagsMutuallyExclusive("list", "activate", "revert")
 	c.RunE = func(c *cobra.Command, files []string) error { return w.run(c, files) }
@@ -80,7 +94,7 @@ func (w *weighing) run(c *cobra.Command, files []string) error {
 	switch {
 	case changes && len(files) > 0:
 		return failure{exitUsage, errors.New("--list, --activate and --revert take no files")}
-	case !changes && len(files) == 0:
+	case !changes && len(files) == 0 && w.folder != "":
 		return failure{exitUsage, errors.New("name the files of dispositions")}
 	}
 	w.now = time.Now()
@@ -165,17 +179,13 @@ func (w *weighing) turn(c *cobra.Command) error {
 
 // learn makes a version and says what it is and what it would change.
 func (w *weighing) learn(c *cobra.Command, files []string) error {
-	known, last, err := w.known()
+	known, last, err := w.known(c.Context())
 	if err != nil {
 		return err
 	}
-	var given []learn.Disposition
-	for _, path := range files {
-		all, err := w.read(c, path)
-		if err != nil {
-			return err
-		}
-		given = append(given, all...)
+	given, err := w.given(c, files)
+	if err != nil {
+		return err
 	}
 	counts, notes := learn.Settle(given, known, w.now)
 	w.notes = append(w.notes, notes...)
@@ -190,7 +200,11 @@ func (w *weighing) learn(c *cobra.Command, files []string) error {
 	if err != nil {
 		return err
 	}
-	v := learn.Learn(learn.Input{Dispositions: counts, Cases: known, Scoring: cases.DefaultScoring()})
+	in := learn.Input{Dispositions: counts, Cases: known, Scoring: cases.DefaultScoring()}
+	if err := w.mine(c, in); err != nil {
+		return err
+	}
+	v := learn.Learn(in)
 	v.Parent, v.Inputs, v.LeftOut, v.MadeAt, v.MadeBy = parent.Number, w.files, bad, w.now.UTC(), w.by
 	if err := w.record("learn", fmt.Sprintf("parent=%d", parent.Number), fmt.Sprintf("cases=%.0f", v.Cases.N())); err != nil {
 		return err
@@ -229,9 +243,58 @@ func (w *weighing) changes(last []cases.Case, parent, v *learn.Version) ([]learn
 	return out, nil
 }
 
-// known reads the cases of the last run and of those that --cases names.
-func (w *weighing) known() (learn.Cases, []cases.Case, error) {
+// given reads what reviewers said: in files, or else on the pages.
+func (w *weighing) given(c *cobra.Command, files []string) ([]learn.Disposition, error) {
+	if len(files) == 0 {
+		return w.onPages(c)
+	}
+	var out []learn.Disposition
+	for _, path := range files {
+		all, err := w.read(c, path)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, all...)
+	}
+	return out, nil
+}
+
+// pages stands for a file where dispositions come from the pages; a line is the
+// place in their order.
+const pages = "the pages"
+
+// onPages reads what reviewers said on the pages.
+func (w *weighing) onPages(c *cobra.Command) ([]learn.Disposition, error) {
+	said, err := gateway.Dispositions(c.Context(), w.cfg)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.New()
+	var out []learn.Disposition
+	for i, s := range said {
+		d := learn.Disposition{Case: s.Alert, Outcome: learn.Outcome(s.Outcome), By: s.Issuer + " " + s.Sub, At: s.Made, File: pages, Line: i + 1}
+		if err := json.NewEncoder(sum).Encode(d); err != nil {
+			return nil, err
+		}
+		out = append(out, d)
+	}
+	w.files = append(w.files, learn.File{Name: pages, SHA256: hex.EncodeToString(sum.Sum(nil))})
+	return out, nil
+}
+
+// known reads the live alerts, the cases of the last run and of those that --cases
+// names.
+func (w *weighing) known(ctx context.Context) (learn.Cases, []cases.Case, error) {
 	known := learn.Cases{}
+	if w.folder == "" {
+		live, _, err := gateway.Alerts(ctx, w.cfg, mostLive)
+		if err != nil {
+			return nil, nil, err
+		}
+		for i := range live {
+			known.Add([]cases.Case{ofAlert(&live[i])})
+		}
+	}
 	for _, path := range w.cases {
 		all, err := w.casesOf(path)
 		if err != nil {
@@ -241,7 +304,7 @@ func (w *weighing) known() (learn.Cases, []cases.Case, error) {
 	}
 	last, err := w.casesOf(filepath.Join(w.dir, casesFile))
 	switch {
-	case errors.Is(err, os.ErrNotExist) && len(w.cases) > 0:
+	case errors.Is(err, os.ErrNotExist) && len(known) > 0:
 		return known, nil, nil
 	case errors.Is(err, os.ErrNotExist):
 		return nil, nil, fmt.Errorf("%s is not there: make it with \"matron detect run\", or name cases with --cases", filepath.Join(w.dir, casesFile))
@@ -311,6 +374,15 @@ func (w *weighing) rejects(c *cobra.Command, files []string) (bad int, err error
 		if where != "" {
 			c.PrintErrf("lines that do not count, or are late, and why: %s\n", where)
 		}
+	}
+	for _, n := range w.notes {
+		if n.File != pages {
+			continue
+		}
+		if !n.Counts {
+			bad++
+		}
+		c.PrintErrf("%s, number %d: %s\n", pages, n.Line, n.Reason)
 	}
 	return bad, nil
 }

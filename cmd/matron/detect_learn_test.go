@@ -4,17 +4,22 @@ import (
 	"bytes"
 	"io"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/spf13/cobra"
 
 	"github.com/matron-epr/matron/audit/detect/cases"
 	"github.com/matron-epr/matron/audit/detect/evaluate"
 	"github.com/matron-epr/matron/audit/detect/learn"
 	"github.com/matron-epr/matron/audit/feeds"
+	"github.com/matron-epr/matron/cmd/matron/config"
 	"github.com/matron-epr/matron/cmd/matron/demo/simulate"
+	"github.com/matron-epr/matron/cmd/matron/gateway"
 )
 
 const learnStaff, learnDays = 200, 28
@@ -145,5 +150,26 @@ func protectedAreKept(t *testing.T, plain, weighed []cases.Case) {
 	}
 	if protected == 0 || lower == 0 {
 		t.Errorf("%d protected, %d lowered: nothing was seen", protected, lower)
+	}
+}
+
+// TestCandidatesAreTemplatesOfTheSite: the file is read as the configuration reads it.
+func TestCandidatesAreTemplatesOfTheSite(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "candidates.yaml")
+	found := []learn.Candidate{
+		{Role: "medical-secretary", Kind: "inpatient", Ward: "ASH", Before: 1, After: 20, Cases: []string{"a", "b"}},
+		{Team: "Heart: team", Kind: "outpatient", Ward: "OAK", After: 2, Cases: []string{"c"}},
+	}
+	if err := writeTemplates(path, found); err != nil {
+		t.Fatal(err)
+	}
+	got, err := gateway.SiteTemplates(config.Detection{Templates: path})
+	if err != nil || len(got) != 2 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	for i := range got {
+		if d := cmp.Diff(found[i].Template(), got[i], cmpopts.EquateEmpty()); d != "" {
+			t.Error(d)
+		}
 	}
 }

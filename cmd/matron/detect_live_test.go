@@ -127,6 +127,9 @@ func (s *site) judges(id, person string) {
 	if said.Case != id || said.Disposition != "training" {
 		s.t.Errorf("handed out for %s: %+v", person, said)
 	}
+	if out := s.run("detect", "learn", "-c", s.config); !strings.Contains(out, "version 2 made, in shadow; 1 cases judged, 1 of them worth asking about; 0 lines left out") {
+		s.t.Errorf("learnt from what was said on the page: %s", out)
+	}
 	if out := s.run("alerts", "show", id, "-c", s.config); !strings.Contains(out, "own-record, version") {
 		s.t.Errorf("shown: %s", out)
 	}

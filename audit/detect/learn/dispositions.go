@@ -19,8 +19,8 @@ import (
 type Outcome string
 
 // The outcomes. Misuse, PolicyBreach and Training say that the case was worth asking
-// about, Justified that it was not. The others say nothing about detectors: Systemic
-// is a fault of a feed or a setting, which is mended there.
+// about, Justified that it was not, nor Systemic: justified, and it will come again
+// since no feed shows it. The others say nothing about detectors.
 const (
 	Misuse       Outcome = "misuse"
 	PolicyBreach Outcome = "policy-breach"
@@ -38,7 +38,9 @@ func Outcomes() []Outcome {
 
 func (o Outcome) right() bool { return o == Misuse || o == PolicyBreach || o == Training }
 
-func (o Outcome) speaks() bool { return o.right() || o == Justified }
+func (o Outcome) wrong() bool { return o == Justified || o == Systemic }
+
+func (o Outcome) speaks() bool { return o.right() || o.wrong() }
 
 // Disposition is what one reviewer said of one case.
 type Disposition struct {
@@ -208,7 +210,7 @@ func lastOfEach(given []Disposition) (last []Disposition, notes []Note) {
 // misuse.
 func contradiction(last []Disposition) []Note {
 	right := slices.IndexFunc(last, func(d Disposition) bool { return d.Outcome.right() })
-	wrong := slices.IndexFunc(last, func(d Disposition) bool { return d.Outcome == Justified })
+	wrong := slices.IndexFunc(last, func(d Disposition) bool { return d.Outcome.wrong() })
 	if right < 0 || wrong < 0 {
 		return nil
 	}

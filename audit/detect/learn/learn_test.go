@@ -203,7 +203,7 @@ const file = `{"case":"a0","disposition":"misuse","by":"ann","at":"2026-11-03T09
 {"case":"a5","disposition":"justified","by":"ann","at":"2026-11-04T09:00:00Z"}
 {"case":"a6","disposition":"justified","by":"ann","at":"2026-11-01T09:00:00Z"}
 {"case":"a6","disposition":"justified","by":"ann","at":"2031-11-01T09:00:00Z"}
-{"case":"a7","disposition":"systemic","by":"ann","at":"2026-11-03T09:00:00Z"}
+{"case":"a7","disposition":"insufficient","by":"ann","at":"2026-11-03T09:00:00Z"}
 {"case":"a8","disposition":"training","by":"ann","at":"2026-11-03T09:00:00Z"}
 {"case":"a8","disposition":"misuse","by":"bob","at":"2026-11-03T09:00:00Z"}
 `
