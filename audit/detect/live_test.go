@@ -403,6 +403,9 @@ func TestFeedsThatContradictThemselves(t *testing.T) {
 // stays bounded.
 func TestALeapDoesNotFloodIt(t *testing.T) {
 	c := hospital(t)
+	for i := 0; i < 5000; i += 2 { // half of the patients are listed
+		c.Patients = append(c.Patients, feeds.Patient{ID: fmt.Sprint("x", 7*i)})
+	}
 	l := live(c)
 	seq, asked := uint64(0), map[string]int{}
 	var taken detect.Taken
