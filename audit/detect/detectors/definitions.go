@@ -95,6 +95,7 @@ func ofVisits() []Definition {
 			FalsePositives: "Liaison psychiatry; safeguarding leads; a new role.",
 			Runbook:        "Look whether the person's work is about that part of the record.",
 			visit:          rarePart,
+			ofUnexplained:  true,
 		},
 	}
 }

@@ -47,9 +47,12 @@ type Definition struct {
 	FalsePositives string
 	Runbook        string
 
-	visit   func(*scanned, *visit) float64
-	day     func(*scanned, *day) float64
-	silence func(*scanned, *feeds.Context) []Silence
+	visit func(*scanned, *visit) float64
+	// ofUnexplained: how rare a value is counts among visits that nothing explains,
+	// not even weakly. What is weak is often work.
+	ofUnexplained bool
+	day           func(*scanned, *day) float64
+	silence       func(*scanned, *feeds.Context) []Silence
 }
 
 // Signal is what one detector says of a visit, a day or a person.

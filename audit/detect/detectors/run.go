@@ -54,7 +54,11 @@ func (s *scanned) signalVisits(d *Definition, of map[string]int) {
 	if d.ID == ownID {
 		t = newTail(s.visits)
 	}
-	s.eachVisit(d, func(role string, _ *visit, v float64) { t.add(role, v) })
+	s.eachVisit(d, func(role string, of *visit, v float64) {
+		if !d.ofUnexplained || !of.is(weakly) {
+			t.add(role, v)
+		}
+	})
 	t.sort()
 	s.eachVisit(d, func(role string, to *visit, v float64) {
 		to.signals = append(to.signals, Signal{d.ID, d.Version, v, t.p(role, v)})
