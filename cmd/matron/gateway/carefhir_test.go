@@ -271,6 +271,16 @@ func TestFHIRServerIsAskedForWhatChanged(t *testing.T) {
 	if err := again.round(t.Context()); err != nil || k.asked.Load() != 19 || k.counted("fhir-accepted") != 2*many {
 		t.Errorf("what changed before is asked for: %d pages, %v", k.asked.Load(), err)
 	}
+	date := time.Date(2026, 11, 3, 12, 0, 0, 0, time.UTC)
+	behind := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Date", date.Format(http.TimeFormat))
+		w.Header().Set("Content-Type", "application/fhir+json")
+		_, _ = w.Write([]byte(`{"resourceType":"Bundle"}`))
+	})
+	k.fault.Store(&behind)
+	if err := k.round(t.Context()); err != nil || !k.mark.Load().Since.Equal(date) || time.Since(k.mark.Load().Heard) > time.Hour {
+		t.Errorf("of a server whose clock is behind, what changed is known until %v, %v", k.mark.Load(), err)
+	}
 	again.read.Patients, again.cfg.Patients = "RZZ", "RZZ"
 	again.mark.Store(&fhirMark{})
 	if again.recall(t.Context()); !again.mark.Load().Since.IsZero() {
@@ -340,10 +350,8 @@ func TestFHIRFaultsAreNotTakenForNoNews(t *testing.T) {
 	if err := os.WriteFile(k.cfg.TokenFile, []byte(fhirtest.Token), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range k.care.limited() {
-		if f.name != k.cfg.Base || !f.last.Equal(before.Heard) {
-			t.Errorf("last heard of: %+v", f)
-		}
+	if l := k.care.limited(); len(l) != 1 || l[0].name != k.cfg.Base || !l[0].last.Equal(before.Heard) || l[0].limit != time.Minute {
+		t.Errorf("last heard of: %+v", l)
 	}
 	if got := k.facts(0); !strings.Contains(got, "nurseA ward-stay Encounter/stay") {
 		t.Errorf("afterwards: %q", got)
