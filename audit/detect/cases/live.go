@@ -33,7 +33,10 @@ func (s *Settings) Questions(f *detectors.Fresh) []Question {
 		out = append(out, q)
 	}
 	for i := range f.Days {
-		day := &f.Days[i]
+		day, scoring := &f.Days[i], &s.Scoring
+		if scoring.protects(*day) {
+			scoring = scoring.unweighted()
+		}
 		whole, single := *day, *day
 		single.Signals, single.Rows = nil, nil
 		d := draft{kind: OfIncident, person: day.Person, block: day.Date}
@@ -44,11 +47,11 @@ func (s *Settings) Questions(f *detectors.Fresh) []Question {
 			one := d
 			one.patient = v.Patient
 			l := lookOf(v)
-			one.score, one.most = s.Scoring.look(day.Role, &l)
+			one.score, one.most = scoring.look(day.Role, &l)
 			one.parts = []part{{day: &single, visits: []*detectors.Visit{v}, score: one.score, most: one.most}}
 			ask(one, v.Signals, mustVisit(v))
 		}
-		d.score, d.most = s.Scoring.sum(day.Role, rarities(day.Signals))
+		d.score, d.most = scoring.sum(day.Role, rarities(day.Signals))
 		d.patient, d.parts = "the day: "+d.most, []part{p}
 		ask(d, day.Signals, mustDay(day))
 	}

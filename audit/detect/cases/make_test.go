@@ -187,3 +187,29 @@ func TestWeightsLowerNothingProtected(t *testing.T) {
 		t.Errorf("%d kept, %d fell", kept, fell)
 	}
 }
+
+// TestWeightsLowerNothingProtectedLive: a question of a day with a household in it has
+// the score that it has without weights, another one has less.
+// hazard:GW-28
+func TestWeightsLowerNothingProtectedLive(t *testing.T) {
+	low := cases.DefaultScoring()
+	low.Weights = map[string]map[string]float64{"post-care": {cases.AnyRole: .25}, "off-ward": {cases.AnyRole: .25}}
+	scores := func(s cases.Scoring, signals ...detectors.Signal) (out []float64) {
+		day := detectors.Day{
+			Person: "ann", Role: "nurse", Signals: []detectors.Signal{{Detector: "off-ward", P: .0001}},
+			Visits: []detectors.Visit{{Patient: "x", Signals: append(signals, detectors.Signal{Detector: "post-care", P: .0001})}},
+		}
+		for _, q := range (&cases.Settings{Scoring: s}).Questions(&detectors.Fresh{Days: []detectors.Day{day}}) {
+			out = append(out, q.Score)
+		}
+		return out
+	}
+	kin := detectors.Signal{Detector: "household", P: .001}
+	if d := cmp.Diff(scores(cases.DefaultScoring(), kin), scores(low, kin)); d != "" {
+		t.Error(d)
+	}
+	plain, lowered := scores(cases.DefaultScoring()), scores(low)
+	if len(plain) != 2 || len(lowered) != 2 || lowered[0] >= plain[0] || lowered[1] >= plain[1] {
+		t.Errorf("%v, %v", plain, lowered)
+	}
+}
