@@ -149,8 +149,8 @@ func (d *detecting) options() map[string]string {
 	}
 }
 
-// boundMemory keeps garbage from doubling what a hundred million accesses take, which
-// is less than this, unless the operator has said otherwise.
+// boundMemory keeps garbage from doubling what a long history takes, unless the
+// operator has said otherwise.
 func boundMemory() {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(7 << 30)
