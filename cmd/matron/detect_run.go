@@ -103,6 +103,9 @@ func (d *detecting) run(c *cobra.Command) error {
 	} else {
 		f, out, err = d.history(c)
 	}
+	if c.Context().Err() != nil {
+		return stopped()
+	}
 	if err != nil {
 		return err
 	}
@@ -325,6 +328,10 @@ func (f *folder) cases(c *cobra.Command, budget int, seed uint64, scoring cases.
 	}), found, r, nil
 }
 
+func stopped() error {
+	return failure{exitFailure, errors.New("stopped: no cases were written")}
+}
+
 // step does one thing with all accesses and shows how far it is. When the command is
 // cancelled it stops.
 func (f *folder) step(c *cobra.Command, name string, do func(*table.Progress)) error {
@@ -334,7 +341,7 @@ func (f *folder) step(c *cobra.Command, name string, do func(*table.Progress)) e
 	defer context.AfterFunc(c.Context(), func() { p.Stop.Store(true) })()
 	do(p)
 	if c.Context().Err() != nil {
-		return failure{exitFailure, errors.New("stopped: no cases were written")}
+		return stopped()
 	}
 	return nil
 }
