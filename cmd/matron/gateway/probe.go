@@ -106,6 +106,7 @@ func (g *Gateway) probeOnce(ctx context.Context) {
 
 // try is the whole of it. step is the last that was begun.
 func (p *probe) try(ctx context.Context) (step string, err error) {
+	p.endAll(ctx) // what a trial left open that broke off: else nothing would be refused
 	step = "refused and offered"
 	page := p.send(ctx, http.MethodGet, p.path, nil)
 	form := regexp.MustCompile(`action="(` + regexp.QuoteMeta(breakglass.Path) + `/[a-z0-9]+)"`).FindStringSubmatch(page.text())
@@ -122,14 +123,19 @@ func (p *probe) try(ctx context.Context) (step string, err error) {
 		return step, fmt.Errorf("answered with %d", open.status)
 	}
 	step = "ended"
-	list := p.send(ctx, http.MethodGet, breakglass.Path, nil)
-	for _, grant := range regexp.MustCompile(`name="grant" value="([A-Z0-9-]+)"`).FindAllStringSubmatch(list.text(), -1) {
-		p.send(ctx, http.MethodPost, breakglass.Path+"/end", url.Values{"grant": {grant[1]}})
-	}
+	p.endAll(ctx)
 	if shut := p.send(ctx, http.MethodGet, p.path, nil); shut.status != http.StatusForbidden {
 		return step, fmt.Errorf("answered with %d afterwards", shut.status)
 	}
 	return "", ctx.Err()
+}
+
+// endAll ends what is open to the probe.
+func (p *probe) endAll(ctx context.Context) {
+	list := p.send(ctx, http.MethodGet, breakglass.Path, nil)
+	for _, grant := range regexp.MustCompile(`name="grant" value="([A-Z0-9-]+)"`).FindAllStringSubmatch(list.text(), -1) {
+		p.send(ctx, http.MethodPost, breakglass.Path+"/end", url.Values{"grant": {grant[1]}})
+	}
 }
 
 // reason is the first that the page lets people choose.
