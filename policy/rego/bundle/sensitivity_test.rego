@@ -72,11 +72,15 @@ test_every_class_counts_beside_other_patients if {
 		"sensitive-record" in refused([class], {
 			"certainty": "several",
 			"patients": ["1001", "1002"],
-			"action": "list",
+			"action": "search",
 			"area": area,
 			"subject": {"roles": ["health-records"]},
 		})
 	}
+}
+
+test_list_of_a_ward_is_open if {
+	matron.allow with input as protected(["s-flag"], {"area": "demographics", "action": "list", "certainty": "several", "patients": ["1001", "1002"]})
 }
 
 test_activity_clears if {
