@@ -83,7 +83,7 @@ func forEvaluation(t *testing.T, all []cases.Case) []evaluate.Case {
 
 // TestLearningKeepsPrecision in a hospital that it was not learnt from, of reviewers
 // who are wrong once in ten times, and lowers nothing that is protected.
-// hazard:GW-28
+// hazard:GW-28 control:C-217
 func TestLearningKeepsPrecision(t *testing.T) {
 	here, labels := madeUp(t, 1)
 	list := listOf(t, here, cases.DefaultScoring())

@@ -151,7 +151,6 @@ func TestSilenceIsForSecurityAndAboutNobody(t *testing.T) {
 
 // TestWeightsLowerNothingProtected: not an own record, not a crowd, and no other part of
 // such a case; and what a case says of its score is enough to try other weights.
-// hazard:GW-28
 func TestWeightsLowerNothingProtected(t *testing.T) {
 	tab, f := ward()
 	low := cases.DefaultScoring()
@@ -190,7 +189,6 @@ func TestWeightsLowerNothingProtected(t *testing.T) {
 
 // TestWeightsLowerNothingProtectedLive: a question of a day with a household in it has
 // the score that it has without weights, another one has less.
-// hazard:GW-28
 func TestWeightsLowerNothingProtectedLive(t *testing.T) {
 	low := cases.DefaultScoring()
 	low.Weights = map[string]map[string]float64{"post-care": {cases.AnyRole: .25}, "off-ward": {cases.AnyRole: .25}}

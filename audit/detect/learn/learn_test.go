@@ -82,7 +82,6 @@ func TestWhatIsSeldomRightWeighsLess(t *testing.T) {
 
 // TestProtectedCasesAreNeverLowered, whatever reviewers say, and neither is anything
 // else in them. What is not protected keeps a weight above nothing.
-// hazard:GW-28
 func TestProtectedCasesAreNeverLowered(t *testing.T) {
 	var list []cases.Case
 	var given []learn.Disposition

@@ -15,7 +15,6 @@ import (
 
 // TestPatternsOfJustifiedCases become candidates when enough cases share them and no
 // case of misuse does; protected cases make none.
-// hazard:GW-28
 func TestPatternsOfJustifiedCases(t *testing.T) {
 	var care []feeds.Care
 	at := time.Date(2026, 10, 20, 9, 0, 0, 0, time.UTC)
