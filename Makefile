@@ -71,7 +71,7 @@ scripts: build ## Whole programs: the real binary from boot to verify, killed an
 browser: build ## Pages in a real browser, with and without JavaScript
 	npm run --silent test:browser
 
-FUZZTIME ?= 5s
+FUZZTIME ?= 3s
 fuzz: assets ## Every fuzz target for FUZZTIME; fails when one is missing
 	@./.ci/fuzz $(FUZZTIME)
 
