@@ -52,6 +52,10 @@ case of a run the field "case".`,
 		if asJSON {
 			return listJSON(c, alerts, made)
 		}
+		if len(alerts)+len(made) == 0 {
+			c.Println("No alert is waiting.")
+			return nil
+		}
 		listAlerts(c, alerts)
 		listCases(c, made)
 		return nil
@@ -69,9 +73,9 @@ func listJSON(c *cobra.Command, alerts []detect.Alert, made []cases.Case) error 
 	return cases.Write(c.OutOrStdout(), made)
 }
 
+// listAlerts says nothing when there is none.
 func listAlerts(c *cobra.Command, alerts []detect.Alert) {
 	if len(alerts) == 0 {
-		c.Println("No alert is waiting.")
 		return
 	}
 	w := tabwriter.NewWriter(c.OutOrStdout(), 0, 4, 2, ' ', 0)
@@ -94,7 +98,10 @@ func listCases(c *cobra.Command, made []cases.Case) {
 	for i := range made {
 		one := &made[i]
 		who := one.Person
-		if who == "" {
+		switch {
+		case who == "" && len(one.People) == 0:
+			who = "nobody" // it is about what records
+		case who == "":
 			who = fmt.Sprintf("%d people", len(one.People))
 		}
 		why := "" // the rarest; "alerts show" has the others
