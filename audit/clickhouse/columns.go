@@ -1,6 +1,7 @@
 package clickhouse
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -217,4 +218,28 @@ func (s *scanner) scan(rows driver.Rows) (audit.Record, error) {
 		return audit.Record{}, fmt.Errorf("read row: %w", err)
 	}
 	return s.row.record(), nil
+}
+
+// visit shows one by one what a question answers whose columns are those of list. what
+// says in errors what was done. Whoever keeps a record copies it.
+func (s *Store) visit(ctx context.Context, what string, list []column, visit func(*audit.Record) error, query string, args ...any) error {
+	rows, err := s.conn.Query(ctx, query, args...)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	defer rows.Close() //nolint:errcheck // Err below tells
+	in := newScanner(list)
+	for rows.Next() {
+		r, err := in.scan(rows)
+		if err != nil {
+			return err
+		}
+		if err := visit(&r); err != nil {
+			return err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
 }

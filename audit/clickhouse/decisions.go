@@ -2,7 +2,6 @@ package clickhouse
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -42,23 +41,5 @@ func (s *Store) decisionsOf(ctx context.Context, q audit.Query, visit func(*audi
 	f := accessFilter(q)
 	f.add("policy_rev != ''")
 	list := questioned()
-	rows, err := s.conn.Query(ctx, "SELECT "+names(list)+" FROM "+s.table("records")+f.where()+" LIMIT 1 BY source, seq", f.args...)
-	if err != nil {
-		return fmt.Errorf("read decisions: %w", err)
-	}
-	defer rows.Close() //nolint:errcheck // Err below tells
-	in := newScanner(list)
-	for rows.Next() {
-		r, err := in.scan(rows)
-		if err != nil {
-			return err
-		}
-		if err := visit(&r); err != nil {
-			return err
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("read decisions: %w", err)
-	}
-	return nil
+	return s.visit(ctx, "read decisions", list, visit, "SELECT "+names(list)+" FROM "+s.table("records")+f.where()+" LIMIT 1 BY source, seq", f.args...)
 }

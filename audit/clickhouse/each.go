@@ -91,27 +91,11 @@ func (s *Store) eachOf(ctx context.Context, source string, first, last uint64, v
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.QueryTimeout)
 	defer cancel()
 	list := columns()
-	rows, err := s.conn.Query(ctx, "SELECT "+names(list)+" FROM "+s.table("records")+
-		" WHERE source = ? AND seq BETWEEN ? AND ? ORDER BY seq", source, first, last)
-	if err != nil {
-		return 0, fmt.Errorf("query rows %d-%d of %s: %w", first, last, source, err)
-	}
-	defer rows.Close() //nolint:errcheck // Err below tells
-	in := newScanner(list)
-	for rows.Next() {
-		r, err := in.scan(rows)
-		if err != nil {
-			return n, err
-		}
+	err = s.visit(ctx, fmt.Sprintf("query rows %d-%d of %s", first, last, source), list, func(r *audit.Record) error {
 		n++
-		if err := visit(&r); err != nil {
-			return n, err
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return n, fmt.Errorf("query rows %d-%d of %s: %w", first, last, source, err)
-	}
-	return n, nil
+		return visit(r)
+	}, "SELECT "+names(list)+" FROM "+s.table("records")+" WHERE source = ? AND seq BETWEEN ? AND ? ORDER BY seq", source, first, last)
+	return n, err
 }
 
 // nextSeq finds the first number from from on that has a row.

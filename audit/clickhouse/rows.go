@@ -21,25 +21,16 @@ func (s *Store) Records(ctx context.Context, source string, from uint64, limit i
 
 // collect runs a question whose answer has the columns of list.
 func (s *Store) collect(ctx context.Context, list []column, query string, args ...any) ([]audit.Record, error) {
-	rows, err := s.conn.Query(ctx, query, args...)
-	if err != nil {
-		return nil, fmt.Errorf("query records: %w", err)
-	}
-	defer rows.Close() //nolint:errcheck // Err below tells
 	var records []audit.Record
-	in := newScanner(list)
-	for rows.Next() {
-		r, err := in.scan(rows)
-		if err != nil {
-			return nil, err
-		}
+	err := s.visit(ctx, "query records", list, func(r *audit.Record) error {
 		if len(records) == cap(records) { // append would grow by a quarter at a time, and a record is large
 			records = slices.Grow(records, len(records)+8)
 		}
-		records = append(records, r)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("query records: %w", err)
+		records = append(records, *r)
+		return nil
+	}, query, args...)
+	if err != nil {
+		return nil, err
 	}
 	return records, nil
 }

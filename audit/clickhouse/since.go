@@ -93,24 +93,9 @@ func (s *Store) follow(ctx context.Context, site string, f *filter, order string
 	f.add("("+accessKinds+" AND site = ? AND person != '' AND NOT has(detail, ?) OR kind = 'outcome' AND outcome NOT IN ('', '0'))", site, audit.DetailMachine)
 	alike := "SELECT " + names(list) + " FROM " + s.table("records") + f.where() + " ORDER BY " + order +
 		fmt.Sprintf(" LIMIT %d BY source, kind, person, patient, action, area, screen, device, client_ip, effect, deliberate, if(kind = 'outcome', seq, 0)", mostAlike)
-	rows, err := s.conn.Query(ctx, "SELECT "+names(list)+" FROM ("+alike+") ORDER BY "+order+
-		fmt.Sprintf(" LIMIT %d BY person, if(kind = 'outcome', seq, 0)", mostOfOne), f.args...)
-	if err != nil {
-		return fmt.Errorf("query accesses that follow: %w", err)
-	}
-	defer rows.Close() //nolint:errcheck // Err below tells
-	in := newScanner(list)
-	for rows.Next() {
-		r, err := in.scan(rows)
-		if err != nil {
-			return err
-		}
-		visit(&r)
-	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("query accesses that follow: %w", err)
-	}
-	return nil
+	return s.visit(ctx, "query accesses that follow", list, func(r *audit.Record) error { visit(r); return nil },
+		"SELECT "+names(list)+" FROM ("+alike+") ORDER BY "+order+
+			fmt.Sprintf(" LIMIT %d BY person, if(kind = 'outcome', seq, 0)", mostOfOne), f.args...)
 }
 
 // LastSeen says when each person at a site was seen last before a time, and since

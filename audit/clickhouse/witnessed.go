@@ -2,7 +2,6 @@ package clickhouse
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -31,24 +30,6 @@ func (s *Store) Witnessed(ctx context.Context, site string, from, to time.Time, 
 	f := accessFilter(audit.Query{Site: site, From: from, To: to})
 	f.add("person != '' AND NOT has(detail, ?)", audit.DetailMachine)
 	args := append([]any{from.Add(-clockStep).UnixMicro(), to.Add(clockStep).UnixMicro()}, f.args...)
-	rows, err := s.conn.Query(ctx, "SELECT "+names(list)+" FROM "+s.table("records")+f.where()+
+	return s.visit(ctx, "query witnessed accesses", list, visit, "SELECT "+names(list)+" FROM "+s.table("records")+f.where()+
 		" ORDER BY time, source, seq LIMIT 1 BY source, seq", args...)
-	if err != nil {
-		return fmt.Errorf("query witnessed accesses: %w", err)
-	}
-	defer rows.Close() //nolint:errcheck // Err below tells
-	in := newScanner(list)
-	for rows.Next() {
-		r, err := in.scan(rows)
-		if err != nil {
-			return err
-		}
-		if err := visit(&r); err != nil {
-			return err
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("query witnessed accesses: %w", err)
-	}
-	return nil
 }
